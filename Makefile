@@ -1,0 +1,59 @@
+# Each target sets up what it needs in $(VENV): python3 with its venv module, a C++20 compiler and make are
+# enough to start with. CMake and Ninja come from the Python package index.
+
+PYTHON3 ?= python3
+VENV ?= .venv
+BUILD ?= build/python
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
+           $(shell find cpp python -type f -not -path '*/__pycache__/*')
+CPP := $(shell find cpp tests -name '*.[ch]pp')
+
+.PHONY: demo test test-torch lint bench bench-peers clean distclean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/fashion_mnist.py
+
+# The objects are handed to the test that looks for weak symbols in them.
+test: $(VENV)/.installed $(VENV)/.group-test
+	DENSEGRAD_KERNEL_OBJECTS=$(BUILD) $(BIN)/python -m pytest $(ARGS)
+
+test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
+	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+lint: $(VENV)/.group-lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+
+bench: $(VENV)/.installed $(VENV)/.group-bench
+	$(BIN)/python -m pytest bench $(ARGS)
+
+bench-peers: $(VENV)/.installed $(VENV)/.group-peers
+	$(BIN)/python -m bench.peers $(ARGS)
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
+
+distclean: clean
+	rm -rf $(VENV)
+
+# pip learnt to install dependency groups in 25.1.
+$(BIN)/python:
+	$(PYTHON3) -m venv $(VENV)
+
+$(VENV)/.pip: | $(BIN)/python
+	$(PIP) 'pip>=25.1'
+	touch $@
+
+$(VENV)/.group-%: pyproject.toml | $(VENV)/.pip
+	$(PIP) --group $*
+	touch $@
+
+# Not an editable install: what is tested is what a user gets. The build directory is kept, so only what changed
+# is compiled again.
+$(VENV)/.installed: $(SOURCES) $(VENV)/.group-build
+	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) '.[plot]'
+	touch $@
