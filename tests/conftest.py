@@ -1,0 +1,27 @@
+"""What every test run says of itself, and the one source of random numbers."""
+
+import os
+
+import densegrad
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="seed of the `rng` fixture (default 0)")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    core = densegrad._core
+    return [
+        f"densegrad {densegrad.__version__} from {os.path.dirname(densegrad.__file__)}",
+        f"instruction set {core.instruction_set()} (built: {', '.join(core.built_instruction_sets())}; "
+        f"here: {', '.join(core.supported_instruction_sets())}), {core.available_threads()} threads",
+        f"seed {config.getoption('--seed')}",
+    ]
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that depend on --seed and nothing else."""
+    return np.random.default_rng(request.config.getoption("--seed"))

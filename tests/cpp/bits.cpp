@@ -1,0 +1,169 @@
+// Trains small networks on made-up data and prints one hash of all their weights and predictions for each
+// type.
+//
+//     test_bits [instruction set [threads]]
+//
+// Whatever the arguments, the compiler and the processor: the output is the same.
+#include "densegrad/config.hpp"
+#include "densegrad/network.hpp"
+#include "densegrad/trainer.hpp"
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <vector>
+
+namespace {
+
+using namespace densegrad;
+
+// SplitMix64: integers only, so the data are the same everywhere.
+class Random {
+  public:
+    std::uint64_t next() {
+        std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        return z ^ (z >> 31);
+    }
+    double symmetric() {
+        return static_cast<double>(next() >> 40) * 0x1p-23 - 1.0;
+    } // in [-1, 1), exact in float
+
+  private:
+    std::uint64_t state_ = 1;
+};
+
+// FNV-1a.
+class Hash {
+  public:
+    template <class T> void add(const std::vector<T> &numbers) {
+        const auto *bytes = reinterpret_cast<const unsigned char *>(numbers.data());
+        for (std::size_t i = 0; i < numbers.size() * sizeof(T); ++i)
+            value_ = (value_ ^ bytes[i]) * 0x100000001b3u;
+    }
+    std::uint64_t value() const { return value_; }
+
+  private:
+    std::uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+template <class T> constexpr Scalar kScalar = sizeof(T) == 4 ? Scalar::float32 : Scalar::float64;
+
+template <class T> RowsView view(const std::vector<T> &numbers, std::int64_t n_rows, std::int64_t n_columns) {
+    RowsView rows;
+    rows.data = numbers.data();
+    rows.scalar = kScalar<T>;
+    rows.n_rows = n_rows;
+    rows.n_columns = n_columns;
+    rows.row_stride = n_columns;
+    rows.column_stride = 1;
+    return rows;
+}
+
+struct Case {
+    Activation activation;
+    Loss loss;
+    Activation head;
+    Optimizer optimizer;
+    std::int64_t n_rows, batch_size;
+};
+
+template <class T> void run(const Case &c, int n_threads, Hash &hash) {
+    const std::int64_t n_inputs = 7, n_outputs = 3;
+    NetworkSpec spec;
+    spec.n_inputs = n_inputs;
+    spec.layers = {{19, c.activation, 0.25}, {33, c.activation, 0.0}, {n_outputs, c.head, 0.0}};
+    spec.loss.loss = c.loss;
+    spec.scalar = kScalar<T>;
+    const auto network = make_network(spec);
+
+    Random random;
+    std::vector<T> w;
+    for (int l = 1; l <= network->depth(); ++l) {
+        const std::int64_t n_rows = network->width(l - 1) + 1, n_columns = network->width(l);
+        w.resize(static_cast<std::size_t>(n_rows * n_columns));
+        for (T &number : w)
+            number = static_cast<T>(random.symmetric() / 2);
+        network->set_weights(l, view(w, n_rows, n_columns));
+    }
+    std::vector<T> x(static_cast<std::size_t>(c.n_rows * n_inputs));
+    for (T &number : x)
+        number = static_cast<T>(2 * random.symmetric());
+    std::vector<T> values(static_cast<std::size_t>(c.n_rows * n_outputs));
+    for (T &number : values)
+        number = static_cast<T>(1 + random.symmetric());
+    std::vector<std::int64_t> classes(static_cast<std::size_t>(c.n_rows));
+    for (std::int64_t &k : classes)
+        k = static_cast<std::int64_t>(random.next() % static_cast<std::uint64_t>(n_outputs));
+    std::vector<double> sample_weight(static_cast<std::size_t>(c.n_rows));
+    for (double &weight : sample_weight)
+        weight = 1 + random.symmetric();
+
+    OptimizerSpec optimizer;
+    optimizer.optimizer = c.optimizer;
+    optimizer.momentum = 0.5;
+    optimizer.nesterov = true;
+    optimizer.l2 = 1e-2;
+    const auto trainer = make_trainer(*network, optimizer, 3);
+
+    EpochSpec epoch;
+    epoch.rows = view(x, c.n_rows, n_inputs);
+    if (c.head == Activation::softmax) {
+        epoch.targets.classes = classes.data();
+    } else {
+        epoch.targets.values = values.data();
+        epoch.targets.n_targets = n_outputs;
+    }
+    epoch.targets.sample_weight = sample_weight.data();
+    epoch.n_order = c.n_rows;
+    epoch.batch_size = c.batch_size;
+    const std::vector<double> learning_rates(static_cast<std::size_t>((c.n_rows - 1) / c.batch_size + 1),
+                                             1e-2);
+    epoch.learning_rates = learning_rates.data();
+    epoch.n_threads = n_threads;
+    std::vector<double> losses;
+    for (int i = 0; i < 3; ++i)
+        losses.push_back(trainer->epoch(epoch).loss);
+    hash.add(losses);
+
+    for (int l = 1; l <= network->depth(); ++l) {
+        w.resize(static_cast<std::size_t>((network->width(l - 1) + 1) * network->width(l)));
+        network->get_weights(l, w.data());
+        hash.add(w);
+    }
+    std::vector<T> output(static_cast<std::size_t>(c.n_rows * n_outputs));
+    network->predict(epoch.rows, output.data(), n_threads);
+    hash.add(output);
+}
+
+template <class T> std::uint64_t run_all(int n_threads) {
+    Hash hash;
+    int number = 0;
+    for (const ActivationRow &row : kActivations) {
+        if (row.head_only)
+            continue;
+        const Optimizer optimizer = number++ % 2 == 0 ? Optimizer::adam : Optimizer::sgd;
+        run<T>({row.id, Loss::squared_error, Activation::identity, optimizer, 37, 16}, n_threads, hash);
+        run<T>({row.id, Loss::log_loss, Activation::softmax, optimizer, 37, 37}, n_threads, hash);
+    }
+    run<T>({Activation::tanh, Loss::poisson, Activation::exp, Optimizer::adam, 40, 8}, n_threads, hash);
+    // More rows than a slice of the weight gradient's sum.
+    run<T>({Activation::relu, Loss::log_loss, Activation::softmax, Optimizer::adam, 700, 600}, n_threads,
+           hash);
+    return hash.value();
+}
+
+} // namespace
+
+int main(int argc, char **argv) try {
+    set_instruction_set(argc > 1 ? argv[1] : "");
+    const int n_threads = argc > 2 ? std::atoi(argv[2]) : 1;
+    std::printf("float32 %016" PRIx64 "\n", run_all<float>(n_threads));
+    std::printf("float64 %016" PRIx64 "\n", run_all<double>(n_threads));
+    return 0;
+} catch (const std::exception &error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+}

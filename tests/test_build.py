@@ -1,0 +1,189 @@
+"""What a build must not do to the process that imports it, and what must not be in its objects."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import densegrad
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 60  # s: a hang is what some of these tests look for
+
+
+def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def output(code: str, **env: str) -> str:
+    done = run(code, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_denormals_survive_the_import() -> None:
+    # A library linked with -ffast-math switches them off for the whole process when it is loaded.
+    # The operands are numpy's so that no constant folding answers in the processor's place.
+    code = """
+import numpy as np
+import densegrad
+smallest = np.array([5e-324]), np.array([1e-45], np.float32)
+assert all((x + x)[0] > 0 and (x * x.dtype.type(1))[0] > 0 for x in smallest), smallest
+normal = np.array([2.3e-308])
+assert (normal / 4)[0] > 0
+print("kept")
+"""
+    assert output(code) == "kept"
+
+
+def test_denormals_survive_a_fit() -> None:
+    code = """
+import numpy as np
+from densegrad import Dense, Network, Trainer, SGD
+net = Network(3, [Dense(2, "tanh"), Dense(1)], loss="squared_error", random_state=0)
+Trainer(net, SGD(0.1), batch_size=4, n_threads=2).fit(np.ones((8, 3)), np.ones(8), epochs=1)
+assert (np.array([2.3e-308]) / 4)[0] > 0
+print("kept")
+"""
+    assert output(code) == "kept"
+
+
+def test_import_is_light() -> None:
+    code = """
+import sys
+import densegrad
+from densegrad import Network, Dense, Trainer, SGD, Adam, check_gradients
+heavy = {"sklearn", "scipy", "tqdm", "joblib", "matplotlib", "pandas"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    assert output(code) == "[]"
+
+
+def test_version_is_the_project_s() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert densegrad.__version__ == version[1]
+
+
+# --- instruction sets ---------------------------------------------------------------------------------------
+
+FIT = """
+import numpy as np
+import densegrad
+from densegrad import Dense, Network, Trainer, Adam
+rng = np.random.RandomState(7)
+X, t = rng.standard_normal((37, 5)), rng.standard_normal((37, 2))
+net = Network(5, [Dense(19, "gelu"), Dense(2)], loss="squared_error", random_state=0)
+Trainer(net, Adam(1e-2), batch_size=8, random_state=0).fit(X, t, epochs=3)
+digest = b"".join(net.weights[l].tobytes() for l in (1, 2)).hex()
+"""
+
+
+def supported_instruction_sets() -> list[str]:
+    return list(densegrad._core.supported_instruction_sets())
+
+
+@pytest.mark.parametrize("isa", supported_instruction_sets())
+def test_instruction_set_can_be_forced(isa: str) -> None:
+    chosen, forced = output(FIT + "print(densegrad._core.instruction_set(), digest)", DENSEGRAD_ISA=isa).split()
+    assert chosen == isa
+    free = {k: v for k, v in os.environ.items() if k != "DENSEGRAD_ISA"}
+    best = subprocess.run(
+        [sys.executable, "-c", FIT + "print(digest)"], env=free, capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
+    assert forced == best.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["avx1024", "AVX2 ", "sse", "0"])
+def test_unknown_instruction_set_is_a_clear_error(name: str) -> None:
+    done = run("import densegrad", DENSEGRAD_ISA=name)
+    assert done.returncode == 1  # an exception, not a signal
+    message = done.stderr.strip().splitlines()[-1]
+    assert re.match(r"(ValueError|ImportError): ", message), message
+    assert "DENSEGRAD_ISA" in message
+    assert repr(name) in message
+    for isa in supported_instruction_sets():
+        assert isa in message
+
+
+# --- kernel objects -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kernel_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """Object files of the kernels by instruction set: those of the build under test, or a build of their own."""
+    if os.environ.get("DENSEGRAD_KERNEL_OBJECTS"):
+        build = ROOT / os.environ["DENSEGRAD_KERNEL_OBJECTS"]
+    else:
+        cmake = shutil.which("cmake", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        if cmake is None:
+            pytest.skip("needs CMake, or DENSEGRAD_KERNEL_OBJECTS set to a build directory")
+        build = tmp_path_factory.mktemp("kernels")
+        targets = [f"kernels_{isa}" for isa in densegrad._core.built_instruction_sets()]
+        for command in (
+            [cmake, "-S", str(ROOT), "-B", str(build)],
+            [cmake, "--build", str(build), "-j", "2", "--target", *targets],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, list[Path]] = {}
+    for path in build.glob("**/kernels_*.dir/**/*.o"):
+        library = next(part for part in path.parts if part.startswith("kernels_"))
+        found.setdefault(library.removeprefix("kernels_").removesuffix(".dir"), []).append(path)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")
+@pytest.mark.parametrize("isa", densegrad._core.built_instruction_sets())
+def test_kernels_have_no_weak_symbols(isa: str, kernel_objects: dict[str, list[Path]]) -> None:
+    # The linker keeps one of several weak definitions: it may be the one compiled for AVX-512, and then the
+    # code for every other instruction set would call it.
+    assert kernel_objects.get(isa), f"no object files of {isa}"
+    for path in kernel_objects[isa]:
+        lines = subprocess.run(["nm", "-C", str(path)], capture_output=True, text=True, check=True).stdout.splitlines()
+        kinds = [(line[17], line[19:]) for line in lines]
+        assert any(kind in "DRBdr" for kind, _ in kinds), "the kernel table itself should be there"
+        assert [name for kind, name in kinds if kind in "wWvVu"] == []
+        undefined = {name for kind, name in kinds if kind == "U"}
+        assert undefined <= {"fma", "fmaf", "memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+
+
+# --- processes ----------------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys
+import numpy as np
+from densegrad import Dense, Network, Trainer, Adam
+rng = np.random.RandomState(0)
+X, t = rng.standard_normal((512, 64)), rng.standard_normal((512, 8))
+
+def fit():
+    net = Network(64, [Dense(128, "relu"), Dense(8)], loss="squared_error", random_state=0)
+    Trainer(net, Adam(1e-3), batch_size=128, n_threads=2, random_state=0).fit(X, t, epochs=2)
+    return b"".join(net.weights[l].tobytes() for l in (1, 2))
+
+before = fit()
+child = os.fork()
+if child == 0:
+    os._exit(0 if fit() == before else 3)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0, os.waitstatus_to_exitcode(status)
+assert fit() == before  # the parent's threads are still its own
+print("both")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fit_after_fork_does_not_hang() -> None:
+    assert output("import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + FORK) == "both"

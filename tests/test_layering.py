@@ -1,0 +1,118 @@
+"""Imports and includes go one way: estimators → trainer → network → _core → cpp/include ← cpp/src → cpp/kernels."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "python" / "densegrad"
+CPP = ROOT / "cpp"
+
+# Each module may import from its own row and the rows above it. A new module takes its place here.
+LAYERS = [
+    {"_core"},
+    {"_validation"},
+    {"network", "optimizers"},
+    {"trainer"},
+    {"estimators"},
+    {"__init__"},
+]
+RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
+
+# What the kernels may see of the outside: the tables and the views, plain data all of them.
+KERNEL_HEADERS = {f"densegrad/{name}.hpp" for name in ("activations", "losses", "optimizers", "data")}
+INTRINSICS = re.compile(r"\w*intrin\.h|arm_\w+\.h")
+
+
+def includes(path: Path) -> set[str]:
+    return set(re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE))
+
+
+def sources(directory: Path) -> list[Path]:
+    found = sorted(directory.rglob("*.[ch]pp"))
+    assert found, f"no sources in {directory}"
+    return found
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the package that a module imports, wherever in the file it does so."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            if node.level:
+                found |= {node.module.split(".")[0]} if node.module else set(names)
+            elif node.module == "densegrad":
+                found |= set(names)
+            elif node.module and node.module.startswith("densegrad."):
+                found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("densegrad.")}
+    return found
+
+
+def module_name(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize(
+    "path", [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")], ids=lambda path: path.name
+)
+def test_python_imports_go_one_way(path: Path) -> None:
+    module = module_name(path)
+    assert module in RANK, f"give {module} its place in LAYERS"
+    for other in imported_modules(path):
+        assert other in RANK, f"{module} imports {other}, which has no place in LAYERS"
+        assert RANK[other] <= RANK[module], f"{module} must not import {other}"
+
+
+def test_only_the_estimators_need_scikit_learn() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if re.search(r"^\s*(from|import)\s+(sklearn|scipy)\b", path.read_text(), re.MULTILINE):
+            assert RANK[module_name(path)] >= RANK["estimators"], path
+
+
+def test_core_is_the_only_module_that_knows_cpp() -> None:
+    assert [path.name for path in PACKAGE.rglob("*.p[yx][xd]")] == ["_core.pyx"]
+
+
+def test_public_headers_are_plain_cpp() -> None:
+    for path in sources(CPP / "include"):
+        for header in includes(path):
+            assert header != "Python.h", path
+            assert not INTRINSICS.fullmatch(header), path
+            assert "/" not in header or header.startswith("densegrad/"), f"{path} includes {header}"
+            assert not (CPP / "kernels" / header).exists(), f"{path} includes the kernels' {header}"
+
+
+def test_sources_see_kernels_through_their_table_only() -> None:
+    for path in sources(CPP / "src"):
+        own = {p.name for p in (CPP / "src").glob("*.hpp")}
+        for header in includes(path):
+            assert header != "Python.h", path
+            assert not INTRINSICS.fullmatch(header), path
+            if header.endswith(".hpp") and not header.startswith("densegrad/") and header not in own:
+                assert Path(header).name == "kernels.hpp", f"{path} includes {header}"
+
+
+def test_kernels_include_nothing_from_outside() -> None:
+    own = {path.name for path in (CPP / "kernels").glob("*.hpp")}
+    for path in sources(CPP / "kernels"):
+        allowed = {"cstdint", "cstddef"} | KERNEL_HEADERS | own
+        for header in includes(path) - allowed:
+            assert path.name == "simd.hpp", f"{path} includes {header}"
+            assert INTRINSICS.fullmatch(header), f"{path} includes {header}"
+
+
+def test_kernels_use_no_library() -> None:
+    for path in sources(CPP / "kernels"):
+        code = re.sub(r"//.*|/\*.*?\*/", "", path.read_text())
+        names = set(re.findall(r"\bstd::(\w+)", code))
+        assert names <= {"int32_t", "int64_t", "uint8_t", "uint32_t", "uint64_t", "size_t", "ptrdiff_t"}, path
+
+
+def test_one_file_knows_openmp() -> None:
+    pattern = re.compile(r"#\s*pragma\s+omp|\bomp\.h\b|\bomp_\w+\(|\b_OPENMP\b")
+    assert [path.name for path in sources(CPP) if pattern.search(path.read_text())] == ["parallel.cpp"]
