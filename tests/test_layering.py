@@ -1,4 +1,7 @@
-"""Imports and includes go one way: estimators → trainer → network → _core → cpp/include ← cpp/src → cpp/kernels."""
+"""Imports and includes go one way.
+
+estimators → trainer → network → _core → cpp/include ← cpp/src → kernel table ← cpp/kernels
+"""
 
 import ast
 import re
