@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
            $(shell find cpp python -type f -not -path '*/__pycache__/*')
-CPP := $(shell find cpp tests -name '*.[ch]pp')
+CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
-.PHONY: demo test test-torch lint bench bench-peers clean distclean
+.PHONY: demo test test-torch .test-torch lint bench bench-peers .bench-peers clean distclean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/fashion_mnist.py
@@ -20,7 +20,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed $(VENV)/.group-test
 	DENSEGRAD_KERNEL_OBJECTS=$(BUILD) $(BIN)/python -m pytest $(ARGS)
 
-test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
+# What needs large libraries of others has an environment of its own.
+test-torch:
+	$(MAKE) VENV=$(VENV)-torch BUILD=$(BUILD)-torch .test-torch
+.test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
 lint: $(VENV)/.group-lint
@@ -31,14 +34,16 @@ lint: $(VENV)/.group-lint
 bench: $(VENV)/.installed $(VENV)/.group-bench
 	$(BIN)/python -m pytest bench $(ARGS)
 
-bench-peers: $(VENV)/.installed $(VENV)/.group-peers
-	$(BIN)/python -m bench.peers $(ARGS)
+bench-peers:
+	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
+.bench-peers: $(VENV)/.installed $(VENV)/.group-peers
+	$(BIN)/python bench/peers.py $(ARGS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-torch $(VENV)-peers
 
 # pip learnt to install dependency groups in 25.1.
 $(BIN)/python:
