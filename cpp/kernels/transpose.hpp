@@ -1,0 +1,159 @@
+// Transposition of blocks of lines: rows of units to units of rows and back.
+//
+// A row is cut into chunks of 16 bytes (4 float32 or 2 float64). The chunks of rows i, i + side, i + 2 *
+// side, ... are loaded side by side into register i, so that what is left is the same small side x side
+// transposition in each 16-byte part of the registers: two stages of unpacking for float32, one for float64,
+// and none across the parts.
+#pragma once
+
+#include "simd.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+constexpr int kChunkBytes = 16;
+template <class T> constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(T)); // numbers in a chunk
+constexpr int kVecChunks = kVecBytes / kChunkBytes;                                  // chunks in a register
+
+// In each 16-byte part: a0 b0 a1 b1 of the four numbers a0 ... a3, b0 ... b3.
+DENSEGRAD_INLINE VecF unpack_low(VecF a, VecF b) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+#else
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+
+// In each 16-byte part: a2 b2 a3 b3.
+DENSEGRAD_INLINE VecF unpack_high(VecF a, VecF b) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    return __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+// In each 16-byte part: a0 b0.
+DENSEGRAD_INLINE VecD unpack_low(VecD a, VecD b) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    return __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return __builtin_shufflevector(a, b, 0, 4, 2, 6);
+#else
+    return __builtin_shufflevector(a, b, 0, 2);
+#endif
+}
+
+// In each 16-byte part: a1 b1.
+DENSEGRAD_INLINE VecD unpack_high(VecD a, VecD b) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    return __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return __builtin_shufflevector(a, b, 1, 5, 3, 7);
+#else
+    return __builtin_shufflevector(a, b, 1, 3);
+#endif
+}
+
+// Bits of a chunk. Registers are put together from integers because GCC 12 turns that, and not the shuffle of
+// two halves, into insertions from memory on AVX-512; Clang does so for the shuffle alone.
+__extension__ typedef __int128 ChunkBits;
+typedef float ChunkF __attribute__((vector_size(kChunkBytes)));
+
+// Four, two or one chunks side by side, as many as a register holds.
+template <class T> DENSEGRAD_INLINE Vec<T> join_chunks(const T *const (&p)[kVecChunks]) {
+#if defined(DENSEGRAD_ISA_AVX512) && !defined(__clang__)
+    typedef ChunkBits ChunksOfVec __attribute__((vector_size(kVecBytes)));
+    ChunkBits chunk[kVecChunks];
+#else
+    ChunkF chunk[kVecChunks];
+#endif
+    for (int i = 0; i < kVecChunks; ++i)
+        __builtin_memcpy(&chunk[i], p[i], kChunkBytes);
+#if defined(DENSEGRAD_ISA_AVX512) && !defined(__clang__)
+    return (Vec<T>)ChunksOfVec{chunk[0], chunk[1], chunk[2], chunk[3]};
+#elif defined(DENSEGRAD_ISA_AVX512)
+    const auto low = __builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
+    const auto high = __builtin_shufflevector(chunk[2], chunk[3], 0, 1, 2, 3, 4, 5, 6, 7);
+    return (Vec<T>)__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return (Vec<T>)__builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return (Vec<T>)chunk[0];
+#endif
+}
+
+// Transposes the kChunk x kChunk square in each 16-byte part of the registers r[0 ... kChunk).
+DENSEGRAD_INLINE void transpose_parts(VecF (&r)[kChunk<float>]) {
+    const VecD a = (VecD)unpack_low(r[0], r[1]), b = (VecD)unpack_low(r[2], r[3]);
+    const VecD c = (VecD)unpack_high(r[0], r[1]), d = (VecD)unpack_high(r[2], r[3]);
+    r[0] = (VecF)unpack_low(a, b);
+    r[1] = (VecF)unpack_high(a, b);
+    r[2] = (VecF)unpack_low(c, d);
+    r[3] = (VecF)unpack_high(c, d);
+}
+DENSEGRAD_INLINE void transpose_parts(VecD (&r)[kChunk<double>]) {
+    const VecD low = unpack_low(r[0], r[1]);
+    r[1] = unpack_high(r[0], r[1]);
+    r[0] = low;
+}
+
+// One chunk of columns of n_rows <= kLane rows becomes kChunk lines; the rows that are missing count as zero.
+template <class T>
+DENSEGRAD_INLINE void transpose_chunk(const T *source, std::ptrdiff_t source_stride, T *destination,
+                                      std::ptrdiff_t destination_stride, int n_rows) {
+    alignas(kChunkBytes) static constexpr T zero[kChunk<T>] = {};
+    for (int row = 0; row < kLane<T>; row += kVecLane<T>) {
+        Vec<T> r[kChunk<T>] = {};
+        if (row < n_rows) {
+            for (int i = 0; i < kChunk<T>; ++i) {
+                const T *chunk[kVecChunks];
+                for (int part = 0; part < kVecChunks; ++part) {
+                    const int from = row + part * kChunk<T> + i;
+                    chunk[part] = from < n_rows ? source + from * source_stride : zero;
+                }
+                r[i] = join_chunks<T>(chunk);
+            }
+            transpose_parts(r);
+        }
+        for (int i = 0; i < kChunk<T>; ++i)
+            store<T>(destination + i * destination_stride + row, r[i]);
+    }
+}
+
+// destination[c][r] = source[r][c] for a full block, r, c < kLane. The strides count numbers; the two blocks
+// may not overlap.
+template <class T>
+DENSEGRAD_INLINE void transpose_block(const T *source, std::ptrdiff_t source_stride, T *destination,
+                                      std::ptrdiff_t destination_stride) {
+    for (int column = 0; column < kLane<T>; column += kChunk<T>)
+        transpose_chunk<T>(source + column, source_stride, destination + column * destination_stride,
+                           destination_stride, kLane<T>);
+}
+
+// The first n_columns <= kLane columns alone: reads and writes them rounded up to a chunk, so the destination
+// has room for that many lines.
+template <class T>
+DENSEGRAD_INLINE void transpose_columns(const T *source, std::ptrdiff_t source_stride, T *destination,
+                                        std::ptrdiff_t destination_stride, int n_columns) {
+    for (int column = 0; column < n_columns; column += kChunk<T>)
+        transpose_chunk<T>(source + column, source_stride, destination + column * destination_stride,
+                           destination_stride, kLane<T>);
+}
+
+// The way back: n_rows <= kLane lines become the first n_rows numbers of kLane lines, zero in what is left of
+// each. Reads no line beyond n_rows.
+template <class T>
+DENSEGRAD_INLINE void transpose_rows(const T *source, std::ptrdiff_t source_stride, T *destination,
+                                     std::ptrdiff_t destination_stride, int n_rows) {
+    for (int column = 0; column < kLane<T>; column += kChunk<T>)
+        transpose_chunk<T>(source + column, source_stride, destination + column * destination_stride,
+                           destination_stride, n_rows);
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA
