@@ -1,0 +1,31 @@
+// Views of the caller's arrays: read in place, never owned, never copied whole.
+#pragma once
+
+#include <cstdint>
+
+namespace densegrad {
+
+enum class Scalar : int { float32, float64 };
+
+// The rows of X: dense with any strides, or CSR when `indptr` is not null.
+struct RowsView {
+    const void *data = nullptr; // dense: first number; CSR: the stored numbers
+    Scalar scalar = Scalar::float64;
+    std::int64_t n_rows = 0;
+    std::int64_t n_columns = 0;
+    std::int64_t row_stride = 0; // dense, in numbers, may be 0 or negative
+    std::int64_t column_stride = 0;
+    const void *indptr = nullptr; // CSR: (n_rows + 1,)
+    const void *indices = nullptr;
+    bool wide_indices = false; // CSR: int64 in place of int32
+};
+
+// What the loss compares y_(L) with: one of the two pointers, or none where no loss is wanted.
+template <class T> struct TargetsView {
+    const std::int64_t *classes = nullptr; // (n_rows,), each in [0, max(n_L, 2))
+    const T *values = nullptr;             // (n_rows, n_targets), C order
+    std::int64_t n_targets = 0;
+    const double *sample_weight = nullptr; // (n_rows,) or null: all ones
+};
+
+} // namespace densegrad

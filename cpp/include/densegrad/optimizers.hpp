@@ -1,0 +1,23 @@
+// The table of optimizers. To add one: an enumerator and a row here, a functor in cpp/kernels/optimizers.hpp,
+// a line in tests/reference.py.
+#pragma once
+
+namespace densegrad {
+
+enum class Optimizer : int { sgd, adam, adamw, nadam, rmsprop, adagrad, lion };
+
+struct OptimizerRow {
+    Optimizer id;
+    const char *name;
+    int state_count; // numbers kept per weight beside the weight itself
+};
+
+inline constexpr OptimizerRow kOptimizers[] = {
+    {Optimizer::sgd, "SGD", 1},         {Optimizer::adam, "Adam", 2},       {Optimizer::adamw, "AdamW", 2},
+    {Optimizer::nadam, "NAdam", 2},     {Optimizer::rmsprop, "RMSprop", 2}, {Optimizer::adagrad, "Adagrad", 1},
+    {Optimizer::lion, "Lion", 1},
+};
+
+inline constexpr int kOptimizerCount = static_cast<int>(sizeof(kOptimizers) / sizeof(kOptimizers[0]));
+
+} // namespace densegrad

@@ -1,0 +1,73 @@
+// Gradient descent: one call an epoch.
+#pragma once
+
+#include "densegrad/data.hpp"
+#include "densegrad/network.hpp"
+#include "densegrad/optimizers.hpp"
+
+#include <cstdint>
+#include <memory>
+
+namespace densegrad {
+
+// The numbers of an optimizer and of the regularisation; those that the optimizer does not use are ignored.
+struct OptimizerSpec {
+    Optimizer optimizer;
+    double momentum = 0.0;
+    bool nesterov = false;
+    double beta_1 = 0.9;
+    double beta_2 = 0.999;
+    double epsilon = 1e-8;
+    double l2 = 0.0;           // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights), bias rows left out
+    double l1 = 0.0;           // loss += l1 * sum |w| / (the same)
+    double weight_decay = 0.0; // decoupled: w -= learning_rate * weight_decay * w, bias rows left out
+    double max_norm = 0.0;     // largest norm of the weights into one unit, bias left out; 0: no limit
+    double clip_norm = 0.0;    // largest norm of the whole gradient; 0: no limit
+};
+
+// Loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers: (n_rows,) which rows of
+// the targets; loss_gradient: out, (n_rows, n_L), dloss/dy of each row; row_loss: out, (n_rows,).
+// Returns false to stop the epoch.
+using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers, std::int64_t n_rows,
+                            void *loss_gradient, double *row_loss);
+
+struct EpochSpec {
+    RowsView rows;
+    Targets targets;
+    const std::int64_t *order = nullptr; // (n_order,) row numbers, each below rows.n_rows; null: 0, 1, 2, ...
+    std::int64_t n_order = 0;
+    std::int64_t batch_size = 0;
+    const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
+    int n_threads = 0;                      // 0: choose
+    bool (*should_stop)(void *context) = nullptr; // asked about 20 times a second by the calling thread
+    CustomLoss custom_loss = nullptr;
+    void *context = nullptr; // for both
+};
+
+struct EpochResult {
+    double loss = 0.0; // mean over the rows of the loss of their batch, penalties included
+    std::int64_t n_steps = 0;
+    bool stopped = false; // should_stop or custom_loss asked for it
+};
+
+// Keeps a reference to the network: the network must outlive it.
+class Trainer {
+  public:
+    virtual ~Trainer() = default;
+
+    virtual EpochResult epoch(const EpochSpec &spec) = 0;
+
+    virtual const OptimizerSpec &optimizer() const = 0;
+    virtual void set_optimizer(const OptimizerSpec &spec) = 0; // same `optimizer` id; the state is kept
+
+    // Updates made so far, and the optimizer's numbers for W_(l): s = 0 ... state_count - 1, shape of W_(l).
+    virtual std::int64_t steps() const = 0;
+    virtual void set_steps(std::int64_t steps) = 0;
+    virtual void get_state(int l, int s, void *out) const = 0;
+    virtual void set_state(int l, int s, const RowsView &state) = 0;
+};
+
+// seed: of the dropout masks.
+std::unique_ptr<Trainer> make_trainer(Network &network, const OptimizerSpec &spec, std::uint64_t seed);
+
+} // namespace densegrad

@@ -1,0 +1,99 @@
+// Rows of X into lines: any strides, either precision, or CSR, converted on the way.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+template <class T> DENSEGRAD_INLINE Index source_row(const GatherArgs<T> &args, Index row) {
+    return args.order ? args.order[row] : args.first_row + row;
+}
+
+template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, T *line) {
+    typedef S SourceVec __attribute__((vector_size(kVecLane<T> * sizeof(S))));
+    for (int q = 0; q < kVecs; ++q) {
+        SourceVec x;
+        __builtin_memcpy(&x, source + q * kVecLane<T>, sizeof(x));
+        store<T>(line + q * kVecLane<T>, __builtin_convertvector(x, Vec<T>));
+    }
+}
+
+template <class T, class S> void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    const Index n = args.rows->n_columns;
+    const Index full = n / kLane<T>;
+    const Index rest = n % kLane<T>;
+    for (Index r = row_begin; r < row_end; ++r) {
+        const S *source = static_cast<const S *>(args.rows->data) + source_row(args, r) * args.rows->row_stride;
+        T *line = args.output + r * kLane<T>;
+        for (Index b = 0; b < full; ++b, source += kLane<T>, line += args.stride)
+            convert_line<T, S>(source, line);
+        if (rest > 0)
+            for (Index i = 0; i < kLane<T>; ++i)
+                line[i] = i < rest ? static_cast<T>(source[i]) : T(0);
+    }
+}
+
+template <class T, class S> void gather_strided(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    const Index n = args.rows->n_columns;
+    const Index row_stride = args.rows->row_stride;
+    for (Index c = 0; c < line_count<T>(n) * kLane<T>; ++c) {
+        const S *column = static_cast<const S *>(args.rows->data) + c * args.rows->column_stride;
+        T *out = args.output + c / kLane<T> * args.stride + c % kLane<T>;
+        for (Index r = row_begin; r < row_end; ++r)
+            out[r * kLane<T>] = c < n ? static_cast<T>(column[source_row(args, r) * row_stride]) : T(0);
+    }
+}
+
+template <class T, class S, class I> void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    const I *indptr = static_cast<const I *>(args.rows->indptr);
+    const I *indices = static_cast<const I *>(args.rows->indices);
+    const S *data = static_cast<const S *>(args.rows->data);
+    const Index lines = line_count<T>(args.rows->n_columns);
+    for (Index r = row_begin; r < row_end; ++r) {
+        T *line = args.output + r * kLane<T>;
+        for (Index b = 0; b < lines; ++b)
+            __builtin_memset(line + b * args.stride, 0, kLineBytes);
+        const Index row = source_row(args, r);
+        for (Index k = indptr[row]; k < indptr[row + 1]; ++k) {
+            T *out = line + indices[k] / kLane<T> * args.stride + indices[k] % kLane<T>;
+            *out = *out + static_cast<T>(data[k]); // a column that is named twice counts as the sum
+        }
+    }
+}
+
+template <class T, class S> void gather_from(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    if (!args.rows->indptr) {
+        if (args.rows->column_stride == 1)
+            gather_contiguous<T, S>(args, row_begin, row_end);
+        else
+            gather_strided<T, S>(args, row_begin, row_end);
+    } else if (args.rows->wide_indices) {
+        gather_csr<T, S, std::int64_t>(args, row_begin, row_end);
+    } else {
+        gather_csr<T, S, std::int32_t>(args, row_begin, row_end);
+    }
+}
+
+template <class T> void gather(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    if (args.rows->scalar == Scalar::float32)
+        gather_from<T, float>(args, row_begin, row_end);
+    else
+        gather_from<T, double>(args, row_begin, row_end);
+}
+
+// Brings rows that a later gather will read nearer, where they are contiguous and so short a way to name.
+template <class T> void prefetch(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    if (args.rows->indptr || args.rows->column_stride != 1)
+        return;
+    const Index size = args.rows->scalar == Scalar::float32 ? 4 : 8;
+    for (Index r = row_begin; r < row_end; ++r) {
+        const char *p = static_cast<const char *>(args.rows->data) + source_row(args, r) * args.rows->row_stride * size;
+        for (Index at = 0; at < args.rows->n_columns * size; at += kLineBytes)
+            __builtin_prefetch(p + at, 0, 2);
+    }
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA

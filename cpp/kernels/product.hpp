@@ -1,0 +1,236 @@
+// The three products of back propagation. Each is an outer-product tile over the line-blocked layout:
+//
+//     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...      i: rows of the tile, j: lanes of its lines
+//
+// a is broadcast, b is a line, and the tile of c stays in registers over the sum:
+//
+//                     rows i     sum k       a             b            starts from
+//     forward         samples    inputs      y_(l-1)       W_(l)        the bias row
+//     input gradient  samples    outputs     delta_(l)     W_(l)^T      zero
+//     weight gradient inputs     samples     y_(l-1)       delta_(l)    zero
+//
+// In the first two the sum runs along the lanes of a, in the third along its rows (weights.hpp).
+#pragma once
+
+#include "activations.hpp"
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+// Lines of c that fit the registers beside a line of b and one broadcast.
+#if defined(DENSEGRAD_ISA_AVX512)
+constexpr int kTileLines = 24;
+constexpr int kMaxTileRows = 8;
+#elif defined(DENSEGRAD_ISA_GENERIC)
+constexpr int kTileLines = 3;
+constexpr int kMaxTileRows = 3;
+#else
+constexpr int kTileLines = 6;
+constexpr int kMaxTileRows = 6;
+#endif
+
+// The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single row.
+constexpr int max_tile_width(int rows) {
+    const int fits = kTileLines / rows;
+    const int useful = rows == 1 ? 8 : 4;
+    return fits < useful ? fits : useful;
+}
+
+// Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1 cache.
+constexpr Index kSumChunkBytes = 16 * 1024;
+template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
+
+enum class Start { zero, line, continued };
+
+template <class T> struct RowTileArgs {
+    const T *a; // row 0 of the tile, [ceil(n_sum / kLane)][a_stride]
+    Index a_stride;
+    const T *b; // [width][b_stride], lines k = 0 ... n_sum - 1
+    Index b_stride;
+    Index n_sum;
+    Start start;
+    const T *first_line; // Start::line: what every row starts from, [width][b_stride]
+    T *c;                // row 0 of the tile, [width][c_stride]
+    Index c_stride;
+};
+
+template <class T, int kRows, int kWidth> DENSEGRAD_INLINE void load_tile(const RowTileArgs<T> &args, Vec<T> (&c)[kRows][kWidth][kVecs]) {
+    for (int i = 0; i < kRows; ++i)
+        for (int j = 0; j < kWidth; ++j)
+            for (int q = 0; q < kVecs; ++q) {
+                const Index lane = q * kVecLane<T>;
+                if (args.start == Start::line)
+                    c[i][j][q] = load<T>(args.first_line + j * args.b_stride + lane);
+                else if (args.start == Start::continued)
+                    c[i][j][q] = load<T>(args.c + j * args.c_stride + i * kLane<T> + lane);
+                else
+                    c[i][j][q] = Vec<T>{};
+            }
+}
+
+// One term of the sum: a[i] at a + i * kLane.
+template <class T, int kRows, int kWidth>
+DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&c)[kRows][kWidth][kVecs]) {
+    Vec<T> line[kWidth][kVecs];
+#pragma GCC unroll 8
+    for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+        for (int q = 0; q < kVecs; ++q)
+            line[j][q] = load<T>(b + j * b_stride + q * kVecLane<T>);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+        const Vec<T> x = broadcast<T>(a[i * kLane<T>]);
+#pragma GCC unroll 8
+        for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+            for (int q = 0; q < kVecs; ++q)
+                c[i][j][q] = fma(x, line[j][q], c[i][j][q]);
+    }
+}
+
+template <class T, int kRows, int kWidth> __attribute__((noinline)) void row_tile(const RowTileArgs<T> &args) {
+    Vec<T> c[kRows][kWidth][kVecs];
+    load_tile<T, kRows, kWidth>(args, c);
+    const T *a = args.a;
+    const T *b = args.b;
+    const Index a_stride = args.a_stride;
+    const Index b_stride = args.b_stride;
+    for (Index column = args.n_sum / kLane<T>; column > 0; --column) {
+#pragma GCC unroll 4
+        for (int k = 0; k < kLane<T>; ++k)
+            add_term<T, kRows, kWidth>(a + k, b + k * kLane<T>, b_stride, c);
+        a += a_stride;
+        b += kLane<T> * kLane<T>;
+    }
+    const int rest = static_cast<int>(args.n_sum % kLane<T>);
+    for (int k = 0; k < rest; ++k)
+        add_term<T, kRows, kWidth>(a + k, b + k * kLane<T>, b_stride, c);
+    for (int i = 0; i < kRows; ++i)
+        for (int j = 0; j < kWidth; ++j)
+            for (int q = 0; q < kVecs; ++q)
+                store<T>(args.c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
+}
+
+// The tile of `rows` x `width`, picked from the templates.
+template <class T, int kRows = 1, int kWidth = 1>
+DENSEGRAD_INLINE void run_row_tile(int rows, int width, const RowTileArgs<T> &args) {
+    if constexpr (kRows <= kMaxTileRows) {
+        if (rows != kRows)
+            return run_row_tile<T, kRows + 1, 1>(rows, width, args);
+        if constexpr (kWidth < max_tile_width(kRows)) {
+            if (width != kWidth)
+                return run_row_tile<T, kRows, kWidth + 1>(rows, width, args);
+        }
+        row_tile<T, kRows, kWidth>(args);
+    }
+}
+
+// Splits `total` into ceil(total / most) parts of nearly equal size; the first ones are one longer.
+struct EvenParts {
+    Index count, size, longer;
+    EvenParts(Index total, Index most)
+        : count((total + most - 1) / most), size(total / count), longer(total - size * count) {}
+    int operator[](Index part) const { return static_cast<int>(size + (part < longer ? 1 : 0)); }
+};
+
+template <class T> struct RowProductArgs {
+    const T *a; // [ceil(n_sum / kLane)][a_stride], row 0
+    Index a_stride;
+    const T *b; // [n_lines][b_stride]
+    Index b_stride;
+    Index n_sum;
+    bool from_line; // every sum starts from line n_sum of b, else from zero
+    T *c;           // [n_lines][c_stride], row 0
+    Index c_stride;
+    Index n_lines;
+};
+
+// c = a b for rows [row_begin, row_end); finish(line) is called when all of these rows of a column are summed.
+template <class T, class Finish>
+DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
+    if (row_begin >= row_end)
+        return;
+    const EvenParts tiles(row_end - row_begin, kMaxTileRows);
+    const EvenParts groups(args.n_lines, max_tile_width(tiles[0]));
+    Index k = 0;
+    do {
+        const Index left = args.n_sum - k;
+        const bool last = left <= kSumChunk<T>;
+        Index line = 0;
+        for (Index g = 0; g < groups.count; ++g) {
+            const int width = groups[g];
+            RowTileArgs<T> tile;
+            tile.a_stride = args.a_stride;
+            tile.b = args.b + line * args.b_stride + k * kLane<T>;
+            tile.b_stride = args.b_stride;
+            tile.n_sum = last ? left : kSumChunk<T>;
+            tile.start = k > 0 ? Start::continued : args.from_line ? Start::line : Start::zero;
+            tile.first_line = args.b + line * args.b_stride + args.n_sum * kLane<T>;
+            tile.c_stride = args.c_stride;
+            Index row = row_begin;
+            for (Index t = 0; t < tiles.count; ++t) {
+                tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
+                tile.c = args.c + line * args.c_stride + row * kLane<T>;
+                run_row_tile<T>(tiles[t], width, tile);
+                row += tiles[t];
+            }
+            if (last)
+                for (int j = 0; j < width; ++j)
+                    finish(line + j);
+            line += width;
+        }
+        k += kSumChunk<T>;
+    } while (k < args.n_sum);
+}
+
+template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
+    const RowProductArgs<T> product{args.input,
+                                    args.input_stride,
+                                    args.weights,
+                                    (args.n_in + 1) * kLane<T>,
+                                    args.n_in,
+                                    true,
+                                    args.output,
+                                    args.output_stride,
+                                    line_count<T>(args.n_out)};
+    row_product<T>(product, row_begin, row_end, [&](Index line) {
+        const Index at = line * args.output_stride + row_begin * kLane<T>;
+        T *output = args.output + at;
+        T *local = args.local ? args.local + at : nullptr;
+        activate<T>(args.activation, output, local, row_end - row_begin);
+        if (args.dropout.threshold != 0)
+            dropout<T>(args.dropout, output, local, args.first_row + row_begin, row_end - row_begin, line * kLane<T>);
+    });
+}
+
+template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
+    const RowProductArgs<T> product{args.delta,
+                                    args.delta_stride,
+                                    args.transposed,
+                                    args.n_out * kLane<T>,
+                                    args.n_out,
+                                    false,
+                                    args.input_delta,
+                                    args.input_stride,
+                                    line_count<T>(args.n_in)};
+    row_product<T>(product, row_begin, row_end, [&](Index line) {
+        const Index at = line * args.input_stride + row_begin * kLane<T>;
+        const Index count = (row_end - row_begin) * kLane<T>;
+        T *delta = args.input_delta + at;
+        if (args.loss_gradient)
+            __builtin_memcpy(args.loss_gradient + at, delta, static_cast<std::size_t>(count) * sizeof(T));
+        if (args.local) {
+            const T *local = args.local + at;
+            for (Index i = 0; i < count; i += kVecLane<T>)
+                store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
+        } else {
+            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta,
+                                 row_end - row_begin);
+        }
+    });
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA

@@ -1,0 +1,113 @@
+// What one instruction set offers, as GNU vectors: the only file with intrinsics.
+//
+// A Vec<T> is one register; a line of 64 bytes is kVecs<T> of them. Operators +, -, *, comparisons and ?: are the
+// compiler's own on GNU vectors, lane by lane and correctly rounded, so they give the same bits on every set. The
+// fused multiply-add, which the compiler must neither form nor split by itself (-ffp-contract=off), is spelled fma().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(DENSEGRAD_ISA_AVX512) || defined(DENSEGRAD_ISA_AVX2)
+#include <immintrin.h>
+#elif defined(DENSEGRAD_ISA_NEON)
+#include <arm_neon.h>
+#endif
+
+#define DENSEGRAD_INLINE inline __attribute__((always_inline))
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+#if defined(DENSEGRAD_ISA_AVX512)
+constexpr int kVecBytes = 64;
+#elif defined(DENSEGRAD_ISA_AVX2)
+constexpr int kVecBytes = 32;
+#else
+constexpr int kVecBytes = 16;
+#endif
+
+typedef float VecF __attribute__((vector_size(kVecBytes)));
+typedef double VecD __attribute__((vector_size(kVecBytes)));
+typedef std::int32_t IntF __attribute__((vector_size(kVecBytes)));
+typedef std::int64_t IntD __attribute__((vector_size(kVecBytes)));
+
+template <class T> struct VecOf;
+template <> struct VecOf<float> {
+    using Vec = VecF;
+    using Int = IntF; // lanes of the same width as T: the result of a comparison, and the bits of a Vec
+    using IntLane = std::int32_t;
+};
+template <> struct VecOf<double> {
+    using Vec = VecD;
+    using Int = IntD;
+    using IntLane = std::int64_t;
+};
+template <class T> using Vec = typename VecOf<T>::Vec;
+template <class T> using Int = typename VecOf<T>::Int;
+template <class T> using IntLane = typename VecOf<T>::IntLane;
+
+constexpr int kLineBytes = 64;
+template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T)); // numbers in a line
+template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
+constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
+
+template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) {
+    Vec<T> v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+}
+template <class T> DENSEGRAD_INLINE void store(T *p, Vec<T> v) { __builtin_memcpy(p, &v, sizeof(v)); }
+
+template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return x - Vec<T>{}; } // x - (+0) is x, also for -0
+
+// a * b + c, rounded once.
+#if defined(DENSEGRAD_ISA_AVX512)
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#elif defined(DENSEGRAD_ISA_AVX2)
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(DENSEGRAD_ISA_NEON)
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
+    return (VecF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
+    return (VecD)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+#else
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
+    for (int i = 0; i < kVecLane<float>; ++i)
+        c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+}
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
+    for (int i = 0; i < kVecLane<double>; ++i)
+        c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+#endif
+
+DENSEGRAD_INLINE IntF bits(VecF v) { return (IntF)v; }
+DENSEGRAD_INLINE IntD bits(VecD v) { return (IntD)v; }
+DENSEGRAD_INLINE VecF from_bits(IntF v) { return (VecF)v; }
+DENSEGRAD_INLINE VecD from_bits(IntD v) { return (VecD)v; }
+
+// Smallest positive normal number: what is nearer to zero than this is flushed where it would otherwise stay
+// (a denormal operand costs about a hundred times a normal one).
+template <class T> constexpr T kMinNormal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
+
+template <class V> DENSEGRAD_INLINE V max(V a, V b) { return a > b ? a : b; } // b where either is NaN
+template <class V> DENSEGRAD_INLINE V min(V a, V b) { return a < b ? a : b; } // b where either is NaN
+
+template <class T> DENSEGRAD_INLINE Vec<T> abs(Vec<T> v) {
+    constexpr IntLane<T> mask = static_cast<IntLane<T>>(~(std::uint64_t(1) << (8 * sizeof(T) - 1)));
+    return from_bits(bits(v) & mask);
+}
+
+template <class T> DENSEGRAD_INLINE Vec<T> flush_denormals(Vec<T> v) {
+    return abs<T>(v) < kMinNormal<T> ? Vec<T>{} : v;
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA

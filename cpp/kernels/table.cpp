@@ -1,0 +1,22 @@
+// The kernels of one instruction set. This file is compiled once for each, with DENSEGRAD_ISA naming it.
+#include "gather.hpp"
+#include "head.hpp"
+#include "kernels.hpp"
+#include "product.hpp"
+#include "weights.hpp"
+
+#define DENSEGRAD_STRINGIFY_TOKEN(token) #token
+#define DENSEGRAD_STRINGIFY(token) DENSEGRAD_STRINGIFY_TOKEN(token)
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+template <class T>
+constexpr Kernels<T> kKernelsOf{gather<T>,    prefetch<T>,      forward<T>,    backward<T>,
+                                head_loss<T>, head_activate<T>, head_delta<T>, weights<T>};
+
+} // namespace
+
+const KernelTable kKernels{DENSEGRAD_STRINGIFY(DENSEGRAD_ISA), kKernelsOf<float>, kKernelsOf<double>};
+
+} // namespace densegrad::DENSEGRAD_ISA

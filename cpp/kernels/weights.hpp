@@ -1,0 +1,219 @@
+// The weight gradient dW_(l) = [y_(l-1), 1]^T delta_(l), block by block, and the update while a block is at hand.
+#pragma once
+
+#include "kernels.hpp"
+#include "optimizers.hpp"
+#include "simd.hpp"
+#include "transpose.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+// Rows of a tile: as many chains as the registers hold beside a line of delta and one broadcast.
+#if defined(DENSEGRAD_ISA_AVX512)
+constexpr int kMaxGradientRows = 17;
+#elif defined(DENSEGRAD_ISA_GENERIC)
+constexpr int kMaxGradientRows = 3;
+#else
+constexpr int kMaxGradientRows = 6;
+#endif
+
+// sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row, whose y is 1.
+template <class T, int kRows, bool kBias>
+__attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n_rows, T *sum, bool add) {
+    constexpr int kInputs = kBias ? kRows - 1 : kRows;
+    Vec<T> c[kRows][kVecs];
+    for (int i = 0; i < kRows; ++i)
+        for (int q = 0; q < kVecs; ++q)
+            c[i][q] = Vec<T>{};
+#pragma GCC unroll 2
+    for (Index r = 0; r < n_rows; ++r) {
+        Vec<T> line[kVecs];
+#pragma GCC unroll 4
+        for (int q = 0; q < kVecs; ++q)
+            line[q] = load<T>(delta + r * kLane<T> + q * kVecLane<T>);
+#pragma GCC unroll 17
+        for (int i = 0; i < kInputs; ++i) {
+            const Vec<T> x = broadcast<T>(y[r * kLane<T> + i]);
+#pragma GCC unroll 4
+            for (int q = 0; q < kVecs; ++q)
+                c[i][q] = fma(x, line[q], c[i][q]);
+        }
+        if constexpr (kBias)
+#pragma GCC unroll 4
+            for (int q = 0; q < kVecs; ++q)
+                c[kInputs][q] = c[kInputs][q] + line[q];
+    }
+    for (int i = 0; i < kRows; ++i)
+        for (int q = 0; q < kVecs; ++q) {
+            T *s = sum + i * kLane<T> + q * kVecLane<T>;
+            store<T>(s, add ? load<T>(s) + c[i][q] : c[i][q]);
+        }
+}
+
+template <class T, int kRows = 1>
+DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T *delta, Index n_rows, T *sum,
+                                        bool add) {
+    if constexpr (kRows <= kMaxGradientRows) {
+        if (rows != kRows)
+            return run_gradient_tile<T, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
+        if (bias)
+            gradient_tile<T, kRows, true>(y, delta, n_rows, sum, add);
+        else
+            gradient_tile<T, kRows, false>(y, delta, n_rows, sum, add);
+    }
+}
+
+// The lines of one unit: `rows` of them, the bias row last where the unit has it.
+template <class T> struct Block {
+    Index line, column; // of the weights: which column of lines, which block of kLane inputs
+    int rows;
+    bool bias;
+    Index at; // its first number in weights, gradient and state
+};
+
+template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args, Index unit) {
+    const Index columns = line_count<T>(args.n_in);
+    Block<T> block;
+    block.line = unit / columns;
+    block.column = unit % columns;
+    block.bias = block.column == columns - 1;
+    const Index first = block.column * kLane<T>;
+    block.rows = static_cast<int>(block.bias ? args.n_in - first + 1 : kLane<T>);
+    block.at = (block.line * (args.n_in + 1) + first) * kLane<T>;
+    return block;
+}
+
+template <class T> DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+    const T *y = args.input + block.column * args.input_stride;
+    const T *delta = args.delta + block.line * args.delta_stride;
+    bool add = args.accumulate;
+    for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
+        const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
+        const int tiles = (block.rows + kMaxGradientRows - 1) / kMaxGradientRows;
+        int row = 0;
+        for (int t = 0; t < tiles; ++t) {
+            const int rows = (block.rows - row + tiles - t - 1) / (tiles - t);
+            const bool bias = block.bias && t == tiles - 1;
+            run_gradient_tile<T>(rows, bias, y + first * kLane<T> + row, delta + first * kLane<T>, slice,
+                                 sum + row * kLane<T>, add);
+            row += rows;
+        }
+        add = true;
+    }
+}
+
+template <class T, Optimizer kOptimizer>
+void update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum, T *weights, T *state_0,
+                  T *state_1) {
+    for (int i = 0; i < block.rows * kVecs; ++i) {
+        const Index at = i * kVecLane<T>;
+        const bool penalised = !(block.bias && i >= (block.rows - 1) * kVecs);
+        Vec<T> w = load<T>(weights + at);
+        Vec<T> s0 = load<T>(state_0 + at);
+        Vec<T> s1 = state_1 ? load<T>(state_1 + at) : Vec<T>{};
+        OptimizerFunctor<T, kOptimizer>::apply(step, penalised, load<T>(sum + at), w, s0, s1);
+        store<T>(weights + at, w);
+        store<T>(state_0 + at, s0);
+        if (state_1)
+            store<T>(state_1 + at, s1);
+    }
+}
+
+template <class T, int kId = 0>
+DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum, T *weights,
+                                       T *state_0, T *state_1) {
+    if constexpr (kId < kOptimizerCount) {
+        constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
+        if (step.optimizer == kOptimizer)
+            return update_block<T, kOptimizer>(step, block, sum, weights, state_0, state_1);
+        run_update_block<T, kId + 1>(step, block, sum, weights, state_0, state_1);
+    }
+}
+
+// The transposed copy of a block: lanes of W become rows of W^T. A block at the edge of the weights reads lines that
+// belong to nobody or to its neighbour; they land in padding lanes.
+template <class T> DENSEGRAD_INLINE void transpose_unit(const WeightArgs<T> &args, const Block<T> &block) {
+    const Index first_out = block.line * kLane<T>;
+    const Index outputs = args.n_out - first_out < kLane<T> ? args.n_out - first_out : kLane<T>;
+    T *destination = args.transposed + (block.column * args.n_out + first_out) * kLane<T>;
+    const int inputs = block.rows - (block.bias ? 1 : 0);
+    if (inputs == kLane<T> && outputs == kLane<T>) {
+        transpose_block<T>(args.weights + block.at, kLane<T>, destination, kLane<T>);
+        return;
+    }
+    alignas(kLineBytes) T source[kLane<T> * kLane<T>] = {};
+    alignas(kLineBytes) T result[kLane<T> * kLane<T>];
+    __builtin_memcpy(source, args.weights + block.at, static_cast<std::size_t>(inputs) * kLineBytes);
+    transpose_block<T>(source, kLane<T>, result, kLane<T>);
+    __builtin_memcpy(destination, result, static_cast<std::size_t>(outputs) * kLineBytes);
+}
+
+// Sums over the lanes of a line, in one fixed tree: halves of the line are added until one number is left.
+template <class T> DENSEGRAD_INLINE double line_sum(const T *line, Index lanes) {
+    T s[kLane<T>];
+    for (Index i = 0; i < kLane<T>; ++i)
+        s[i] = i < lanes ? line[i] : T(0);
+    for (Index half = kLane<T> / 2; half > 0; half /= 2)
+        for (Index i = 0; i < half; ++i)
+            s[i] = s[i] + s[i + half];
+    return static_cast<double>(s[0]);
+}
+
+template <class T> DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> &block, double *out, Index units) {
+    const Index left = args.n_out - block.line * kLane<T>;
+    const Index lanes = left < kLane<T> ? left : kLane<T>;
+    const int inputs = block.rows - (block.bias ? 1 : 0);
+    Vec<T> squares[kVecs], sizes[kVecs];
+    for (int q = 0; q < kVecs; ++q)
+        squares[q] = sizes[q] = Vec<T>{};
+    for (int i = 0; i < inputs; ++i)
+        for (int q = 0; q < kVecs; ++q) {
+            const Vec<T> w = load<T>(args.weights + block.at + i * kLane<T> + q * kVecLane<T>);
+            squares[q] = fma(w, w, squares[q]);
+            sizes[q] = sizes[q] + abs<T>(w);
+        }
+    alignas(kLineBytes) T line[kLane<T>];
+    for (int q = 0; q < kVecs; ++q)
+        store<T>(line + q * kVecLane<T>, squares[q]);
+    out[0] = line_sum<T>(line, lanes);
+    for (int q = 0; q < kVecs; ++q)
+        store<T>(line + q * kVecLane<T>, sizes[q]);
+    out[units] = line_sum<T>(line, lanes);
+}
+
+template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Index unit_end) {
+    const Index units = weight_units<T>(args.n_in, args.n_out);
+    alignas(kLineBytes) T sum[(kLane<T> + 1) * kLane<T>];
+    for (Index unit = unit_begin; unit < unit_end; ++unit) {
+        const Block<T> block = block_of(args, unit);
+        const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;
+        if (args.step)
+            for (int i = 0; i < block.rows; ++i) {
+                const Index at = block.at + i * kLane<T>;
+                __builtin_prefetch(args.weights + at, 1);
+                __builtin_prefetch(args.state[0] + at, 1);
+                if (args.state[1])
+                    __builtin_prefetch(args.state[1] + at, 1);
+            }
+        if (args.accumulate)
+            __builtin_memcpy(sum, args.gradient + block.at, bytes);
+        sum_block<T>(args, block, sum);
+        if (args.store)
+            __builtin_memcpy(args.gradient + block.at, sum, bytes);
+        if (args.step) {
+            if (args.gradient_scale != T(1))
+                for (int i = 0; i < block.rows * kLane<T>; ++i)
+                    sum[i] = sum[i] * args.gradient_scale;
+            run_update_block<T>(*args.step, block, sum, args.weights + block.at, args.state[0] + block.at,
+                                args.state[1] ? args.state[1] + block.at : nullptr);
+        }
+        if (args.transposed)
+            transpose_unit<T>(args, block);
+        if (args.penalty)
+            penalty_of_unit<T>(args, block, args.penalty + unit, units);
+    }
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA

@@ -1,0 +1,272 @@
+// What network and trainer share: layers, the buffers of a pass, and the two phases over them.
+#pragma once
+
+#include "densegrad/network.hpp"
+#include "dispatch.hpp"
+#include "memory.hpp"
+#include "parallel.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+namespace densegrad {
+
+// Rows that a pass holds at once; longer batches go piece by piece. A multiple of kBatchSlice, so that the pieces
+// add up in the same slices whatever this is.
+inline constexpr Index kPieceRows = 1024;
+static_assert(kPieceRows % kBatchSlice == 0);
+
+template <class T> struct Layer {
+    Index n_in, n_out;
+    Activation activation;
+    double dropout;
+    T *weights = nullptr;
+    T *transposed = nullptr; // null until a backward pass needs it
+    T *gradient = nullptr;   // null until somebody asks for it
+    bool transposed_is_current = false;
+
+    Index weight_count() const { return line_count<T>(n_out) * (n_in + 1) * kLineLength<T>; }
+    Index transposed_count() const { return line_count<T>(n_in) * n_out * kLineLength<T>; }
+    Index panel() const { return (n_in + 1) * kLineLength<T>; }
+    Index units() const { return weight_units<T>(n_in, n_out); }
+    LocalGradient local_gradient() const { return kActivations[static_cast<int>(activation)].local_gradient; }
+};
+
+// What a pass wants kept.
+struct PassOptions {
+    bool training = false;       // dropout is drawn
+    bool loss_gradients = false; // L'_(l) beside delta_(l)
+    bool input_gradient = false; // L'_(0)
+    bool cached = true;          // false: forward only, two layers' outputs at a time
+
+    static PassOptions predicting() {
+        PassOptions options;
+        options.cached = false;
+        return options;
+    }
+};
+
+// The buffers of a pass over at most `rows` rows. Everything cached in the forward pass lives here until the next.
+template <class T> struct Pass {
+    Index rows;   // capacity
+    Index stride; // numbers from one column of lines to the next
+    PassOptions options;
+    std::vector<T *> output;        // y_(l), l = 0 ... L
+    std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, where it has a buffer
+    std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; with input_gradient also L'_(0) at 0
+    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, where asked for
+    double *row_loss;
+    std::vector<T *> scratch; // one per thread, for the head
+    Arena arena;
+
+    Pass(const std::vector<Layer<T>> &layers, Index rows_, int n_threads, PassOptions options_)
+        : rows(rows_), stride(checked_product(rows_, kLineLength<T>)), options(options_) {
+        const std::size_t depth = layers.size();
+        output.resize(depth + 1);
+        local.resize(depth + 1);
+        delta.resize(depth + 1);
+        loss_gradient.resize(depth + 1);
+        scratch.resize(static_cast<std::size_t>(n_threads));
+        carve(layers, [&](auto *&piece, Index count) {
+            using Number = std::remove_reference_t<decltype(*piece)>;
+            arena.template plan<Number>(count);
+        });
+        arena.allocate();
+        carve(layers, [&](auto *&piece, Index count) {
+            using Number = std::remove_reference_t<decltype(*piece)>;
+            piece = arena.template take<Number>(count);
+        });
+    }
+
+    bool has_local(const Layer<T> &layer) const {
+        return layer.local_gradient() == LocalGradient::buffer || (options.training && layer.dropout > 0);
+    }
+
+  private:
+    template <class Visit> void carve(const std::vector<Layer<T>> &layers, Visit visit) {
+        Index widest = 0;
+        for (std::size_t l = 0; l <= layers.size(); ++l) {
+            const Index width = l == 0 ? layers[0].n_in : layers[l - 1].n_out;
+            const Index count = checked_product(line_count<T>(width), stride);
+            widest = std::max(widest, count);
+            if (!options.cached)
+                continue;
+            visit(output[l], count);
+            if (l > 0 && has_local(layers[l - 1]))
+                visit(local[l], count);
+            if (l > 0 || options.input_gradient)
+                visit(delta[l], count);
+            if (options.loss_gradients)
+                visit(loss_gradient[l], count);
+        }
+        if (!options.cached) {
+            visit(output[0], widest);
+            visit(output[1], widest);
+            for (std::size_t l = 2; l <= layers.size(); ++l)
+                output[l] = output[l - 2];
+            // evaluate() needs somewhere for delta_(L)
+            visit(delta[layers.size()], checked_product(line_count<T>(layers.back().n_out), stride));
+        }
+        visit(row_loss, rows);
+        for (T *&piece : scratch)
+            visit(piece, head_scratch_size<T>(layers.back().n_out));
+    }
+};
+
+// The rows of one pass: which rows of X and of the targets, and where in the batch they stand.
+template <class T> struct Batch {
+    const RowsView *rows;
+    TargetsView<T> targets;
+    const Index *order;  // null: rows first_row, first_row + 1, ...
+    Index first_row;     // the first row when there is no order
+    Index first_in_batch; // for the dropout counter
+    double weight_scale; // 1 / (sum of the batch's sample weights)
+    std::uint64_t dropout_key;
+
+    GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
+};
+
+inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+template <class T> ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass,
+                                               const Batch<T> &batch, std::size_t l) {
+    const Layer<T> &layer = layers[l - 1];
+    DropoutArgs<T> dropout;
+    if (pass.options.training && layer.dropout > 0) {
+        dropout.threshold = static_cast<std::uint32_t>(layer.dropout * 4294967296.0);
+        dropout.scale = static_cast<T>(1.0 / (1.0 - layer.dropout));
+        dropout.key = mix_bits(batch.dropout_key + l);
+    }
+    return {pass.output[l - 1], pass.stride,  layer.weights, pass.output[l],   pass.stride, pass.local[l],
+            layer.n_in,         layer.n_out, layer.activation, dropout, batch.first_in_batch};
+}
+
+// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L).
+template <class T> void forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                                     bool activate_head, const Kernels<T> &kernels, int thread, Index begin, Index end) {
+    if (begin >= end)
+        return;
+    const std::size_t depth = layers.size();
+    kernels.gather(batch.gather(pass.output[0], pass.stride), begin, end);
+    for (std::size_t l = 1; l <= depth; ++l) {
+        ForwardArgs<T> args = forward_args(layers, pass, batch, l);
+        if (l == depth && !activate_head) {
+            args.activation = Activation::identity;
+            args.local = nullptr;
+        }
+        kernels.forward(args, begin, end);
+    }
+    if (activate_head && layers.back().activation == Activation::softmax)
+        kernels.head_activate(head_only_args(layers, pass, thread), begin, end);
+}
+
+// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0].
+template <class T> void backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass,
+                                      bool input_gradient, const Kernels<T> &kernels, Index begin, Index end) {
+    if (begin >= end)
+        return;
+    const std::size_t last = input_gradient ? 0 : 1;
+    for (std::size_t l = layers.size(); l > last; --l) {
+        const Layer<T> &layer = layers[l - 1];
+        const bool input = l == 1;
+        kernels.backward(BackwardArgs<T>{pass.delta[l], pass.stride, layer.transposed, pass.delta[l - 1],
+                                         pass.loss_gradient[l - 1], pass.output[l - 1], pass.local[l - 1], pass.stride,
+                                         layer.n_in, layer.n_out,
+                                         input ? Activation::identity : layers[l - 2].activation},
+                         begin, end);
+    }
+}
+
+template <class T> HeadArgs<T> head_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch, int thread) {
+    const std::size_t depth = pass.output.size() - 1;
+    return {loss,          pass.output[depth],
+            pass.delta[depth], pass.loss_gradient[depth],
+            pass.stride,   batch.targets,
+            batch.order,   batch.first_row,
+            batch.weight_scale, pass.row_loss,
+            pass.scratch[static_cast<std::size_t>(thread)]};
+}
+
+template <class T>
+HeadOnlyArgs<T> head_only_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, int thread) {
+    const std::size_t depth = layers.size();
+    return {pass.output[depth], pass.delta[depth],     pass.local[depth], pass.stride,
+            layers.back().n_out, layers.back().activation, pass.scratch[static_cast<std::size_t>(thread)]};
+}
+
+template <class T> WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T> &pass, std::size_t l, Index rows) {
+    WeightArgs<T> args{};
+    args.input = pass.output[l - 1];
+    args.input_stride = pass.stride;
+    args.delta = pass.delta[l];
+    args.delta_stride = pass.stride;
+    args.n_rows = rows;
+    args.n_in = layer.n_in;
+    args.n_out = layer.n_out;
+    args.weights = layer.weights;
+    args.gradient = layer.gradient;
+    args.gradient_scale = T(1);
+    return args;
+}
+
+// Units of all layers, shared out so that every member has about the same number of weight rows.
+class UnitShares {
+  public:
+    struct Share {
+        std::size_t l;
+        Index begin, end;
+    };
+
+    template <class T> UnitShares(const std::vector<Layer<T>> &layers, int team_size) : shares_(static_cast<std::size_t>(team_size)) {
+        // A unit costs its rows; a little is the same for each.
+        constexpr Index kUnitCost = 2;
+        Index total = 0;
+        for (const Layer<T> &layer : layers)
+            total += line_count<T>(layer.n_out) * (layer.n_in + 1 + kUnitCost * line_count<T>(layer.n_in));
+        Index before = 0;
+        for (std::size_t l = 1; l <= layers.size(); ++l) {
+            const Layer<T> &layer = layers[l - 1];
+            const Index columns = line_count<T>(layer.n_in);
+            for (Index unit = 0; unit < layer.units(); ++unit) {
+                const std::size_t member = static_cast<std::size_t>(before * team_size / total);
+                std::vector<Share> &list = shares_[std::min(member, shares_.size() - 1)];
+                if (list.empty() || list.back().l != l)
+                    list.push_back({l, unit, unit});
+                list.back().end = unit + 1;
+                const bool last = unit % columns == columns - 1;
+                before += kUnitCost + (last ? layer.n_in - (columns - 1) * kLineLength<T> + 1 : kLineLength<T>);
+            }
+        }
+    }
+
+    // visit(share) for what falls to a member; a team that came out smaller than planned takes all the same.
+    template <class Visit> void each(const TeamMember &member, Visit visit) const {
+        for (std::size_t i = static_cast<std::size_t>(member.thread); i < shares_.size();
+             i += static_cast<std::size_t>(member.size))
+            for (const Share &share : shares_[i])
+                visit(share);
+    }
+
+  private:
+    std::vector<std::vector<Share>> shares_;
+};
+
+// Sums in slices of kBatchSlice, each in order, added up in order.
+inline double sliced_sum(const double *values, Index count) {
+    double total = 0.0;
+    for (Index first = 0; first < count; first += kBatchSlice) {
+        double slice = 0.0;
+        for (Index i = first; i < std::min(count, first + kBatchSlice); ++i)
+            slice += values[i];
+        total += slice;
+    }
+    return total;
+}
+
+} // namespace densegrad

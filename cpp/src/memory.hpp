@@ -1,0 +1,70 @@
+// Memory for the engine: zeroed, aligned to a line, on huge pages where that pays.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace densegrad {
+
+// a * b, or an error where it does not fit: sizes come from the caller.
+inline std::int64_t checked_product(std::int64_t a, std::int64_t b) {
+    std::int64_t product = 0;
+    if (__builtin_mul_overflow(a, b, &product) || product > (std::int64_t{1} << 46))
+        throw std::bad_alloc();
+    return product;
+}
+
+// One allocation, carved into pieces that each start at a line.
+class Arena {
+  public:
+    Arena() = default;
+
+    // First pass: tell the sizes. Second pass, after allocate(): take the pieces in the same order.
+    template <class T> void plan(std::int64_t count) { planned_ += padded<T>(count); }
+
+    void allocate() {
+        constexpr std::size_t kHugePage = std::size_t{2} << 20;
+        const std::size_t bytes = static_cast<std::size_t>(planned_);
+        const bool huge = bytes >= 2 * kHugePage;
+        const std::size_t alignment = huge ? kHugePage : 64;
+        void *memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
+        if (!memory)
+            throw std::bad_alloc();
+#if defined(__linux__)
+        if (huge)
+            madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+        std::memset(memory, 0, bytes);
+        memory_.reset(static_cast<std::byte *>(memory));
+        used_ = 0;
+    }
+
+    template <class T> T *take(std::int64_t count) {
+        T *piece = reinterpret_cast<T *>(memory_.get() + used_);
+        used_ += padded<T>(count);
+        return piece;
+    }
+
+  private:
+    struct Free {
+        void operator()(std::byte *memory) const { std::free(memory); }
+    };
+    template <class T> static std::int64_t padded(std::int64_t count) {
+        return (checked_product(count, sizeof(T)) + 63) / 64 * 64;
+    }
+
+    std::unique_ptr<std::byte[], Free> memory_;
+    std::int64_t planned_ = 0;
+    std::int64_t used_ = 0;
+};
+
+} // namespace densegrad

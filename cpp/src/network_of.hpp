@@ -1,0 +1,75 @@
+// The network of one precision.
+#pragma once
+
+#include "engine.hpp"
+#include "lines.hpp"
+
+#include <memory>
+#include <vector>
+
+namespace densegrad {
+
+template <class T> class NetworkOf final : public Network {
+  public:
+    explicit NetworkOf(const NetworkSpec &spec);
+
+    const NetworkSpec &spec() const override { return spec_; }
+    void get_weights(int l, void *out) const override;
+    void set_weights(int l, const RowsView &weights) override;
+    void get_weight_gradient(int l, void *out) const override;
+    void predict(const RowsView &rows, void *out, int n_threads) const override;
+    double evaluate(const RowsView &rows, const Targets &targets, int n_threads) const override;
+    void forward(const RowsView &rows, void *out, int n_threads) override;
+    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) override;
+    double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) override;
+    double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads) override;
+    std::int64_t cached_rows() const override { return cached_rows_; }
+    void get_output(int l, void *out) const override;
+    void get_local_gradient(int l, void *out) const override;
+    void get_loss_gradient(int l, void *out) const override;
+    void poison_padding() override;
+
+    // For the trainer.
+    std::vector<Layer<T>> &layers() { return layers_; }
+    const Kernels<T> &kernels() const { return kernels_; }
+    LossArgs<T> loss_args() const;
+    void need_transposed(bool first_layer);
+    void need_gradients();
+    // Threads for `rows` rows, of which each costs `passes` forward passes; requested 0: choose.
+    int choose_threads(int requested, Index rows, double passes) const;
+    TargetsView<T> check_targets(const Targets &targets, Index n_rows) const;
+
+  private:
+    Layer<T> &layer(int l) { return layers_[static_cast<std::size_t>(l - 1)]; }
+    const Layer<T> &layer(int l) const { return layers_[static_cast<std::size_t>(l - 1)]; }
+    void check_rows(const RowsView &rows) const;
+    void check_layer(int l, int first) const;
+    void prepare_cache(Index rows, int n_threads, bool loss_gradients);
+    void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitShares &shares,
+                              const TeamMember &member);
+    // Runs body(pass, thread, first row, rows) over pieces of the rows, each with a small pass of its own.
+    template <class Body> void for_pieces(Index n_rows, int n_threads, Body body) const;
+
+    NetworkSpec spec_;
+    const Kernels<T> &kernels_;
+    std::vector<T> levels_;
+    std::vector<Layer<T>> layers_;
+    Arena weights_;
+    Arena transposed_;
+    Arena first_transposed_;
+    Arena gradients_;
+    std::unique_ptr<Pass<T>> cache_;
+    Index cached_rows_ = 0;
+    bool has_loss_gradients_ = false;
+    bool has_weight_gradients_ = false;
+};
+
+// Sum over the rows of weight * row_loss, in slices (sliced_sum).
+template <class T> double weighted_loss(double *row_loss, const Batch<T> &batch, Index rows) {
+    if (const double *weight = batch.targets.sample_weight)
+        for (Index r = 0; r < rows; ++r)
+            row_loss[r] *= weight[batch.order ? batch.order[r] : batch.first_row + r];
+    return sliced_sum(row_loss, rows);
+}
+
+} // namespace densegrad

@@ -1,0 +1,453 @@
+#include "densegrad/trainer.hpp"
+
+#include "network_of.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace densegrad {
+namespace {
+
+// What the optimizer keeps for each weight, and where a batch's penalties are summed.
+template <class T> struct LayerState {
+    T *state[2] = {nullptr, nullptr};
+    double *penalty = nullptr;      // (2, units): sums of w^2 and |w| of a unit
+    double *squared_norm = nullptr; // (units,): of the gradient, when it is clipped
+};
+
+template <class T> class TrainerOf final : public Trainer {
+  public:
+    TrainerOf(NetworkOf<T> &network, const OptimizerSpec &spec, std::uint64_t seed);
+
+    EpochResult epoch(const EpochSpec &spec) override;
+    const OptimizerSpec &optimizer() const override { return spec_; }
+    void set_optimizer(const OptimizerSpec &spec) override;
+    std::int64_t steps() const override { return steps_; }
+    void set_steps(std::int64_t steps) override;
+    void get_state(int l, int s, void *out) const override;
+    void set_state(int l, int s, const RowsView &state) override;
+
+  private:
+    struct Epoch; // what the members of the team share during one call
+
+    void check_state(int l, int s) const;
+    void check_epoch(const EpochSpec &spec) const;
+    bool has_penalty() const { return spec_.l2 > 0.0 || spec_.l1 > 0.0; }
+    int state_count() const { return kOptimizers[static_cast<int>(spec_.optimizer)].state_count; }
+    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight) const;
+    double penalty_sum() const;
+    WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
+    void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, const TeamMember &member);
+    void custom_delta(Epoch &epoch, const Batch<T> &batch, Index count);
+    void phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
+                       const TeamMember &member);
+    void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, const TeamMember &member);
+    void limit_norms(Epoch &epoch, const TeamMember &member);
+    void run(Epoch &epoch, const TeamMember &member);
+
+    NetworkOf<T> &network_;
+    OptimizerSpec spec_;
+    std::uint64_t seed_;
+    std::int64_t steps_ = 0;
+    std::vector<LayerState<T>> states_;
+    Arena arena_;
+    std::unique_ptr<Pass<T>> pass_;
+};
+
+template <class T> struct TrainerOf<T>::Epoch {
+    const EpochSpec &spec;
+    TargetsView<T> targets;
+    Index n_steps;
+    const Pass<T> &pass;
+    const UnitShares &shares;
+    std::vector<T> output, loss_gradient; // C order, for a custom loss
+    std::vector<Index> row_numbers;
+    double loss = 0.0;         // sum over the batches so far
+    double batch_loss = 0.0;   // weighted sum over the rows of this batch so far
+    double clip_scale = 1.0;
+    Index steps_done = 0;
+    bool failed = false; // the custom loss gave no gradient
+    std::atomic<bool> stop{false};
+    std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
+};
+
+void check_optimizer(const OptimizerSpec &spec) {
+    const auto check = [](bool good, const char *what, double value) {
+        if (!good)
+            throw std::invalid_argument(std::string(what) + ", got " + std::to_string(value));
+    };
+    check(spec.momentum >= 0.0 && spec.momentum <= 1.0, "momentum must be in [0, 1]", spec.momentum);
+    check(spec.beta_1 >= 0.0 && spec.beta_1 < 1.0, "beta_1 must be in [0, 1)", spec.beta_1);
+    check(spec.beta_2 >= 0.0 && spec.beta_2 < 1.0, "beta_2 must be in [0, 1)", spec.beta_2);
+    check(spec.epsilon > 0.0, "epsilon must be positive", spec.epsilon);
+    check(spec.l2 >= 0.0, "l2 must not be negative", spec.l2);
+    check(spec.l1 >= 0.0, "l1 must not be negative", spec.l1);
+    check(spec.weight_decay >= 0.0, "weight_decay must not be negative", spec.weight_decay);
+    check(spec.max_norm >= 0.0, "max_norm must not be negative", spec.max_norm);
+    check(spec.clip_norm >= 0.0, "clip_norm must not be negative", spec.clip_norm);
+}
+
+template <class T>
+TrainerOf<T>::TrainerOf(NetworkOf<T> &network, const OptimizerSpec &spec, std::uint64_t seed)
+    : network_(network), spec_(spec), seed_(seed), states_(network.layers().size()) {
+    check_optimizer(spec);
+    const auto carve = [&](auto visit) {
+        for (std::size_t i = 0; i < states_.size(); ++i) {
+            const Layer<T> &layer = network_.layers()[i];
+            for (int s = 0; s < state_count(); ++s)
+                visit(states_[i].state[s], layer.weight_count());
+            visit(states_[i].penalty, 2 * layer.units());
+            visit(states_[i].squared_norm, layer.units());
+        }
+    };
+    carve([&](auto *&piece, Index count) { arena_.plan<std::remove_reference_t<decltype(*piece)>>(count); });
+    arena_.allocate();
+    carve([&](auto *&piece, Index count) { piece = arena_.take<std::remove_reference_t<decltype(*piece)>>(count); });
+}
+
+template <class T> void TrainerOf<T>::set_optimizer(const OptimizerSpec &spec) {
+    check_optimizer(spec);
+    if (spec.optimizer != spec_.optimizer)
+        throw std::invalid_argument("a trainer keeps its kind of optimizer");
+    spec_ = spec;
+}
+
+template <class T> void TrainerOf<T>::set_steps(std::int64_t steps) {
+    if (steps < 0)
+        throw std::invalid_argument("steps must not be negative, got " + std::to_string(steps));
+    steps_ = steps;
+}
+
+template <class T> void TrainerOf<T>::check_state(int l, int s) const {
+    if (l < 1 || l > network_.depth() || s < 0 || s >= state_count())
+        throw std::out_of_range("there is no optimizer state " + std::to_string(s) + " of layer " + std::to_string(l));
+}
+
+template <class T> void TrainerOf<T>::get_state(int l, int s, void *out) const {
+    check_state(l, s);
+    const Layer<T> &layer = network_.layers()[static_cast<std::size_t>(l - 1)];
+    lines_to_rows<T>(states_[static_cast<std::size_t>(l - 1)].state[s], layer.panel(), layer.n_in + 1, layer.n_out,
+                     static_cast<T *>(out));
+}
+
+template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &state) {
+    check_state(l, s);
+    const Layer<T> &layer = network_.layers()[static_cast<std::size_t>(l - 1)];
+    if (state.n_rows != layer.n_in + 1 || state.n_columns != layer.n_out)
+        throw std::invalid_argument("the optimizer state of a layer must have the shape of its weights");
+    rows_to_lines<T>(state, states_[static_cast<std::size_t>(l - 1)].state[s], layer.panel());
+}
+
+template <class T>
+OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate, double weight) const {
+    const double power = static_cast<double>(t);
+    const double unbiased_1 = 1.0 - std::pow(spec_.beta_1, power);
+    const double unbiased_2 = 1.0 - std::pow(spec_.beta_2, power);
+    OptimizerStep<T> step{};
+    step.optimizer = spec_.optimizer;
+    step.nesterov = spec_.nesterov;
+    double rate = learning_rate;
+    if (spec_.optimizer == Optimizer::adam)
+        rate = learning_rate * std::sqrt(unbiased_2) / unbiased_1;
+    else if (spec_.optimizer == Optimizer::adamw)
+        rate = learning_rate / unbiased_1;
+    step.learning_rate = static_cast<T>(rate);
+    step.momentum = static_cast<T>(spec_.momentum);
+    step.beta_1 = static_cast<T>(spec_.beta_1);
+    step.beta_2 = static_cast<T>(spec_.beta_2);
+    step.epsilon = static_cast<T>(spec_.epsilon);
+    // NAdam without a momentum schedule (Dozat 2016, eq. of section 2.2)
+    step.correction_1 = static_cast<T>(spec_.beta_1 / (1.0 - std::pow(spec_.beta_1, power + 1.0)));
+    step.correction_2 = static_cast<T>((1.0 - spec_.beta_1) / unbiased_1);
+    step.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
+    step.l2 = static_cast<T>(spec_.l2 / weight);
+    step.l1 = static_cast<T>(spec_.l1 / weight);
+    step.decay = static_cast<T>(learning_rate * spec_.weight_decay);
+    return step;
+}
+
+template <class T> double TrainerOf<T>::penalty_sum() const {
+    double squares = 0.0;
+    double sizes = 0.0;
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+        const Index units = network_.layers()[i].units();
+        for (Index u = 0; u < units; ++u) {
+            squares += states_[i].penalty[u];
+            sizes += states_[i].penalty[units + u];
+        }
+    }
+    return 0.5 * spec_.l2 * squares + spec_.l1 * sizes;
+}
+
+// What brings the transposed copy and the penalties up to the weights, and changes nothing else.
+template <class T>
+WeightArgs<T> TrainerOf<T>::refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const {
+    WeightArgs<T> args{};
+    args.n_in = layer.n_in;
+    args.n_out = layer.n_out;
+    args.weights = layer.weights;
+    args.transposed = l > 1 ? layer.transposed : nullptr;
+    args.penalty = has_penalty() ? state.penalty : nullptr;
+    return args;
+}
+
+// Phase 1, by rows: gather, forward, loss, backward to every delta.
+template <class T>
+void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, const TeamMember &member) {
+    const std::vector<Layer<T>> &layers = network_.layers();
+    const Kernels<T> &kernels = network_.kernels();
+    const Index begin = member.begin(count);
+    const Index end = member.end(count);
+    if (epoch.spec.custom_loss) {
+        forward_rows(layers, epoch.pass, batch, true, kernels, member.thread, begin, end);
+        member.wait();
+        if (member.thread == 0)
+            custom_delta(epoch, batch, count);
+        member.wait();
+        kernels.head_delta(head_only_args(layers, epoch.pass, member.thread), begin, end);
+    } else {
+        forward_rows(layers, epoch.pass, batch, false, kernels, member.thread, begin, end);
+        kernels.head_loss(head_args(network_.loss_args(), epoch.pass, batch, member.thread), begin, end);
+    }
+    backward_rows(layers, epoch.pass, false, kernels, begin, end);
+}
+
+template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> &batch, Index count) {
+    const Pass<T> &pass = epoch.pass;
+    const Index n_out = network_.layers().back().n_out;
+    lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, epoch.output.data());
+    for (Index r = 0; r < count; ++r)
+        epoch.row_numbers[static_cast<std::size_t>(r)] = batch.order ? batch.order[r] : batch.first_row + r;
+    if (!epoch.spec.custom_loss(epoch.spec.context, epoch.output.data(), epoch.row_numbers.data(), count,
+                                epoch.loss_gradient.data(), pass.row_loss)) {
+        epoch.failed = true;
+        return;
+    }
+    for (Index r = 0; r < count; ++r) {
+        const double *weight = batch.targets.sample_weight;
+        const double scale = batch.weight_scale * (weight ? weight[epoch.row_numbers[static_cast<std::size_t>(r)]] : 1.0);
+        for (Index c = 0; c < n_out; ++c)
+            epoch.loss_gradient[static_cast<std::size_t>(r * n_out + c)] *= static_cast<T>(scale);
+    }
+    const RowsView view{epoch.loss_gradient.data(), sizeof(T) == 4 ? Scalar::float32 : Scalar::float64, count, n_out,
+                        n_out, 1};
+    rows_to_lines<T>(view, pass.delta.back(), pass.stride);
+}
+
+// Phase 2, by tiles of the weights: the weight gradient and, with the last piece of a batch, the update.
+template <class T>
+void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
+                                 const TeamMember &member) {
+    const bool update = last && spec_.clip_norm == 0.0;
+    epoch.shares.each(member, [&](const UnitShares::Share &share) {
+        const Layer<T> &layer = network_.layers()[share.l - 1];
+        const LayerState<T> &state = states_[share.l - 1];
+        WeightArgs<T> args = weight_args(layer, epoch.pass, share.l, count);
+        args.accumulate = !first;
+        args.store = !update;
+        if (update) {
+            args.step = &step;
+            args.state[0] = state.state[0];
+            args.state[1] = state.state[1];
+            args.transposed = share.l > 1 ? layer.transposed : nullptr;
+            args.penalty = has_penalty() ? state.penalty : nullptr;
+        }
+        network_.kernels().weights(args, share.begin, share.end);
+    });
+    if (last && !update)
+        clip_and_update(epoch, step, member);
+    if (last && spec_.max_norm > 0.0)
+        limit_norms(epoch, member);
+}
+
+template <class T>
+void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, const TeamMember &member) {
+    constexpr Index kLane = kLineLength<T>;
+    epoch.shares.each(member, [&](const UnitShares::Share &share) {
+        const Layer<T> &layer = network_.layers()[share.l - 1];
+        const Index columns = line_count<T>(layer.n_in);
+        for (Index unit = share.begin; unit < share.end; ++unit) {
+            const Index line = unit / columns;
+            const Index first = unit % columns * kLane;
+            const Index rows = unit % columns == columns - 1 ? layer.n_in + 1 - first : kLane;
+            const Index lanes = std::min(kLane, layer.n_out - line * kLane);
+            double sum = 0.0;
+            for (Index i = 0; i < rows; ++i)
+                for (Index j = 0; j < lanes; ++j) {
+                    const double g = static_cast<double>(layer.gradient[line * layer.panel() + (first + i) * kLane + j]);
+                    sum += g * g;
+                }
+            states_[share.l - 1].squared_norm[unit] = sum;
+        }
+    });
+    member.wait();
+    if (member.thread == 0) {
+        double sum = 0.0;
+        for (std::size_t i = 0; i < states_.size(); ++i)
+            for (Index unit = 0; unit < network_.layers()[i].units(); ++unit)
+                sum += states_[i].squared_norm[unit];
+        const double norm = std::sqrt(sum);
+        epoch.clip_scale = norm > spec_.clip_norm ? spec_.clip_norm / norm : 1.0;
+    }
+    member.wait();
+    epoch.shares.each(member, [&](const UnitShares::Share &share) {
+        const Layer<T> &layer = network_.layers()[share.l - 1];
+        const LayerState<T> &state = states_[share.l - 1];
+        WeightArgs<T> args = refresh_args(layer, state, share.l);
+        args.gradient = layer.gradient;
+        args.accumulate = true;
+        args.gradient_scale = static_cast<T>(epoch.clip_scale);
+        args.step = &step;
+        args.state[0] = state.state[0];
+        args.state[1] = state.state[1];
+        network_.kernels().weights(args, share.begin, share.end);
+    });
+}
+
+// Scales the weights into each unit whose norm is too large (Srivastava et al. 2014, section 5.1).
+template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, const TeamMember &member) {
+    constexpr Index kLane = kLineLength<T>;
+    member.wait();
+    for (Layer<T> &layer : network_.layers()) {
+        const Index lines = line_count<T>(layer.n_out);
+        for (Index line = member.begin(lines); line < member.end(lines); ++line) {
+            T *weights = layer.weights + line * layer.panel();
+            for (Index j = 0; j < std::min(kLane, layer.n_out - line * kLane); ++j) {
+                double sum = 0.0;
+                for (Index i = 0; i < layer.n_in; ++i)
+                    sum += static_cast<double>(weights[i * kLane + j]) * static_cast<double>(weights[i * kLane + j]);
+                const double norm = std::sqrt(sum);
+                if (norm > spec_.max_norm)
+                    for (Index i = 0; i < layer.n_in; ++i)
+                        weights[i * kLane + j] *= static_cast<T>(spec_.max_norm / norm);
+            }
+        }
+    }
+    member.wait();
+    epoch.shares.each(member, [&](const UnitShares::Share &share) {
+        network_.kernels().weights(refresh_args(network_.layers()[share.l - 1], states_[share.l - 1], share.l),
+                                   share.begin, share.end);
+    });
+}
+
+template <class T> void TrainerOf<T>::run(Epoch &epoch, const TeamMember &member) {
+    const EpochSpec &spec = epoch.spec;
+    const bool caller = member.thread == 0;
+    if (has_penalty()) {
+        epoch.shares.each(member, [&](const UnitShares::Share &share) {
+            WeightArgs<T> args = refresh_args(network_.layers()[share.l - 1], states_[share.l - 1], share.l);
+            args.transposed = nullptr;
+            network_.kernels().weights(args, share.begin, share.end);
+        });
+        member.wait();
+    }
+    for (Index s = 0; s < epoch.n_steps; ++s) {
+        const Index batch_begin = s * spec.batch_size;
+        const Index batch_rows = std::min(spec.batch_size, spec.n_order - batch_begin);
+        double weight = static_cast<double>(batch_rows);
+        if (const double *sample_weight = epoch.targets.sample_weight) {
+            weight = 0.0;
+            for (Index r = batch_begin; r < batch_begin + batch_rows; ++r)
+                weight += sample_weight[spec.order ? spec.order[r] : r];
+        }
+        // A batch without weight has no gradient of its own; the optimizer steps on.
+        const double scale = weight > 0.0 ? 1.0 / weight : 0.0;
+        const OptimizerStep<T> step =
+            step_numbers(steps_ + s + 1, spec.learning_rates[s], weight > 0.0 ? weight : 1.0);
+        const double penalty = caller && has_penalty() ? penalty_sum() * scale : 0.0;
+        for (Index done = 0; done < batch_rows; done += kPieceRows) {
+            const Index count = std::min(kPieceRows, batch_rows - done);
+            const Index first = batch_begin + done;
+            const Batch<T> batch{&spec.rows, epoch.targets, spec.order ? spec.order + first : nullptr,
+                                 first,      done,          scale,
+                                 mix_bits(seed_ + static_cast<std::uint64_t>(steps_ + s))};
+            phase_rows(epoch, batch, count, member);
+            member.wait();
+            if (epoch.failed)
+                return;
+            const bool last = done + count == batch_rows;
+            if (caller) {
+                epoch.batch_loss += weighted_loss(epoch.pass.row_loss, batch, count);
+                if (last) {
+                    epoch.loss += (epoch.batch_loss * scale + penalty) * static_cast<double>(batch_rows);
+                    epoch.batch_loss = 0.0;
+                    epoch.steps_done = s + 1;
+                }
+                const auto now = std::chrono::steady_clock::now();
+                if (spec.should_stop && now - epoch.asked > std::chrono::milliseconds(50)) {
+                    epoch.asked = now;
+                    if (spec.should_stop(spec.context))
+                        epoch.stop = true;
+                }
+            }
+            phase_weights(epoch, count, done == 0, last, step, member);
+            member.wait();
+            if (epoch.stop.load(std::memory_order_relaxed))
+                return;
+        }
+    }
+}
+
+template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
+    if (spec.rows.n_columns != network_.width(0))
+        throw std::invalid_argument("X must have " + std::to_string(network_.width(0)) + " columns, got " +
+                                    std::to_string(spec.rows.n_columns));
+    if (spec.n_order < 1 || (!spec.order && spec.n_order > spec.rows.n_rows))
+        throw std::invalid_argument("an epoch needs at least one row, and no more than X has");
+    if (spec.batch_size < 1)
+        throw std::invalid_argument("batch_size must be positive, got " + std::to_string(spec.batch_size));
+    if (!spec.learning_rates)
+        throw std::invalid_argument("an epoch needs a learning rate for each step");
+    if ((network_.spec().loss.loss == Loss::custom) != (spec.custom_loss != nullptr))
+        throw std::invalid_argument("a custom loss, and only that, needs its function");
+    if (spec.order)
+        for (Index i = 0; i < spec.n_order; ++i)
+            if (spec.order[i] < 0 || spec.order[i] >= spec.rows.n_rows)
+                throw std::invalid_argument("order names row " + std::to_string(spec.order[i]) + ", X has " +
+                                            std::to_string(spec.rows.n_rows));
+}
+
+template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
+    check_epoch(given);
+    EpochSpec spec = given;
+    spec.batch_size = std::min(spec.batch_size, spec.n_order);
+    const TargetsView<T> targets = network_.check_targets(spec.targets, spec.rows.n_rows);
+    const Index piece = std::min(spec.batch_size, kPieceRows);
+    const int threads = network_.choose_threads(spec.n_threads, piece, 3.0);
+    network_.need_transposed(false);
+    if (spec.batch_size > piece || spec_.clip_norm > 0.0)
+        network_.need_gradients();
+    if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
+        PassOptions options;
+        options.training = true;
+        pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
+    }
+    const UnitShares shares(network_.layers(), threads);
+    Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, shares, {}, {}, {}};
+    if (spec.custom_loss) {
+        const std::size_t count = static_cast<std::size_t>(piece * network_.layers().back().n_out);
+        epoch.output.resize(count);
+        epoch.loss_gradient.resize(count);
+        epoch.row_numbers.resize(static_cast<std::size_t>(piece));
+    }
+    run_team(threads, [&](const TeamMember &member) { run(epoch, member); });
+    network_.layers()[0].transposed_is_current = false;
+    steps_ += epoch.steps_done;
+    return {epoch.loss / static_cast<double>(spec.n_order), epoch.steps_done,
+            epoch.failed || epoch.stop.load()};
+}
+
+} // namespace
+
+std::unique_ptr<Trainer> make_trainer(Network &network, const OptimizerSpec &spec, std::uint64_t seed) {
+    if (auto *single = dynamic_cast<NetworkOf<float> *>(&network))
+        return std::make_unique<TrainerOf<float>>(*single, spec, seed);
+    if (auto *twice = dynamic_cast<NetworkOf<double> *>(&network))
+        return std::make_unique<TrainerOf<double>>(*twice, spec, seed);
+    throw std::invalid_argument("this network was not made by make_network");
+}
+
+} // namespace densegrad
