@@ -40,9 +40,10 @@ constexpr int max_tile_width(int rows) {
 
 // Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1 cache.
 constexpr Index kSumChunkBytes = 16 * 1024;
+// Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
+constexpr Index kRowGroupBytes = 128 * 1024;
+constexpr Index kMinRowGroup = 4 * kMaxTileRows;
 template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
-
-enum class Start { zero, line, continued };
 
 template <class T> struct RowTileArgs {
     const T *a; // row 0 of the tile, [ceil(n_sum / kLane)][a_stride]
@@ -50,25 +51,11 @@ template <class T> struct RowTileArgs {
     const T *b; // [width][b_stride], lines k = 0 ... n_sum - 1
     Index b_stride;
     Index n_sum;
-    Start start;
-    const T *first_line; // Start::line: what every row starts from, [width][b_stride]
-    T *c;                // row 0 of the tile, [width][c_stride]
+    const T *start; // what the sums start from: row i of line j at j * start_stride + i * start_row_stride
+    Index start_stride, start_row_stride;
+    T *c; // row 0 of the tile, [width][c_stride]
     Index c_stride;
 };
-
-template <class T, int kRows, int kWidth> DENSEGRAD_INLINE void load_tile(const RowTileArgs<T> &args, Vec<T> (&c)[kRows][kWidth][kVecs]) {
-    for (int i = 0; i < kRows; ++i)
-        for (int j = 0; j < kWidth; ++j)
-            for (int q = 0; q < kVecs; ++q) {
-                const Index lane = q * kVecLane<T>;
-                if (args.start == Start::line)
-                    c[i][j][q] = load<T>(args.first_line + j * args.b_stride + lane);
-                else if (args.start == Start::continued)
-                    c[i][j][q] = load<T>(args.c + j * args.c_stride + i * kLane<T> + lane);
-                else
-                    c[i][j][q] = Vec<T>{};
-            }
-}
 
 // One term of the sum: a[i] at a + i * kLane.
 template <class T, int kRows, int kWidth>
@@ -92,23 +79,33 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&
 
 template <class T, int kRows, int kWidth> __attribute__((noinline)) void row_tile(const RowTileArgs<T> &args) {
     Vec<T> c[kRows][kWidth][kVecs];
-    load_tile<T, kRows, kWidth>(args, c);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+            for (int q = 0; q < kVecs; ++q)
+                c[i][j][q] = load<T>(args.start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
     const T *a = args.a;
     const T *b = args.b;
-    const Index a_stride = args.a_stride;
     const Index b_stride = args.b_stride;
-    for (Index column = args.n_sum / kLane<T>; column > 0; --column) {
-#pragma GCC unroll 4
-        for (int k = 0; k < kLane<T>; ++k)
-            add_term<T, kRows, kWidth>(a + k, b + k * kLane<T>, b_stride, c);
-        a += a_stride;
-        b += kLane<T> * kLane<T>;
-    }
-    const int rest = static_cast<int>(args.n_sum % kLane<T>);
-    for (int k = 0; k < rest; ++k)
-        add_term<T, kRows, kWidth>(a + k, b + k * kLane<T>, b_stride, c);
+    Index left = args.n_sum; // at least 1
+    do {
+        const T *x = a;
+        const T *end = a + (left < kLane<T> ? left : kLane<T>);
+#pragma GCC unroll 1
+        do {
+            add_term<T, kRows, kWidth>(x, b, b_stride, c);
+            b += kLane<T>;
+        } while (++x != end);
+        a += args.a_stride;
+        left -= kLane<T>;
+    } while (left > 0);
+#pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
             for (int q = 0; q < kVecs; ++q)
                 store<T>(args.c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
 }
@@ -147,42 +144,63 @@ template <class T> struct RowProductArgs {
     Index n_lines;
 };
 
-// c = a b for rows [row_begin, row_end); finish(line) is called when all of these rows of a column are summed.
+// c = a b for rows [row_begin, row_end), which are few enough for their part of a to stay in the L2 cache;
+// finish(line, row_begin, row_end) is called when all of these rows of a column are summed.
 template <class T, class Finish>
-DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
-    if (row_begin >= row_end)
-        return;
+DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
+    alignas(kLineBytes) static constexpr T kZeros[kLane<T>] = {};
     const EvenParts tiles(row_end - row_begin, kMaxTileRows);
     const EvenParts groups(args.n_lines, max_tile_width(tiles[0]));
+    RowTileArgs<T> tile;
+    tile.a_stride = args.a_stride;
+    tile.b_stride = args.b_stride;
+    tile.c_stride = args.c_stride;
     Index k = 0;
     do {
         const Index left = args.n_sum - k;
         const bool last = left <= kSumChunk<T>;
+        tile.n_sum = last ? left : kSumChunk<T>;
         Index line = 0;
         for (Index g = 0; g < groups.count; ++g) {
             const int width = groups[g];
-            RowTileArgs<T> tile;
-            tile.a_stride = args.a_stride;
             tile.b = args.b + line * args.b_stride + k * kLane<T>;
-            tile.b_stride = args.b_stride;
-            tile.n_sum = last ? left : kSumChunk<T>;
-            tile.start = k > 0 ? Start::continued : args.from_line ? Start::line : Start::zero;
-            tile.first_line = args.b + line * args.b_stride + args.n_sum * kLane<T>;
-            tile.c_stride = args.c_stride;
+            tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLane<T> : kZeros;
+            tile.start_stride = args.from_line ? args.b_stride : 0;
+            tile.start_row_stride = 0;
             Index row = row_begin;
             for (Index t = 0; t < tiles.count; ++t) {
                 tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
                 tile.c = args.c + line * args.c_stride + row * kLane<T>;
+                if (k > 0) {
+                    tile.start = tile.c;
+                    tile.start_stride = args.c_stride;
+                    tile.start_row_stride = kLane<T>;
+                }
                 run_row_tile<T>(tiles[t], width, tile);
                 row += tiles[t];
             }
             if (last)
                 for (int j = 0; j < width; ++j)
-                    finish(line + j);
+                    finish(line + j, row_begin, row_end);
             line += width;
         }
         k += kSumChunk<T>;
     } while (k < args.n_sum);
+}
+
+template <class T, class Finish>
+DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
+    if (row_begin >= row_end)
+        return;
+    const Index terms = args.n_sum < kSumChunk<T> ? args.n_sum : kSumChunk<T>;
+    const Index row_bytes = line_count<T>(terms) * kLineBytes;
+    const Index fits = kRowGroupBytes / row_bytes / kMaxTileRows * kMaxTileRows;
+    const EvenParts groups(row_end - row_begin, fits < kMinRowGroup ? kMinRowGroup : fits);
+    Index row = row_begin;
+    for (Index g = 0; g < groups.count; ++g) {
+        row_group_product<T>(args, row, row + groups[g], finish);
+        row += groups[g];
+    }
 }
 
 template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
@@ -195,13 +213,13 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
                                     args.output,
                                     args.output_stride,
                                     line_count<T>(args.n_out)};
-    row_product<T>(product, row_begin, row_end, [&](Index line) {
-        const Index at = line * args.output_stride + row_begin * kLane<T>;
+    row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
+        const Index at = line * args.output_stride + begin * kLane<T>;
         T *output = args.output + at;
         T *local = args.local ? args.local + at : nullptr;
-        activate<T>(args.activation, output, local, row_end - row_begin);
+        activate<T>(args.activation, output, local, end - begin);
         if (args.dropout.threshold != 0)
-            dropout<T>(args.dropout, output, local, args.first_row + row_begin, row_end - row_begin, line * kLane<T>);
+            dropout<T>(args.dropout, output, local, args.first_row + begin, end - begin, line * kLane<T>);
     });
 }
 
@@ -215,9 +233,9 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
                                     args.input_delta,
                                     args.input_stride,
                                     line_count<T>(args.n_in)};
-    row_product<T>(product, row_begin, row_end, [&](Index line) {
-        const Index at = line * args.input_stride + row_begin * kLane<T>;
-        const Index count = (row_end - row_begin) * kLane<T>;
+    row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
+        const Index at = line * args.input_stride + begin * kLane<T>;
+        const Index count = (end - begin) * kLane<T>;
         T *delta = args.input_delta + at;
         if (args.loss_gradient)
             __builtin_memcpy(args.loss_gradient + at, delta, static_cast<std::size_t>(count) * sizeof(T));
@@ -226,8 +244,7 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
             for (Index i = 0; i < count; i += kVecLane<T>)
                 store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
         } else {
-            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta,
-                                 row_end - row_begin);
+            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta, end - begin);
         }
     });
 }

@@ -26,7 +26,7 @@ __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n
     for (int i = 0; i < kRows; ++i)
         for (int q = 0; q < kVecs; ++q)
             c[i][q] = Vec<T>{};
-#pragma GCC unroll 2
+#pragma GCC unroll 1
     for (Index r = 0; r < n_rows; ++r) {
         Vec<T> line[kVecs];
 #pragma GCC unroll 4

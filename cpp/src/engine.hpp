@@ -50,7 +50,7 @@ struct PassOptions {
 // The buffers of a pass over at most `rows` rows. Everything cached in the forward pass lives here until the next.
 template <class T> struct Pass {
     Index rows;   // capacity
-    Index stride; // numbers from one column of lines to the next
+    Index stride; // numbers from one column of lines to the next: an odd number of lines, which spreads over the cache
     PassOptions options;
     std::vector<T *> output;        // y_(l), l = 0 ... L
     std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, where it has a buffer
@@ -61,7 +61,7 @@ template <class T> struct Pass {
     Arena arena;
 
     Pass(const std::vector<Layer<T>> &layers, Index rows_, int n_threads, PassOptions options_)
-        : rows(rows_), stride(checked_product(rows_, kLineLength<T>)), options(options_) {
+        : rows(rows_), stride(checked_product(rows_ | 1, kLineLength<T>)), options(options_) {
         const std::size_t depth = layers.size();
         output.resize(depth + 1);
         local.resize(depth + 1);
