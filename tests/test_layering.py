@@ -17,9 +17,12 @@ CPP = ROOT / "cpp"
 LAYERS = [
     {"_validation"},
     {"_engine", "_core"},
-    {"_tables", "_samples", "backpropagation", "initializers", "layers", "optimizers", "storage"},
+    {"_tables", "backpropagation", "config", "optimizers", "schedules", "storage"},
+    {"layers"},
+    {"_samples", "initializers"},
     {"network"},
-    {"gradient_check", "trainer"},
+    {"gradient_check", "history"},
+    {"trainer"},
     {"estimators"},
     {"__init__"},
 ]

@@ -1,0 +1,64 @@
+"""Dense neural networks trained by explicit back propagation in a C++ core."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+from densegrad import _core, initializers, schedules
+from densegrad._tables import activations, losses, optimizers
+from densegrad.backpropagation import Backpropagation, LocalGradients
+from densegrad.config import show_config
+from densegrad.gradient_check import GradientReport, check_gradients
+from densegrad.history import History
+from densegrad.layers import Dense
+from densegrad.network import Network
+from densegrad.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from densegrad.trainer import Trainer
+
+if TYPE_CHECKING:
+    from densegrad.estimators import MLPClassifier, MLPRegressor
+
+__version__ = _version("densegrad")
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Backpropagation",
+    "Dense",
+    "GradientReport",
+    "History",
+    "Lion",
+    "LocalGradients",
+    "MLPClassifier",
+    "MLPRegressor",
+    "NAdam",
+    "Network",
+    "RMSprop",
+    "Trainer",
+    "activations",
+    "check_gradients",
+    "initializers",
+    "losses",
+    "optimizers",
+    "schedules",
+    "show_config",
+]
+
+_core.set_instruction_set(os.environ.get("DENSEGRAD_ISA", ""))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core.after_fork_in_child)
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn takes a second to import and is only needed by the estimators.
+    if name in ("MLPClassifier", "MLPRegressor"):
+        return getattr(import_module("densegrad.estimators"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,32 @@
+"""The core's tables of activations, losses and optimizers: the one place that names them is in C++."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from densegrad import _core
+
+_TABLES = _core.tables()
+
+ACTIVATIONS: Final = _TABLES["activations"]
+LOSSES: Final = _TABLES["losses"]
+OPTIMIZERS: Final = _TABLES["optimizers"]
+
+ACTIVATION_NUMBER: Final = {name: i for i, name in enumerate(ACTIVATIONS)}
+LOSS_NUMBER: Final = {name: i for i, name in enumerate(LOSSES)}
+OPTIMIZER_NUMBER: Final = {name: i for i, name in enumerate(OPTIMIZERS)}
+
+
+def activations() -> tuple[str, ...]:
+    """Return the names of the activations."""
+    return tuple(ACTIVATIONS)
+
+
+def losses() -> tuple[str, ...]:
+    """Return the names of the losses that `Network` takes; a callable is taken as well."""
+    return tuple(name for name in LOSSES if name != "custom")
+
+
+def optimizers() -> tuple[str, ...]:
+    """Return the names of the optimizers, which are those of their classes."""
+    return tuple(OPTIMIZERS)

@@ -1,0 +1,116 @@
+"""What a forward and a backward pass leave, to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class PerLayer(Generic[T]):
+    """Values by the layer's number, as in the lecture: the first is not always 0, and -1 is not the last."""
+
+    def __init__(self, first: int, last: int, get: Callable[[int], T]) -> None:
+        self._numbers = range(first, last + 1)
+        self._get = get
+
+    def __getitem__(self, l: int) -> T:
+        if l not in self._numbers:
+            raise IndexError(f"layers are numbered {self._numbers.start} ... {self._numbers[-1]}; got {l!r}")
+        return self._get(l)
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._get(l) for l in self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{l}: {np.shape(np.asarray(self._get(l)))}" for l in self._numbers)
+        return f"{type(self).__name__}({shapes})"
+
+
+class WeightsPerLayer(PerLayer[NDArray[Any]]):
+    """The weights W_(l) of a network, l = 1 ... L: read-only copies; assign to an entry to set it."""
+
+    def __init__(
+        self, last: int, get: Callable[[int], NDArray[Any]], set_: Callable[[int, NDArray[Any]], None]
+    ) -> None:
+        super().__init__(1, last, get)
+        self._set = set_
+
+    def __setitem__(self, l: int, W: NDArray[Any]) -> None:
+        if l not in self._numbers:
+            raise IndexError(f"layers are numbered 1 ... {len(self._numbers)}; got {l!r}")
+        self._set(l, W)
+
+
+@dataclass(frozen=True, repr=False)
+class LocalGradients:
+    """The local gradients of layer l: how y_(l) changes with what goes into it, sample by sample.
+
+    The core keeps a'(z) and y_(l-1); the Jacobians follow from these and W_(l), and are built when asked for.
+    """
+
+    #: dy_(l)/dz_(l): a'(z), of shape (batch, n_l); for softmax the Jacobians diag(y) - y yᵀ, (batch, n_l,
+    #: n_l).
+    wrt_preactivation: NDArray[Any]
+    _input: NDArray[Any] = field(repr=False)
+    _weights: NDArray[Any] = field(repr=False)
+
+    @cached_property
+    def _jacobian(self) -> NDArray[Any]:
+        """dy_(l)/dz_(l) as matrices: (batch, n_l, n_l)."""
+        local = self.wrt_preactivation
+        return (
+            local if local.ndim == 3 else local[:, :, np.newaxis] * np.eye(local.shape[1], dtype=local.dtype)
+        )
+
+    @cached_property
+    def wrt_input(self) -> NDArray[Any]:
+        """dy_(l)/dy_(l-1), of shape (batch, n_l, n_(l-1))."""
+        W = self._weights[:-1]
+        local = self.wrt_preactivation
+        jacobian: NDArray[Any] = local[:, :, np.newaxis] * W.T if local.ndim == 2 else local @ W.T
+        return jacobian
+
+    @cached_property
+    def wrt_weights(self) -> NDArray[Any]:
+        """dy_(l)/dW_(l), of shape (batch, n_l, n_(l-1) + 1, n_l); the bias is row n_(l-1)."""
+        ones = np.ones((len(self._input), 1), self._input.dtype)
+        extended = np.concatenate([self._input, ones], axis=1)
+        jacobian: NDArray[Any] = self._jacobian[:, :, np.newaxis, :] * extended[:, np.newaxis, :, np.newaxis]
+        return jacobian
+
+    def __repr__(self) -> str:
+        batch, n_l = self.wrt_preactivation.shape[:2]
+        n_in = self._input.shape[1]
+        return (
+            f"LocalGradients(wrt_input: {(batch, n_l, n_in)}, wrt_weights: {(batch, n_l, n_in + 1, n_l)}, "
+            f"wrt_preactivation: {self.wrt_preactivation.shape})"
+        )
+
+
+@dataclass(frozen=True)
+class Backpropagation:
+    """Every quantity of one forward and backward pass, by the layer's number l; L + 1 is the loss layer.
+
+    Nothing in here changes when the network does.
+    """
+
+    #: y_(L+1): the mean over the batch of the loss of a sample, weighted by sample_weight.
+    loss: float
+    #: y_(l) of shape (batch, n_l), l = 0 ... L; y_(L+1) is the loss.
+    outputs: PerLayer[Any]
+    #: L'_(l) = dLoss/dy_(l) of shape (batch, n_l), l = 0 ... L; L'_(L+1) is 1.
+    loss_gradients: PerLayer[Any]
+    #: dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), l = 1 ... L.
+    weight_gradients: PerLayer[NDArray[Any]]
+    #: dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 ... L.
+    local_gradients: PerLayer[LocalGradients]

@@ -1,0 +1,31 @@
+"""What this build offers and what this machine runs."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from densegrad import _core
+
+
+def config() -> dict[str, Any]:
+    """Return version, compiler, instruction sets (built, supported and chosen), OpenMP and threads."""
+    return {
+        "version": version("densegrad"),
+        "compiler": _core.compiler(),
+        "instruction_sets_built": _core.built_instruction_sets(),
+        "instruction_sets_supported": _core.supported_instruction_sets(),
+        "instruction_set": _core.instruction_set(),
+        "openmp": _core.has_openmp(),
+        "threads": _core.available_threads(),
+    }
+
+
+def show_config() -> None:
+    """Print version, compiler, instruction sets (built, supported and chosen), OpenMP and threads.
+
+    The environment variable DENSEGRAD_ISA, read when densegrad is imported, forces an instruction set; all of
+    them give the same results to the last bit.
+    """
+    for name, value in config().items():
+        print(f"{name.replace('_', ' ') + ':':<28} {', '.join(value) if isinstance(value, list) else value}")

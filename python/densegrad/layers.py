@@ -1,0 +1,53 @@
+"""Layers of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from densegrad import _validation
+from densegrad._tables import ACTIVATIONS
+from densegrad._validation import RandomSource
+
+#: Draws the weights of a layer, (n_in, n_out) or with the bias row (n_in + 1, n_out).
+Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense layer: y_(l) = a_(l)([y_(l-1), 1] W_(l)).
+
+    Parameters
+    ----------
+    units : int
+        n_(l), the number of outputs.
+    activation : str, default "relu"
+        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer.
+    dropout : float, default 0.0
+        The share of the units set to zero at each step of the training, in [0, 1); the others are divided by
+        1 - dropout. Hidden layers only.
+    initializer : callable or None
+        Called with (n_in, n_out, random source), returns the initial weights of shape (n_in, n_out), the bias
+        being zero, or (n_in + 1, n_out). None chooses by the activation; see `densegrad.initializers`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as described.
+    """
+
+    units: int
+    activation: str = "relu"
+    _: KW_ONLY
+    dropout: float = 0.0
+    initializer: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
+        _validation.choice("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
+        if self.initializer is not None and not callable(self.initializer):
+            raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")

@@ -1,0 +1,184 @@
+"""Optimizers: how an update follows from the gradient g of the loss and its penalties.
+
+`lr` is the learning rate, w a weight, t the number of the update, from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from densegrad import _validation
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSprop"]
+
+# Of every number that an optimizer may have: the lowest and highest value, and which of them are allowed.
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "lr": (0.0, float("inf"), "neither"),
+    "momentum": (0.0, 1.0, "both"),
+    "beta_1": (0.0, 1.0, "left"),
+    "beta_2": (0.0, 1.0, "left"),
+    "epsilon": (0.0, float("inf"), "neither"),
+    "weight_decay": (0.0, float("inf"), "left"),
+}
+
+
+class _Checked:
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value: Any = getattr(self, field.name)
+            if field.name == "nesterov":
+                checked: Any = _validation.boolean(field.name, value)
+            else:
+                low, high, closed = _RANGES[field.name]
+                checked = _validation.real(field.name, value, low, high, closed=closed)
+            object.__setattr__(self, field.name, checked)
+
+
+@dataclass(frozen=True)
+class SGD(_Checked):
+    """Stochastic gradient descent with momentum.
+
+    v ← momentum · v - lr · g; w ← w + v, and with `nesterov` w ← w + momentum · v - lr · g.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    momentum : float, default 0.0
+        In [0, 1].
+    nesterov : bool, default False
+        Nesterov's momentum, in the form of Sutskever et al., "On the importance of initialization and
+        momentum in deep learning", 2013.
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+
+@dataclass(frozen=True)
+class Adam(_Checked):
+    """Adam (Kingma and Ba, "Adam: a method for stochastic optimization", 2015).
+
+    m ← beta_1 m + (1 - beta_1) g; v ← beta_2 v + (1 - beta_2) g²;
+    w ← w - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m / (sqrt(v) + epsilon).
+
+    The paper's efficient form, as in scikit-learn: epsilon is added before the correction of the bias.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-8
+    """
+
+    lr: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class AdamW(_Checked):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, "Decoupled weight decay", 2019).
+
+    As Adam, and w ← w - lr · weight_decay · w, the biases left out.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-8
+    weight_decay : float, default 0.01
+    """
+
+    lr: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class NAdam(_Checked):
+    """Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
+
+    m and v as in Adam; with ĝ = (1 - beta_1) g / (1 - beta_1^t), m̂ = beta_1 m / (1 - beta_1^(t+1)) and
+    v̂ = v / (1 - beta_2^t): w ← w - lr · (m̂ + ĝ) / (sqrt(v̂) + epsilon). The momentum has no schedule.
+
+    Parameters
+    ----------
+    lr : float, default 0.002
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-8
+    """
+
+    lr: float = 0.002
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class RMSprop(_Checked):
+    """RMSprop (Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012).
+
+    v ← beta_2 v + (1 - beta_2) g²; b ← momentum · b + g / (sqrt(v) + epsilon); w ← w - lr · b.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta_2 : float, default 0.99
+        In [0, 1).
+    epsilon : float, default 1e-8
+    momentum : float, default 0.0
+        In [0, 1].
+    """
+
+    lr: float = 0.001
+    beta_2: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adagrad(_Checked):
+    """Adagrad (Duchi et al., "Adaptive subgradient methods for online learning", 2011).
+
+    v ← v + g²; w ← w - lr · g / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    epsilon : float, default 1e-10
+    """
+
+    lr: float = 0.01
+    epsilon: float = 1e-10
+
+
+@dataclass(frozen=True)
+class Lion(_Checked):
+    """Lion (Chen et al., "Symbolic discovery of optimization algorithms", 2023).
+
+    w ← w - lr · sign(beta_1 m + (1 - beta_1) g); m ← beta_2 m + (1 - beta_2) g; and
+    w ← w - lr · weight_decay · w, the biases left out.
+
+    Parameters
+    ----------
+    lr : float, default 0.0001
+    beta_1, beta_2 : float, default 0.9 and 0.99
+        In [0, 1).
+    weight_decay : float, default 0.0
+    """
+
+    lr: float = 0.0001
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+
+Optimizer: TypeAlias = SGD | Adam | AdamW | NAdam | RMSprop | Adagrad | Lion

@@ -1,0 +1,285 @@
+"""Schedules: how the learning rate changes during the training.
+
+A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
+`Trainer` takes any function of (number of the update from 0, number of updates until the end of the fit or
+None where it is not known) that returns a learning rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _validation
+
+__all__ = [
+    "Adaptive",
+    "Constant",
+    "Cosine",
+    "InvScaling",
+    "OneCycle",
+    "Plateau",
+    "Position",
+    "Schedule",
+    "StepDecay",
+    "WarmUp",
+]
+
+Factors: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the training stands: what the factors of a schedule depend on."""
+
+    #: Numbers of the updates, from 0 at the trainer's first one.
+    steps: NDArray[np.int64]
+    #: Number of the epoch, from 0 at the trainer's first one.
+    epoch: int
+    #: Number of the first update of this fit, and of the one after its last; None where that is not known.
+    first: int
+    last: int | None
+    #: What `Schedule.after_epoch` has noted so far.
+    memory: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What schedules have in common; write one by overriding `factors`."""
+
+    def factors(self, position: Position) -> Factors:
+        """Return one factor of the learning rate for each of `position.steps`."""
+        raise NotImplementedError
+
+    def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
+        """Note the loss of an epoch, the validation's where there is one; return True to end the fit."""
+        return False
+
+
+def _part_of_fit(position: Position, name: str) -> Factors:
+    """Return how much of the fit lies behind, in [0, 1), at each update."""
+    if position.last is None:
+        raise ValueError(
+            f"schedule {name} must know the number of updates: use fit, with batches that have a length"
+        )
+    return (position.steps - position.first) / max(1, position.last - position.first)
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The optimizer's learning rate throughout."""
+
+    def factors(self, position: Position) -> Factors:
+        """Return ones."""
+        return np.ones(len(position.steps))
+
+
+@dataclass(frozen=True)
+class InvScaling(Schedule):
+    """The learning rate divided by (number of the update, from 1) ** power_t.
+
+    Parameters
+    ----------
+    power_t : float, default 0.5
+    """
+
+    power_t: float = 0.5
+
+    def __post_init__(self) -> None:
+        _validation.real("power_t", self.power_t, 0)
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        return np.asarray((position.steps + 1.0) ** -self.power_t, np.float64)
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """The learning rate times `factor` every so many epochs.
+
+    Parameters
+    ----------
+    every : int, default 10
+        Epochs.
+    factor : float, default 0.1
+        In (0, 1].
+    """
+
+    every: int = 10
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _validation.integer("every", self.every, 1)
+        _validation.real("factor", self.factor, 0, 1, closed="right")
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        return np.full(len(position.steps), self.factor ** (position.epoch // self.every))
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from the learning rate down to `final` times as much, over the updates of one fit.
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+
+    Parameters
+    ----------
+    final : float, default 0.0
+        In [0, 1].
+    """
+
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validation.real("final", self.final, 0, 1)
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        wave = 0.5 * (1 + np.cos(np.pi * _part_of_fit(position, "Cosine")))
+        return self.final + (1 - self.final) * wave
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to the learning rate and down again, along half cosines, over the updates of one fit.
+
+    Smith and Topin, "Super-convergence", 2018.
+
+    Parameters
+    ----------
+    warm_up : float, default 0.3
+        The part of the updates spent on the way up, in (0, 1).
+    start, final : float, default 0.04 and 4e-6
+        Factors of the learning rate at the ends, in [0, 1].
+    """
+
+    warm_up: float = 0.3
+    start: float = 0.04
+    final: float = 4e-6
+
+    def __post_init__(self) -> None:
+        _validation.real("warm_up", self.warm_up, 0, 1, closed="neither")
+        _validation.real("start", self.start, 0, 1)
+        _validation.real("final", self.final, 0, 1)
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        part = _part_of_fit(position, "OneCycle")
+        up = self.start + (1 - self.start) * 0.5 * (1 - np.cos(np.pi * part / self.warm_up))
+        down = (part - self.warm_up) / (1 - self.warm_up)
+        return np.where(
+            part < self.warm_up, up, self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * down))
+        )
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """The factors of another schedule, after a straight line up from zero.
+
+    Parameters
+    ----------
+    steps : int, default 100
+        Updates on the way up.
+    then : Schedule, default Constant()
+    """
+
+    steps: int = 100
+    then: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _validation.integer("steps", self.steps, 1)
+        if not isinstance(self.then, Schedule):
+            raise TypeError(f"then must be a Schedule; got {self.then!r}")
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        return np.minimum(1.0, (position.steps + 1) / self.steps) * self.then.factors(position)
+
+    def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
+        """Note the loss for the other schedule."""
+        return self.then.after_epoch(memory, loss)
+
+
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """The learning rate times `factor` whenever the loss has not become better for some epochs.
+
+    The loss is that of the validation where there is one.
+
+    Parameters
+    ----------
+    factor : float, default 0.1
+        In (0, 1).
+    patience : int, default 10
+        Epochs in a row without an improvement by more than `tol`.
+    tol : float, default 1e-4
+    lowest : float, default 0.0
+        The factors never become less than this.
+    """
+
+    factor: float = 0.1
+    patience: int = 10
+    tol: float = 1e-4
+    lowest: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validation.real("factor", self.factor, 0, 1, closed="neither")
+        _validation.integer("patience", self.patience, 1)
+        _validation.real("tol", self.tol, 0)
+        _validation.real("lowest", self.lowest, 0, 1)
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        return np.full(len(position.steps), position.memory.get("factor", 1.0))
+
+    def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
+        """Count the epochs without improvement."""
+        if loss > memory.get("best", np.inf) - self.tol:
+            memory["waited"] = memory.get("waited", 0) + 1
+        else:
+            memory["waited"] = 0
+        memory["best"] = min(loss, memory.get("best", np.inf))
+        if memory["waited"] >= self.patience:
+            memory["waited"] = 0
+            memory["factor"] = max(self.lowest, memory.get("factor", 1.0) * self.factor)
+        return False
+
+
+@dataclass(frozen=True)
+class Adaptive(Plateau):
+    """As `Plateau`, and the fit ends where the learning rate would become too small to matter.
+
+    Parameters
+    ----------
+    factor : float, default 0.2
+        In (0, 1).
+    patience : int, default 10
+    tol : float, default 1e-4
+    lowest : float, default 1e-3
+        The fit ends when the factor falls to this.
+    """
+
+    factor: float = 0.2
+    lowest: float = 1e-3
+
+    def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
+        """Count the epochs without improvement."""
+        super().after_epoch(memory, loss)
+        return memory.get("factor", 1.0) <= self.lowest
+
+
+def checked(schedule: Any) -> Any:
+    """Return `schedule`, a Schedule, a callable or None."""
+    if (
+        schedule is None
+        or isinstance(schedule, Schedule)
+        or (callable(schedule) and not isinstance(schedule, type))
+    ):
+        return schedule
+    raise TypeError(
+        f"schedule must be None, a Schedule or a callable (step, total) -> rate; got {schedule!r}"
+    )
