@@ -1,0 +1,377 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import validate_data
+
+from densegrad.estimators import _scores
+from densegrad.estimators._base import BaseMLP, Real
+from densegrad.estimators._docs import documented
+
+_MARGIN_LOSSES = ("hinge", "squared_hinge")
+
+
+def _has_probabilities(estimator: MLPClassifier) -> bool:
+    if estimator.loss in _MARGIN_LOSSES:
+        raise AttributeError(f"loss={estimator.loss!r} gives no probabilities; use decision_function")
+    return True
+
+
+def _has_decisions(estimator: MLPClassifier) -> bool:
+    if estimator.loss not in _MARGIN_LOSSES:
+        raise AttributeError(f"loss={estimator.loss!r} gives probabilities; use predict_proba")
+    return True
+
+
+@documented("the accuracy")
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron for classification: scikit-learn's, on densegrad's C++ core.
+
+    Takes the place of :class:`sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`, the
+    attributes, warnings, errors and, from the same `random_state`, the numbers are the same. The parameters
+    after `max_fun` are additions.
+
+    Parameters
+    ----------
+    <parameters>
+    <threads>
+    class_weight : dict, 'balanced', list of dict or None, default=None
+        Weights of the classes, by label, that the weights of the rows are multiplied with. 'balanced' makes all
+        classes count the same. For multi-label targets one dict a label.
+    loss : {'log_loss', 'focal', 'hinge', 'squared_hinge'} or callable, default='log_loss'
+        A callable takes 0/1 indicators and predicted probabilities, both (batch, n_outputs_), and returns the
+        loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_). The hinge losses
+        are one versus the rest; they give `decision_function` in place of probabilities.
+    gamma : float, default=2.0
+        Of the loss 'focal': how much less the rows count that are right already.
+    label_smoothing : float, default=0.0
+        Of the loss 'log_loss': share of a target that is spread evenly over the classes, in [0, 1).
+    <regularisation>
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    <attributes>
+
+    Examples
+    --------
+    >>> from densegrad import MLPClassifier
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.model_selection import train_test_split
+    >>> X, y = make_classification(n_samples=200, random_state=1)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=1)
+    >>> clf = MLPClassifier(random_state=1, max_iter=300, tol=1e-3).fit(X_train, y_train)
+    >>> clf.predict(X_test[:5]).shape
+    (5,)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss", "focal", *_MARGIN_LOSSES}), callable],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str | list[str] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        class_weight: Any = None,
+        loss: str | Callable[..., Any] = "log_loss",
+        gamma: float = 2.0,
+        label_smoothing: float = 0.0,
+        dropout: float | list[float] = 0.0,
+        l1: float = 0.0,
+        weight_decay: float | None = None,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        restore_best: bool = True,
+        max_time: float | None = None,
+        callbacks: list[Callable[..., Any]] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.class_weight = class_weight
+        self.loss = loss
+        self.gamma = gamma
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout
+        self.l1 = l1
+        self.weight_decay = weight_decay
+        self.max_norm = max_norm
+        self.clip_norm = clip_norm
+        self.schedule = schedule
+        self.scoring = scoring
+        self.restore_best = restore_best
+        self.max_time = max_time
+        self.callbacks = callbacks
+        self.progress = progress
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """Train for one epoch over the given rows, going on from where training stands.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
+            An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels; not all of the classes need to be among them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        classes : array-like of shape (n_classes,), default=None
+            All labels there will be. Needed in the first call, may be left out later.
+
+        Returns
+        -------
+        self : MLPClassifier
+        """
+        self._partial_fit(X, y, sample_weight, classes=classes)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or, multi-label, (n_samples, n_labels)
+        """
+        return self._labels(self._forward(X))
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        outputs = self._forward(X)
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        return outputs
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        probabilities = self.predict_proba(X)
+        logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
+        return logarithms
+
+    @available_if(_has_decisions)
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the margins of the hinge losses.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        margins : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+        """
+        outputs = self._forward(X)
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    # What classification makes of the base's parts.
+
+    def _validated(
+        self, X: Any, y: Any, incremental: bool, reset: bool, classes: Any = None
+    ) -> tuple[Any, NDArray[Any]]:
+        if incremental and _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+        X, y = self._checked(X, y, reset)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return X, y
+        seen = unique_labels(y)
+        if self.warm_start and not incremental:
+            if set(seen) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit."
+                    f" Previously got {self.classes_}, `y` has {seen}"
+                )
+        else:
+            self._check_known(seen)
+        return X, y
+
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _check_known(self, seen: NDArray[Any]) -> None:
+        if len(np.setdiff1d(seen, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {seen}."
+            )
+
+    def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
+        X, y = self._checked(X, y, reset=False)
+        self._check_known(unique_labels(y))
+        return X, y
+
+    def _outputs(self, y: NDArray[Any]) -> tuple[int, str]:
+        if self._label_binarizer.y_type_ == "multiclass":
+            n_outputs, head = len(self.classes_), "softmax"
+        elif self._label_binarizer.y_type_.startswith("multilabel"):
+            n_outputs, head = len(self.classes_), "logistic"
+        else:
+            n_outputs, head = 1, "logistic"
+        return n_outputs, "identity" if self.loss in _MARGIN_LOSSES else head
+
+    def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
+        if callable(self.loss) or self._label_binarizer.y_type_.startswith("multilabel"):
+            indicators: NDArray[Any] = self._label_binarizer.transform(y)
+            return indicators
+        if len(self.classes_) == 1:
+            return np.zeros(y.shape[0], np.int64)
+        return np.searchsorted(self.classes_, y)
+
+    def _loss_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"loss": self.loss}
+        if self.loss == "focal":
+            arguments["gamma"] = self.gamma
+        if self.label_smoothing:
+            if self.loss != "log_loss":
+                raise ValueError(f"label_smoothing is of the loss 'log_loss'; got loss={self.loss!r}")
+            arguments["label_smoothing"] = self.label_smoothing
+        return arguments
+
+    def _class_weighted(self, y: NDArray[Any], weight: Any, incremental: bool) -> Any:
+        if self.class_weight is None:
+            return weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass the"
+                " weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y, as a dict."
+            )
+        by_class = compute_sample_weight(self.class_weight, y)
+        if (by_class < 0).any():
+            raise ValueError(f"class_weight must not be negative; got {self.class_weight}")
+        product = by_class if weight is None else by_class * weight
+        if not product.any():
+            raise ValueError(f"class_weight={self.class_weight} leaves every row with weight zero")
+        return product
+
+    def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> _scores.Score:
+        expected = self._encoded(y)
+        if expected.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            expected = expected[:, 0] if expected.shape[1] == 1 else expected.argmax(axis=1)
+        return lambda: _scores.accuracy(
+            self._codes(self._network.predict(X, self.n_threads)), expected, sample_weight
+        )
+
+    def _codes(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return class numbers, (n_samples,), or 0/1 for each label, (n_samples, n_labels)."""
+        if self._label_binarizer.y_type_ == "multiclass":
+            return outputs.argmax(axis=1)
+        chosen = (outputs > (0 if self.loss in _MARGIN_LOSSES else 0.5)).astype(np.int64)
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return chosen
+        return np.zeros(len(chosen), np.int64) if len(self.classes_) == 1 else chosen[:, 0]
+
+    def _labels(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        codes = self._codes(outputs)
+        if codes.ndim == 1:
+            labels: NDArray[Any] = self.classes_[codes]
+        else:
+            labels = self._label_binarizer.inverse_transform(codes)
+        return labels
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

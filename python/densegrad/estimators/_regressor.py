@@ -1,0 +1,313 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from densegrad.estimators import _scores
+from densegrad.estimators._base import BaseMLP, Real
+from densegrad.estimators._docs import documented
+
+_POSITIVE_LOSSES = ("poisson", "gamma", "tweedie")
+_LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "log_cosh",
+    "quantile",
+    "gaussian_nll",
+    *_POSITIVE_LOSSES,
+)
+
+
+@documented("R², or 'loss' for several quantiles")
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron for regression: scikit-learn's, on densegrad's C++ core.
+
+    Takes the place of :class:`sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`, the
+    attributes, warnings, errors and, from the same `random_state`, the numbers are the same. The parameters
+    after `max_fun`, and the losses beside 'squared_error' and 'poisson', are additions.
+
+    Parameters
+    ----------
+    loss : str or callable, default='squared_error'
+        The loss of a row is the sum over its outputs of
+
+        - 'squared_error': (y - t)² / 2
+        - 'absolute_error': \\|y - t\\|
+        - 'huber': (y - t)² / 2 up to `delta`, a straight line beyond
+        - 'log_cosh': log cosh(y - t)
+        - 'quantile': the pinball loss at the level, or at each of the levels, of `quantile`
+        - 'poisson', 'gamma', 'tweedie': half the deviance; predictions are positive, through an exponential
+        - 'gaussian_nll': minus the log likelihood of a normal distribution with predicted mean and variance
+
+        A callable takes targets and predictions, both (batch, n_outputs_), and returns the loss of each row,
+        (batch,), and its derivatives by the predictions, (batch, n_outputs_).
+    <parameters>
+    <threads>
+    delta : float, default=1.0
+        Of the loss 'huber': where the parabola turns into a line, in units of y.
+    quantile : float or list of float, default=0.5
+        Of the loss 'quantile': level, in (0, 1), or several increasing levels, whose predictions never cross.
+    power : float, default=1.5
+        Of the loss 'tweedie': the variance is the mean to this power, in (1, 2).
+    <regularisation>
+
+    Attributes
+    ----------
+    <attributes>
+
+    Examples
+    --------
+    >>> from densegrad import MLPRegressor
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+    >>> reg = MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X, y)
+    >>> reg.predict(X[:2]).shape
+    (2,)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(_LOSSES)), callable],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "power": [Interval(Real, 1, 2, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        loss: str | Callable[..., Any] = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str | list[str] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        delta: float = 1.0,
+        quantile: float | list[float] = 0.5,
+        power: float = 1.5,
+        dropout: float | list[float] = 0.0,
+        l1: float = 0.0,
+        weight_decay: float | None = None,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        restore_best: bool = True,
+        max_time: float | None = None,
+        callbacks: list[Callable[..., Any]] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.delta = delta
+        self.quantile = quantile
+        self.power = power
+        self.dropout = dropout
+        self.l1 = l1
+        self.weight_decay = weight_decay
+        self.max_norm = max_norm
+        self.clip_norm = clip_norm
+        self.schedule = schedule
+        self.scoring = scoring
+        self.restore_best = restore_best
+        self.max_time = max_time
+        self.callbacks = callbacks
+        self.progress = progress
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one epoch over the given rows, going on from where training stands.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
+            An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : MLPRegressor
+        """
+        self._partial_fit(X, y, sample_weight)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return predictions.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return the standard deviations, too; for loss='gaussian_nll'.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,), or (n_samples, n_targets) for several targets
+            For several quantiles (n_samples, n_levels), or (n_samples, n_targets, n_levels).
+        std : ndarray of the shape of y
+            Only with return_std.
+        """
+        if return_std and self.loss != "gaussian_nll":
+            raise ValueError(f"return_std=True needs loss='gaussian_nll'; got loss={self.loss!r}")
+        outputs = self._forward(X)
+        if self.loss == "gaussian_nll":
+            mean, log_variance = np.split(outputs, 2, axis=1)
+            if return_std:
+                return _flat(mean), _flat(np.exp(0.5 * log_variance))
+            return _flat(mean)
+        return self._predictions(outputs)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R² of the predictions; for several quantiles D² of the pinball loss, the mean over the levels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 for the best constant.
+        """
+        if not self._has_levels():
+            r2: float = super().score(X, y, sample_weight)
+            return r2
+        predictions = self.predict(X)
+        scores = [
+            d2_pinball_score(y, predictions[..., k], sample_weight=sample_weight, alpha=level)
+            for k, level in enumerate(np.asarray(self.quantile, float))
+        ]
+        return float(np.mean(scores))
+
+    # What regression makes of the base's parts.
+
+    def _has_levels(self) -> bool:
+        return self.loss == "quantile" and np.ndim(self.quantile) == 1
+
+    def _predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        if self._has_levels():
+            n_levels = len(np.asarray(self.quantile))
+            if outputs.shape[1] != n_levels:
+                return outputs.reshape(len(outputs), -1, n_levels)
+            return outputs
+        return _flat(outputs)
+
+    def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        self._check_range(y)
+        return X, y
+
+    def _check_range(self, y: NDArray[Any]) -> None:
+        if self.loss in _POSITIVE_LOSSES:
+            lowest = y.min()
+            if lowest < 0 or (lowest == 0 and self.loss == "gamma"):
+                allowed = "positive" if self.loss == "gamma" else "not negative"
+                raise ValueError(f"loss={self.loss!r} needs y that is {allowed}; got {lowest}")
+
+    def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
+        X, y = self._validated(X, y, incremental=False, reset=False)
+        if self._outputs(y)[0] != self.n_outputs_:
+            raise ValueError(f"y_val must have as many columns as y; got shape {y.shape}")
+        return X, y
+
+    def _outputs(self, y: NDArray[Any]) -> tuple[int, str]:
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if self.loss == "gaussian_nll":
+            n_outputs *= 2
+        elif self._has_levels():
+            n_outputs *= len(np.asarray(self.quantile))
+        return n_outputs, "exp" if self.loss in _POSITIVE_LOSSES else "identity"
+
+    def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
+        return y.reshape(y.shape[0], -1)
+
+    def _loss_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"loss": self.loss}
+        if self.loss == "huber":
+            arguments["delta"] = self.delta
+        elif self.loss == "quantile":
+            arguments["quantile"] = [float(q) for q in np.asarray(self.quantile)] if self._has_levels() else self.quantile
+        elif self.loss == "tweedie":
+            arguments["power"] = self.power
+        return arguments
+
+    def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> _scores.Score | None:
+        if self._has_levels():
+            return None
+        r2 = _scores.R2(y, sample_weight)
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
+        return lambda: r2(self._network.predict(X, self.n_threads)[:, :n_targets])
+
+
+def _flat(outputs: NDArray[Any]) -> NDArray[Any]:
+    return outputs.ravel() if outputs.shape[1] == 1 else outputs

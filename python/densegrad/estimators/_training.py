@@ -1,0 +1,272 @@
+"""The epochs of a fit: one call into the core for each, and the rules that end them."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from densegrad.estimators._order import RowOrder
+from densegrad.estimators._schedules import LearningRate, StepRates
+from densegrad.estimators._scores import Score
+
+if TYPE_CHECKING:
+    from densegrad._samples import Samples
+    from densegrad.estimators._base import BaseMLP
+    from densegrad.estimators._callbacks import FitHooks
+
+DIVERGED = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+    " preprocessed. What else to try: a smaller learning_rate_init, or clip_norm=1.0."
+)
+LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
+
+
+@dataclass
+class TrainingData:
+    """What a fit trains on, checked and encoded.
+
+    X and target are whole, as the caller gave them; `rows` are the row numbers that training visits, or None
+    for all.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    target: NDArray[Any]
+    sample_weight: NDArray[np.float64] | None
+    rows: NDArray[np.int64] | None = None
+    samples: Samples | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows an epoch visits."""
+        return int(self.X.shape[0]) if self.rows is None else self.rows.shape[0]
+
+
+@dataclass
+class Validation:
+    """The rows that the epochs are judged by."""
+
+    samples: Samples
+    score: Score | None  # None stands for minus the loss
+
+
+def all_finite(values: NDArray[Any]) -> bool:
+    """Tell whether no number is NaN or infinite; one pass without a copy where that is so."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(values, values))) or bool(np.isfinite(values).all())
+
+
+def fit_epochs(
+    estimator: BaseMLP,
+    data: TrainingData,
+    validation: Validation | None,
+    hooks: FitHooks | None,
+    *,
+    incremental: bool,
+) -> None:
+    """Train `estimator` for up to max_iter epochs, or for one where `incremental`."""
+    run = _Epochs(estimator, data, validation, incremental)
+    try:
+        run.train(hooks)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    finally:
+        run.finish()
+    estimator._check_finite()
+
+
+class _Epochs:
+    """One fit. The estimator holds all that must outlive it."""
+
+    def __init__(
+        self, estimator: BaseMLP, data: TrainingData, validation: Validation | None, incremental: bool
+    ) -> None:
+        self.estimator = estimator
+        self.data = data
+        self.validation = validation
+        self.incremental = incremental
+        self.judged = validation is not None and estimator.early_stopping
+        self.trainer = estimator._trainer
+        self.network = self.trainer.network
+        self.rate: LearningRate = estimator._optimizer
+        self.best: NDArray[Any] | None = None
+        if self.judged and estimator.restore_best:
+            self.best = estimator.__dict__.pop("_best_parameters", None)
+            if self.best is None:
+                self.best = self.network.parameters
+        self.order: RowOrder | None = estimator._row_order
+
+    def train(self, hooks: FitHooks | None) -> None:
+        estimator, data = self.estimator, self.data
+        epoch = self.trainer.epoch
+        samples, n_rows, curve = data.samples, data.n_rows, estimator.loss_curve_
+        last = 1 if self.incremental else estimator.max_iter
+        rates = self._step_rates(n_rows, last)
+        start = time.monotonic()
+        deadline = math.inf if estimator.max_time is None else start + estimator.max_time
+        watched = None if self.incremental else estimator._watcher(start)
+        state = estimator.__dict__
+        rate: Any
+        estimator.n_iter_ = 0
+        try:
+            for n_iter in range(1, last + 1):
+                if hooks is not None:
+                    hooks.epoch_begins()
+                rate = self.rate.learning_rate if rates is None else rates.of_epoch(n_iter - 1)
+                order = data.rows if self.order is None else self.order.shuffled()
+                loss = epoch(samples, order=order, learning_rate=rate)
+                if "_known" in state:
+                    estimator._hide_weights()
+                estimator.n_iter_ = n_iter
+                estimator.loss_ = loss
+                estimator.t_ += n_rows
+                curve.append(loss)
+                if estimator.verbose:
+                    print(f"Iteration {n_iter}, loss = {loss:.8f}")
+                if self.validation is not None:
+                    self._validate(self.validation)
+                if self._judge(loss):
+                    break
+                if rates is not None and rates.epoch_ends(self._monitored(loss)):
+                    break
+                if not math.isfinite(loss) and not all_finite(self.network.parameters):
+                    self._diverged()
+                    break
+                if hooks is not None and hooks.epoch_ends():
+                    break
+                if watched is not None and watched.stops(n_iter - 1, loss, rate):
+                    break
+                if time.monotonic() >= deadline:
+                    if estimator.verbose:
+                        print(f"Training took max_time={estimator.max_time} seconds. Stopping.")
+                    break
+                if n_iter == estimator.max_iter and not self.incremental:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({n_iter}) reached and the optimization"
+                        " hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=7,
+                    )
+        finally:
+            if watched is not None:
+                watched.close()
+
+    def _step_rates(self, n_rows: int, n_epochs: int) -> StepRates | None:
+        estimator, trainer = self.estimator, self.trainer
+        if estimator.schedule is None:
+            return None
+        n_steps = math.ceil(n_rows / trainer.batch_size)
+        # A single call of partial_fit does not know how long training will last: max_iter epochs.
+        return StepRates(
+            estimator.schedule,
+            estimator.learning_rate_init,
+            estimator._schedule_memory,
+            0 if self.incremental else trainer.steps,
+            trainer.epochs,
+            n_steps,
+            n_epochs,
+        )
+
+    def _monitored(self, loss: float) -> float:
+        """Return what schedules are shown: minus the score of the validation rows, or the training loss."""
+        if self.validation is None:
+            return loss
+        return -self.estimator.validation_scores_[-1]
+
+    def _validate(self, validation: Validation) -> None:
+        estimator = self.estimator
+        loss = self.network.evaluate(validation.samples, n_threads=estimator.n_threads)
+        score = -loss if validation.score is None else validation.score()
+        estimator.validation_loss_curve_.append(loss)
+        estimator.validation_scores_.append(score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        self.improved = score > estimator.best_validation_score_
+        self.enough = not score < estimator.best_validation_score_ + estimator.tol
+        if self.improved:
+            estimator.best_validation_score_ = score
+            if self.best is not None:
+                self.best = self.network.parameters
+
+    def _judge(self, loss: float) -> bool:
+        """Count the epochs without improvement; True where there have been too many."""
+        estimator = self.estimator
+        if self.judged:
+            enough = self.enough
+        else:
+            enough = not loss > estimator.best_loss_ - estimator.tol
+            if loss < estimator.best_loss_:
+                estimator.best_loss_ = loss
+        estimator._no_improvement_count = 0 if enough else estimator._no_improvement_count + 1
+        self.rate.epoch_ends(estimator.t_)
+        if estimator._no_improvement_count <= estimator.n_iter_no_change:
+            return False
+        what = (
+            "Validation score did not improve more than"
+            if self.judged
+            else "Training loss did not improve more than"
+        )
+        message = f"{what} tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
+        if self.rate.no_improvement(message, bool(estimator.verbose)):
+            return True
+        estimator._no_improvement_count = 0
+        return False
+
+    def _diverged(self) -> None:
+        if self.best is not None:
+            warnings.warn(
+                f"Training diverged in epoch {self.estimator.n_iter_} and stopped; the best weights before it"
+                " were restored.",
+                ConvergenceWarning,
+                stacklevel=8,
+            )
+
+    def finish(self) -> None:
+        """Leave the weights that the fit ends with, and what a continued training needs."""
+        estimator = self.estimator
+        if self.order is not None:
+            self.order.pause()
+        if self.best is not None:
+            estimator._best_parameters = self.best
+            estimator._show_best()
+
+
+class Watcher:
+    """The caller's own callbacks, and the progress bar."""
+
+    def __init__(self, estimator: BaseMLP, start: float) -> None:
+        self.estimator = estimator
+        self.start = start
+        self.callbacks = tuple(estimator.callbacks or ())
+        self.bar: Any = None
+        if estimator.progress:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=estimator.max_iter, unit="epoch", desc=type(estimator).__name__)
+
+    def stops(self, epoch: int, loss: float, rate: Any = None) -> bool:
+        """Tell all what the epoch, numbered from 0, came to; True where a callback ends the training."""
+        logs: dict[str, float] = {"loss": loss}
+        if rate is not None:
+            logs["learning_rate"] = float(np.ravel(rate)[-1])
+        if getattr(self.estimator, "validation_scores_", None):
+            logs["validation_loss"] = self.estimator.validation_loss_curve_[-1]
+            logs["score"] = self.estimator.validation_scores_[-1]
+        logs["seconds"] = time.monotonic() - self.start
+        if self.bar is not None:
+            self.bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if k != "seconds"}, refresh=False)
+            self.bar.update()
+        # Every callback sees the epoch, also where an earlier one has asked to stop.
+        return any([callback(epoch, logs) is True for callback in self.callbacks])
+
+    def close(self) -> None:
+        """Leave the progress bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
