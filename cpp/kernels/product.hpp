@@ -93,7 +93,6 @@ template <class T, int kRows, int kWidth> __attribute__((noinline)) void row_til
     do {
         const T *x = a;
         const T *end = a + (left < kLane<T> ? left : kLane<T>);
-#pragma GCC unroll 1
         do {
             add_term<T, kRows, kWidth>(x, b, b_stride, c);
             b += kLane<T>;
