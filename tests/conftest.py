@@ -2,9 +2,10 @@
 
 import os
 
-import densegrad
 import numpy as np
 import pytest
+
+import densegrad
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

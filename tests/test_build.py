@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import densegrad
 import pytest
+
+import densegrad
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 60  # s: a hang is what some of these tests look for
