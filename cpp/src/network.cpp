@@ -302,7 +302,8 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
 template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads) {
     check_rows(rows);
     const int threads = choose_threads(n_threads, rows.n_rows, 1.0);
-    prepare_cache(rows.n_rows, threads, false);
+    // For a custom loss, forward and backward are what backpropagate is for the others.
+    prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
     run_team(threads, [&](const TeamMember &member) {
@@ -336,6 +337,8 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
     const int threads = std::min(choose_threads(n_threads, rows, 2.0), static_cast<int>(pass.scratch.size()));
     const UnitShares shares(layers_, threads);
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
+    if (pass.loss_gradient.back())
+        rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
     run_team(threads, [&](const TeamMember &member) {
         const Index begin = member.begin(rows);
         const Index end = member.end(rows);
@@ -345,6 +348,7 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
         sum_weight_gradients(pass, rows, false, shares, member);
     });
     has_weight_gradients_ = true;
+    has_loss_gradients_ = pass.options.loss_gradients && input_gradient != nullptr;
     if (input_gradient)
         lines_to_rows<T>(pass.delta[0], pass.stride, rows, spec_.n_inputs, static_cast<T *>(input_gradient));
 }

@@ -345,6 +345,8 @@ cdef class Network:
         cdef cpp.Engine *engine = self.get()
         cdef Rows rows = rows_of(X, engine.width(0), "X")
         cdef int threads = threads_of(n_threads)
+        if rows.view.n_rows == 0:
+            raise ValueError("X must have at least one row; got 0")
         outputs = _empty((rows.view.n_rows, engine.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
         self.enter()

@@ -78,7 +78,8 @@ class Network {
     virtual std::int64_t cached_rows() const = 0;
     virtual void get_output(int l, void *out) const = 0;         // y_(l), l = 0 ... L
     virtual void get_local_gradient(int l, void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, not for softmax
-    virtual void get_loss_gradient(int l, void *out) const = 0;  // L'_(l), l = 0 ... L; after backpropagate
+    // L'_(l), l = 0 ... L; after backpropagate, for a custom loss after backward.
+    virtual void get_loss_gradient(int l, void *out) const = 0;
 
     // For tests: fills every padding lane that the network owns with NaN. No result may change.
     virtual void poison_padding() = 0;

@@ -1,0 +1,150 @@
+"""What the tests run over: one list of shapes, every instruction set, both precisions, every loss with its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import densegrad
+import numpy as np
+import pytest
+from densegrad import Dense, Network, _core
+from numpy.typing import NDArray
+
+TABLES = _core.tables()
+ISAS = _core.supported_instruction_sets()
+DTYPES = ["float32", "float64"]
+
+# (rows, n_0, n_1, ..., n_L). Lines hold 16 float32 or 8 float64; tiles of the products have 6 or 8 rows with AVX2
+# and up to 24 with AVX-512; the batch is summed in slices of 256 rows and goes through the passes in pieces of 1024.
+CASES = [
+    (1, 1, 1),
+    (1, 20, 64, 2),
+    (2, 3, 1),
+    (3, 1, 7, 1),
+    (5, 7, 8, 9, 3),
+    (6, 8, 15, 2),
+    (7, 9, 16, 10),
+    (8, 15, 17, 1),
+    (9, 16, 31, 5),
+    (13, 17, 32, 33, 4),
+    (23, 31, 9, 1, 6),
+    (24, 33, 23, 2),
+    (25, 5, 24, 25, 3),
+    (33, 64, 63, 17),
+    (47, 3, 5, 5, 5, 5, 5, 5, 2),
+    (255, 6, 10, 3),
+    (256, 2, 16, 1),
+    (257, 10, 7, 16),
+    (1025, 4, 9, 2),
+]
+
+
+def ids(case: tuple[int, ...]) -> str:
+    return "x".join(map(str, case))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A loss with one of its heads."""
+
+    loss: str
+    head: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join([self.loss, self.head, *[f"{name}={value}" for name, value in self.arguments]])
+
+
+def _heads(kind: str) -> list[str]:
+    if kind == "any":
+        return [name for name in TABLES["activations"] if name != "softmax"]
+    return {"classifier": ["softmax", "logistic"], "positive": ["exp", "softplus"], "identity": ["identity"]}[kind]
+
+
+PAIRINGS = [
+    Pairing(loss, head) for loss in densegrad.losses() for head in _heads(TABLES["losses"][loss]["heads"])
+] + [
+    Pairing("log_loss", "softmax", (("label_smoothing", 0.1),)),
+    Pairing("log_loss", "logistic", (("label_smoothing", 0.1),)),
+    Pairing("huber", "identity", (("delta", 0.3),)),
+    Pairing("quantile", "identity", (("quantile", 0.9),)),
+    Pairing("quantile", "identity", (("quantile", (0.1, 0.5, 0.9)),)),
+    Pairing("tweedie", "exp", (("power", 1.2),)),
+    Pairing("focal", "softmax", (("gamma", 0.5),)),
+]
+HIDDEN = [name for name, row in TABLES["activations"].items() if not row["head_only"]]
+
+
+def n_outputs(pairing: Pairing, n_targets: int) -> int:
+    """The number of outputs of a network with `n_targets` values in a row of the target."""
+    levels = dict(pairing.arguments).get("quantile")
+    if isinstance(levels, tuple):
+        return n_targets * len(levels)
+    return {"gaussian_nll": 2}.get(pairing.loss, 1) * n_targets
+
+
+def make_network(
+    case: tuple[int, ...],
+    pairing: Pairing | None = None,
+    hidden: str = "tanh",
+    dtype: str = "float64",
+    seed: int = 0,
+    dropout: float = 0.0,
+) -> Network:
+    """A network of the widths case[1:], whose biases are not zero."""
+    pairing = pairing or Pairing("squared_error", "identity")
+    *widths, n_targets = case[2:]
+    layers = [Dense(n, hidden, dropout=dropout) for n in widths]
+    layers.append(Dense(n_outputs(pairing, n_targets), pairing.head))
+    arguments: dict[str, Any] = dict(pairing.arguments)
+    network = Network(case[1], layers, loss=pairing.loss, dtype=dtype, random_state=seed, **arguments)
+    random = np.random.default_rng(seed)
+    for l in range(1, network.depth + 1):
+        W = network.weights[l].copy()
+        W[-1] = random.normal(scale=0.3, size=W.shape[1])
+        network.weights[l] = W
+    return network
+
+
+def make_rows(case: tuple[int, ...], rng: np.random.Generator, dtype: str = "float64") -> NDArray[Any]:
+    return rng.normal(size=case[:2]).astype(dtype)
+
+
+def make_target(network: Network, n_rows: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Targets that the network's loss allows, and that are no special case for it."""
+    kind, n_targets = network.target_kind, network.n_targets
+    if kind == "values":
+        values = rng.normal(size=(n_rows, n_targets))
+        return np.exp(values) if TABLES["losses"][network.loss]["heads"] == "positive" else values
+    head = network.layers[-1].activation
+    if head == "softmax" or (n_targets > 1 and head != "logistic"):
+        return rng.integers(n_targets, size=n_rows)
+    return rng.integers(2, size=(n_rows, n_targets))
+
+
+def assert_close(actual: Any, expected: Any, dtype: str, slack: float = 1.0) -> None:
+    """Compare with the float64 twin: the error may be some units in the last place of the largest number."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    if expected.size == 0:
+        return
+    tolerance = slack * {"float32": 1e-5, "float64": 1e-13}[dtype]
+    scale = max(float(np.max(np.abs(expected))), 1e-3)
+    error = float(np.max(np.abs(actual - expected))) / scale
+    assert error <= tolerance, f"error {error:.3g} of the largest number, {tolerance:.3g} allowed"
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set in turn, for the networks that the test makes."""
+    before = _core.instruction_set()
+    _core.set_instruction_set(request.param)
+    yield request.param
+    _core.set_instruction_set(before)

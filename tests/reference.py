@@ -1,0 +1,411 @@
+"""A twin of the whole engine in plain float64 NumPy, written for reading: the tests compare the core with it.
+
+It follows the lecture: y_(l) = a_(l)([y_(l-1), 1] W_(l)), L'_(l-1) = L'_(l) dy_(l)/dy_(l-1),
+dLoss/dW_(l) = L'_(l) dy_(l)/dW_(l). Nothing is fused and nothing is shared with the core but the tables' names.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, expit, xlogy
+
+Array = NDArray[np.float64]
+
+# --- activations: y = a(z), and a'(z) ---
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+LEAKY_SLOPE = 0.01
+
+
+def softplus(z: Array) -> Array:
+    return np.logaddexp(0, z)
+
+
+def normal_cdf(z: Array) -> Array:
+    return 0.5 * (1 + erf(z / math.sqrt(2)))
+
+
+def normal_density(z: Array) -> Array:
+    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def softmax(z: Array) -> Array:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def exp_negative(z: Array) -> Array:
+    return np.exp(np.minimum(z, 0))
+
+
+ACTIVATIONS = {
+    "identity": (lambda z: z, np.ones_like),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
+    "leaky_relu": (
+        lambda z: np.where(z < 0, LEAKY_SLOPE * z, z),
+        lambda z: np.where(z > 0, 1.0, LEAKY_SLOPE),
+    ),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "logistic": (expit, lambda z: expit(z) * expit(-z)),
+    "softplus": (softplus, expit),
+    "elu": (
+        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z: np.where(z > 0, 1.0, exp_negative(z)),
+    ),
+    "selu": (
+        lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+        lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * exp_negative(z)),
+    ),
+    "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z))),
+    "gelu": (lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_density(z)),
+    "mish": (
+        lambda z: z * np.tanh(softplus(z)),
+        lambda z: np.tanh(softplus(z)) + z * (1 - np.tanh(softplus(z)) ** 2) * expit(z),
+    ),
+    "exp": (np.exp, np.exp),
+    "softmax": (softmax, None),
+}
+
+
+def local_jacobian(activation: str, z: Array, n_levels: int = 1) -> Array:
+    """dy/dz of a layer, (batch, n, n)."""
+    if activation == "softmax":
+        y = softmax(z)
+        return y[:, :, np.newaxis] * np.eye(y.shape[1]) - y[:, :, np.newaxis] * y[:, np.newaxis, :]
+    if n_levels > 1:
+        return _quantile_jacobian(z, n_levels)
+    return ACTIVATIONS[activation][1](z)[:, :, np.newaxis] * np.eye(z.shape[1])
+
+
+# --- several quantiles of a target: q_0 = z_0, q_k = q_(k-1) + softplus(z_k), so that they never cross ---
+
+
+def _quantile_outputs(z: Array, n_levels: int) -> Array:
+    steps = z.reshape(len(z), -1, n_levels).copy()
+    steps[:, :, 1:] = softplus(steps[:, :, 1:])
+    return np.cumsum(steps, axis=2).reshape(z.shape)
+
+
+def _quantile_jacobian(z: Array, n_levels: int) -> Array:
+    slopes = z.reshape(len(z), -1, n_levels).copy()
+    slopes[:, :, 0] = 1
+    slopes[:, :, 1:] = expit(slopes[:, :, 1:])
+    jacobian = np.zeros((len(z), z.shape[1], z.shape[1]))
+    for output in range(z.shape[1]):
+        first = output - output % n_levels
+        for k in range(first, output + 1):
+            jacobian[:, output, k] = slopes.reshape(len(z), -1)[:, k]
+    return jacobian
+
+
+# --- losses: the loss of each row, summed over the outputs, and its derivative by y_(L) ---
+
+
+@dataclass
+class Loss:
+    name: str
+    head: str
+    parameter: float = 0.0
+    levels: tuple[float, ...] = ()
+    label_smoothing: float = 0.0
+
+    def rows(self, y: Array, target: NDArray[Any]) -> tuple[Array, Array]:
+        t = self._target(y, target)
+        losses, derivative = getattr(self, f"_{self.name}")(y, t)
+        return losses.sum(axis=1), derivative
+
+    def _target(self, y: Array, target: NDArray[Any]) -> Array:
+        t = np.asarray(target)
+        n_out = y.shape[1]
+        if t.ndim == 1 and self.name in ("log_loss", "focal", "hinge", "squared_hinge"):
+            t = t[:, np.newaxis] if n_out == 1 else np.eye(n_out)[t.astype(int)]
+        t = np.asarray(t, np.float64).reshape(len(y), -1)
+        if self.label_smoothing:
+            n_classes = n_out if self.head == "softmax" else 2
+            t = (1 - self.label_smoothing) * t + self.label_smoothing / n_classes
+        return t
+
+    def _squared_error(self, y: Array, t: Array) -> tuple[Array, Array]:
+        return 0.5 * (y - t) ** 2, y - t
+
+    def _log_loss(self, y: Array, t: Array) -> tuple[Array, Array]:
+        if self.head == "softmax":
+            return -xlogy(t, y), -np.divide(t, y)
+        return -xlogy(t, y) - xlogy(1 - t, 1 - y), (y - t) / (y * (1 - y))
+
+    def _poisson(self, y: Array, t: Array) -> tuple[Array, Array]:
+        return xlogy(t, t / y) - t + y, 1 - t / y
+
+    def _absolute_error(self, y: Array, t: Array) -> tuple[Array, Array]:
+        return np.abs(y - t), np.sign(y - t)
+
+    def _huber(self, y: Array, t: Array) -> tuple[Array, Array]:
+        r, delta = y - t, self.parameter
+        inside = np.abs(r) <= delta
+        return np.where(inside, 0.5 * r * r, delta * (np.abs(r) - 0.5 * delta)), np.clip(r, -delta, delta)
+
+    def _log_cosh(self, y: Array, t: Array) -> tuple[Array, Array]:
+        r = y - t
+        return np.abs(r) + np.log1p(np.exp(-2 * np.abs(r))) - math.log(2), np.tanh(r)
+
+    def _quantile(self, y: Array, t: Array) -> tuple[Array, Array]:
+        levels = np.tile(self.levels or (self.parameter,), t.shape[1])
+        r = np.repeat(t, len(self.levels) or 1, axis=1) - y
+        derivative = np.where(r > 0, -levels, np.where(r < 0, 1 - levels, 0.0))
+        return np.maximum(levels * r, (levels - 1) * r), derivative
+
+    def _gamma(self, y: Array, t: Array) -> tuple[Array, Array]:
+        return t / y - np.log(t / y) - 1, 1 / y - t / y**2
+
+    def _tweedie(self, y: Array, t: Array) -> tuple[Array, Array]:
+        p = self.parameter
+        losses = t ** (2 - p) / ((1 - p) * (2 - p)) - t * y ** (1 - p) / (1 - p) + y ** (2 - p) / (2 - p)
+        return losses, y ** (1 - p) - t * y**-p
+
+    def _gaussian_nll(self, y: Array, t: Array) -> tuple[Array, Array]:
+        mean, s = y[:, : t.shape[1]], y[:, t.shape[1] :]
+        r, precision = mean - t, np.exp(-s)
+        losses = 0.5 * (s + r * r * precision) + 0.5 * math.log(2 * math.pi)
+        return losses, np.concatenate([r * precision, 0.5 * (1 - r * r * precision)], axis=1)
+
+    def _focal(self, y: Array, t: Array) -> tuple[Array, Array]:
+        g = self.parameter
+
+        def focal(p: Array) -> tuple[Array, Array]:
+            return -((1 - p) ** g) * np.log(p), g * (1 - p) ** (g - 1) * np.log(p) - (1 - p) ** g / p
+
+        if self.head == "softmax":
+            losses, derivative = focal(y)
+            return t * losses, t * derivative
+        right, wrong = focal(y), focal(1 - y)
+        return t * right[0] + (1 - t) * wrong[0], t * right[1] - (1 - t) * wrong[1]
+
+    def _hinge(self, y: Array, t: Array) -> tuple[Array, Array]:
+        sign = 2 * t - 1
+        return np.maximum(0, 1 - sign * y), np.where(sign * y < 1, -sign, 0.0)
+
+    def _squared_hinge(self, y: Array, t: Array) -> tuple[Array, Array]:
+        sign = 2 * t - 1
+        margin = np.maximum(0, 1 - sign * y)
+        return margin**2, -2 * sign * margin
+
+
+# --- the network ---
+
+
+@dataclass
+class Passes:
+    """Every quantity of both passes; lists by the layer's number, from 0."""
+
+    loss: float
+    outputs: list[Array]
+    preactivations: list[Array]
+    loss_gradients: list[Array]
+    weight_gradients: list[Array]
+
+
+@dataclass
+class Reference:
+    """A network: `weights[l - 1]` is W_(l), the bias in its last row."""
+
+    weights: list[Array]
+    activations: list[str]
+    loss: Loss
+    dropout: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, network: Any) -> Reference:
+        """Return the twin of a densegrad.Network."""
+        return cls(
+            [np.array(W, np.float64) for W in network.weights],
+            [layer.activation for layer in network.layers],
+            Loss(
+                network.loss,
+                network.layers[-1].activation,
+                network.loss_parameter,
+                tuple(network.quantile_levels),
+                network.label_smoothing,
+            ),
+            [layer.dropout for layer in network.layers],
+        )
+
+    @property
+    def n_levels(self) -> int:
+        return max(1, len(self.loss.levels))
+
+    def forward(self, X: Any, masks: list[Array] | None = None) -> tuple[list[Array], list[Array]]:
+        """Return y_(0 … L) and z_(1 … L), the latter with a dummy at 0; masks are those of dropout."""
+        outputs, preactivations = [np.asarray(X, np.float64)], [np.zeros(0)]
+        for l, (W, activation) in enumerate(zip(self.weights, self.activations, strict=True), 1):
+            z = outputs[-1] @ W[:-1] + W[-1]
+            head = l == len(self.weights)
+            y = _quantile_outputs(z, self.n_levels) if head and self.n_levels > 1 else ACTIVATIONS[activation][0](z)
+            if masks is not None and not head:
+                y = y * masks[l - 1]
+            preactivations.append(z)
+            outputs.append(y)
+        return outputs, preactivations
+
+    def predict(self, X: Any) -> Array:
+        return self.forward(X)[0][-1]
+
+    def backward(
+        self,
+        outputs: list[Array],
+        preactivations: list[Array],
+        loss_gradient: Array,
+        masks: list[Array] | None = None,
+    ) -> tuple[list[Array], list[Array]]:
+        """Return L'_(0 … L) and dLoss/dW_(1 … L), from L'_(L)."""
+        loss_gradients, weight_gradients = [loss_gradient], []
+        for l in range(len(self.weights), 0, -1):
+            head = l == len(self.weights)
+            jacobian = local_jacobian(self.activations[l - 1], preactivations[l], self.n_levels if head else 1)
+            upper = loss_gradients[0] * (masks[l - 1] if masks is not None and not head else 1.0)
+            delta = np.einsum("bi,bij->bj", upper, jacobian)
+            extended = np.concatenate([outputs[l - 1], np.ones((len(delta), 1))], axis=1)
+            weight_gradients.insert(0, extended.T @ delta)
+            loss_gradients.insert(0, delta @ self.weights[l - 1][:-1].T)
+        return loss_gradients, weight_gradients
+
+    def backpropagate(
+        self,
+        X: Any,
+        target: Any,
+        sample_weight: Any = None,
+        masks: list[Array] | None = None,
+    ) -> Passes:
+        outputs, preactivations = self.forward(X, masks)
+        losses, derivative = self.loss.rows(outputs[-1], np.asarray(target))
+        weight = np.ones(len(losses)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        weight = weight / weight.sum()
+        loss_gradient = derivative * weight[:, np.newaxis]
+        loss_gradients, weight_gradients = self.backward(outputs, preactivations, loss_gradient, masks)
+        return Passes(float(weight @ losses), outputs, preactivations, loss_gradients, weight_gradients)
+
+
+# --- training ---
+
+
+@dataclass
+class Penalties:
+    l2: float = 0.0
+    l1: float = 0.0
+    weight_decay: float = 0.0
+    max_norm: float = 0.0
+    clip_norm: float = 0.0
+
+
+class ReferenceTrainer:
+    """One update after the other; `optimizer` is one of densegrad's dataclasses."""
+
+    def __init__(self, network: Reference, optimizer: Any, penalties: Penalties | None = None, seed: int = 0) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.penalties = penalties or Penalties()
+        self.seed = seed
+        self.steps = 0
+        self.state = [[np.zeros_like(W), np.zeros_like(W)] for W in network.weights]
+
+    def step(self, X: Any, target: Any, sample_weight: Any = None, lr: float | None = None) -> float:
+        """Make an update; return the loss before it, penalties included."""
+        penalties, weights = self.penalties, self.network.weights
+        masks = dropout_masks(self.network.dropout, weights, len(X), self.seed, self.steps)
+        passes = self.network.backpropagate(X, target, sample_weight, masks)
+        total = len(X) if sample_weight is None else float(np.sum(sample_weight))
+        loss = passes.loss
+        gradients = [g.copy() for g in passes.weight_gradients]
+        if penalties.clip_norm:
+            norm = math.sqrt(sum(float(np.sum(g * g)) for g in gradients))
+            gradients = [g * min(1.0, penalties.clip_norm / norm) for g in gradients]
+        for W, gradient in zip(weights, gradients, strict=True):
+            loss += penalties.l2 / total / 2 * np.sum(W[:-1] ** 2) + penalties.l1 / total * np.sum(np.abs(W[:-1]))
+            gradient[:-1] += penalties.l2 / total * W[:-1] + penalties.l1 / total * np.sign(W[:-1])
+        self.steps += 1
+        lr = self.optimizer.lr if lr is None else lr
+        for W, gradient, state in zip(weights, gradients, self.state, strict=True):
+            decay = penalties.weight_decay + getattr(self.optimizer, "weight_decay", 0.0)
+            decayed = lr * decay * W[:-1]
+            W -= getattr(self, f"_{type(self.optimizer).__name__.lower()}")(lr, gradient, state)
+            W[:-1] -= decayed
+            if penalties.max_norm:
+                norms = np.sqrt(np.sum(W[:-1] ** 2, axis=0))
+                W[:-1] *= np.minimum(1.0, penalties.max_norm / np.maximum(norms, 1e-300))
+        return float(loss)
+
+    def epoch(
+        self,
+        X: Any,
+        target: Any,
+        order: Any,
+        batch_size: int,
+        sample_weight: Any = None,
+        learning_rates: Any = None,
+    ) -> float:
+        """Go once over the rows named in `order`; return the mean over the rows of the loss of their batch."""
+        X, target, total = np.asarray(X, np.float64), np.asarray(target), 0.0
+        for step, first in enumerate(range(0, len(order), batch_size)):
+            rows = order[first : first + batch_size]
+            weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+            lr = None if learning_rates is None else learning_rates[step]
+            total += self.step(X[rows], target[rows], weight, lr) * len(rows)
+        return total / len(order)
+
+    # What is taken off the weights; `state` is changed in place.
+
+    def _sgd(self, lr: float, g: Array, state: list[Array]) -> Array:
+        momentum = self.optimizer.momentum
+        state[0][:] = momentum * state[0] - lr * g
+        return -(momentum * state[0] - lr * g) if self.optimizer.nesterov else -state[0]
+
+    def _moments(self, g: Array, state: list[Array]) -> None:
+        o = self.optimizer
+        state[0][:] = o.beta_1 * state[0] + (1 - o.beta_1) * g
+        state[1][:] = o.beta_2 * state[1] + (1 - o.beta_2) * g * g
+
+    def _adam(self, lr: float, g: Array, state: list[Array]) -> Array:
+        o, t = self.optimizer, self.steps
+        self._moments(g, state)
+        rate = lr * math.sqrt(1 - o.beta_2**t) / (1 - o.beta_1**t)
+        return rate * state[0] / (np.sqrt(state[1]) + o.epsilon)
+
+    def _adamw(self, lr: float, g: Array, state: list[Array]) -> Array:
+        o, t = self.optimizer, self.steps
+        self._moments(g, state)
+        return lr / (1 - o.beta_1**t) * state[0] / (np.sqrt(state[1] / (1 - o.beta_2**t)) + o.epsilon)
+
+    def _nadam(self, lr: float, g: Array, state: list[Array]) -> Array:
+        o, t = self.optimizer, self.steps
+        self._moments(g, state)
+        first = o.beta_1 * state[0] / (1 - o.beta_1 ** (t + 1)) + (1 - o.beta_1) * g / (1 - o.beta_1**t)
+        return lr * first / (np.sqrt(state[1] / (1 - o.beta_2**t)) + o.epsilon)
+
+    def _rmsprop(self, lr: float, g: Array, state: list[Array]) -> Array:
+        o = self.optimizer
+        state[0][:] = o.beta_2 * state[0] + (1 - o.beta_2) * g * g
+        state[1][:] = o.momentum * state[1] + g / (np.sqrt(state[0]) + o.epsilon)
+        return lr * state[1]
+
+    def _adagrad(self, lr: float, g: Array, state: list[Array]) -> Array:
+        state[0][:] += g * g
+        return lr * g / (np.sqrt(state[0]) + self.optimizer.epsilon)
+
+    def _lion(self, lr: float, g: Array, state: list[Array]) -> Array:
+        o = self.optimizer
+        update = lr * np.sign(o.beta_1 * state[0] + (1 - o.beta_1) * g)
+        state[0][:] = o.beta_2 * state[0] + (1 - o.beta_2) * g
+        return update
+
+
+def dropout_masks(
+    rates: list[float], weights: list[Array], n_rows: int, seed: int, step: int
+) -> list[Array] | None:
+    """Return a factor for each sample and unit of every layer but the head: 0, or 1 / (1 - rate)."""
+    if not any(rates):
+        return None
+    raise NotImplementedError

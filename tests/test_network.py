@@ -1,0 +1,396 @@
+"""Forward and backward passes against the float64 twin, and what else a network does."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from cases import (
+    CASES,
+    DTYPES,
+    HIDDEN,
+    PAIRINGS,
+    Pairing,
+    assert_close,
+    ids,
+    isa,  # noqa: F401
+    make_network,
+    make_rows,
+    make_target,
+    same_bits,
+)
+from densegrad import Dense, Network
+from reference import ACTIVATIONS, Reference, local_jacobian
+
+
+def compare_passes(network: Network, X: Any, target: Any, weight: Any, dtype: str, slack: float = 1.0) -> None:
+    twin = Reference.of(network)
+    expected = twin.backpropagate(X, target, weight)
+    L = network.depth
+    assert_close(network.predict(X), expected.outputs[L], dtype, slack)
+    assert_close(network.evaluate(X, target, weight), expected.loss, dtype, slack)
+    p = network.backpropagate(X, target, weight)
+    assert p.loss == p.outputs[L + 1]
+    assert p.loss_gradients[L + 1] == 1
+    assert_close(p.loss, expected.loss, dtype, slack)
+    for l in range(L + 1):
+        assert_close(p.outputs[l], expected.outputs[l], dtype, slack)
+        assert_close(p.loss_gradients[l], expected.loss_gradients[l], dtype, slack)
+    for l in range(1, L + 1):
+        assert_close(p.weight_gradients[l], expected.weight_gradients[l - 1], dtype, slack)
+        assert same_bits(p.weight_gradients[l], network.weight_gradients[l])
+    loss, gradient = network.loss_and_gradient(X, target, weight)
+    assert_close(loss, expected.loss, dtype, slack)
+    assert_close(gradient, np.concatenate([g.ravel() for g in expected.weight_gradients]), dtype, slack)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@pytest.mark.usefixtures("isa")
+def test_passes_equal_the_twin(case: tuple[int, ...], dtype: str, loss: str, rng: np.random.Generator) -> None:
+    head = "identity" if loss == "squared_error" else "softmax" if case[-1] > 1 else "logistic"
+    network = make_network(case, Pairing(loss, head), "tanh", dtype)
+    X = make_rows(case, rng, dtype)
+    compare_passes(network, X, make_target(network, case[0], rng), rng.uniform(0.1, 2, case[0]), dtype, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.usefixtures("isa")
+def test_every_activation_equals_the_twin(hidden: str, dtype: str, rng: np.random.Generator) -> None:
+    case = (19, 6, 9, 17, 3)
+    network = make_network(case, hidden=hidden, dtype=dtype)
+    X = 2 * make_rows(case, rng, dtype)
+    compare_passes(network, X, make_target(network, case[0], rng), None, dtype, 8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_targets", [1, 2, 9])
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+@pytest.mark.usefixtures("isa")
+def test_every_loss_equals_the_twin(
+    pairing: Pairing, n_targets: int, dtype: str, rng: np.random.Generator
+) -> None:
+    if pairing.head == "softmax" and n_targets == 1:
+        pytest.skip("softmax of one output is 1")
+    case = (19, 6, 7, n_targets)
+    network = make_network(case, pairing, "tanh", dtype)
+    X = make_rows(case, rng, dtype)
+    weight = rng.uniform(0, 2, case[0])
+    compare_passes(network, X, make_target(network, case[0], rng), weight, dtype, 20)
+
+
+@pytest.mark.parametrize("head", ["softmax", "logistic"])
+def test_probabilities_are_targets_too(head: str, rng: np.random.Generator) -> None:
+    case = (12, 4, 6, 5)
+    network = make_network(case, Pairing("log_loss", head))
+    X, target = make_rows(case, rng), rng.uniform(size=(12, 5))
+    if head == "softmax":
+        target /= target.sum(axis=1, keepdims=True)
+    compare_passes(network, X, target, None, "float64", 4)
+
+
+def test_class_numbers_equal_their_probabilities(rng: np.random.Generator) -> None:
+    case = (12, 4, 6, 5)
+    network = make_network(case, Pairing("log_loss", "softmax"))
+    X, classes = make_rows(case, rng), rng.integers(5, size=12)
+    one_hot = np.eye(5)[classes]
+    assert network.evaluate(X, classes) == network.evaluate(X, one_hot) == network.evaluate(X, classes * 1.0)
+    a, b = network.loss_and_gradient(X, classes), network.loss_and_gradient(X, one_hot)
+    assert a[0] == b[0]
+    assert same_bits(a[1], b[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_local_gradients_make_up_the_backward_pass(activation: str, dtype: str, rng: np.random.Generator) -> None:
+    head = activation if activation in ("softmax", "exp") else "identity"
+    hidden = "tanh" if head == activation else activation
+    loss = {"softmax": "log_loss", "exp": "poisson"}.get(activation, "squared_error")
+    case = (5, 4, 3, 2, 3)
+    network = make_network(case, Pairing(loss, head), hidden, dtype)
+    X = make_rows(case, rng, dtype)
+    p = network.backpropagate(X, make_target(network, 5, rng))
+    _, preactivations = Reference.of(network).forward(X)
+    for l in range(1, network.depth + 1):
+        local = p.local_gradients[l]
+        n_in, n_out = network.width(l - 1), network.width(l)
+        assert local.wrt_input.shape == (5, n_out, n_in)
+        assert local.wrt_weights.shape == (5, n_out, n_in + 1, n_out)
+        jacobian = local_jacobian(network.layers[l - 1].activation, preactivations[l])
+        assert_close(local.wrt_input, jacobian @ np.array(network.weights[l][:-1]).T, dtype, 8)
+        loss_gradient = np.einsum("bi,bij->bj", p.loss_gradients[l], local.wrt_input)
+        assert_close(p.loss_gradients[l - 1], loss_gradient, dtype, 8)
+        weight_gradient = np.einsum("bi,bijk->jk", p.loss_gradients[l], local.wrt_weights)
+        assert_close(p.weight_gradients[l], weight_gradient, dtype, 8)
+
+
+@pytest.mark.parametrize("head", [*HIDDEN, "exp", "softmax"])
+def test_backward_takes_any_loss_gradient(head: str, rng: np.random.Generator) -> None:
+    case = (11, 5, 9, 4)
+    loss = "log_loss" if head == "softmax" else "squared_error"
+    network = make_network(case, Pairing(loss, head), "gelu")
+    X, loss_gradient = make_rows(case, rng), rng.normal(size=(11, 4))
+    assert same_bits(network.forward(X), network.predict(X))
+    input_gradient = network.backward(loss_gradient)
+    twin = Reference.of(network)
+    loss_gradients, weight_gradients = twin.backward(*twin.forward(X), loss_gradient)
+    assert_close(input_gradient, loss_gradients[0], "float64", 8)
+    for l in range(1, network.depth + 1):
+        assert_close(network.weight_gradients[l], weight_gradients[l - 1], "float64", 8)
+
+
+def test_backward_after_backpropagate_starts_from_the_same_forward_pass(rng: np.random.Generator) -> None:
+    case = (6, 3, 5, 2)
+    network = make_network(case)
+    X = make_rows(case, rng)
+    p = network.backpropagate(X, make_target(network, 6, rng))
+    input_gradient = network.backward(p.loss_gradients[2])
+    assert_close(input_gradient, p.loss_gradients[0], "float64")
+    for l in (1, 2):
+        assert_close(network.weight_gradients[l], p.weight_gradients[l], "float64")
+
+
+def test_several_quantiles_never_cross(rng: np.random.Generator) -> None:
+    pairing = Pairing("quantile", "identity", (("quantile", (0.1, 0.5, 0.9)),))
+    network = make_network((1, 4, 8, 2), pairing)
+    q = network.predict(10 * rng.normal(size=(200, 4))).reshape(200, 2, 3)
+    assert np.all(np.diff(q, axis=2) >= 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_read_however_they_lie(dtype: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    case = (37, 19, 9, 3)
+    network = make_network(case, dtype=dtype)
+    X = make_rows(case, rng, "float32")
+    expected = network.predict(X)
+    wide = np.zeros((74, 38))
+    wide[::2, ::2] = X
+    structured = np.zeros((37, 19), [("a", "i1"), ("b", "f8")])
+    structured["b"] = X
+    np.save(tmp_path / "X.npy", X)
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    for other in [
+        X.astype(np.float64),
+        np.asfortranarray(X),
+        np.asfortranarray(X.astype(np.float64)),
+        X[::-1][::-1],
+        X[::-1].copy()[::-1],
+        wide[::2, ::2],
+        wide.T[::2, ::2].T,
+        structured["b"],
+        X.astype(">f4"),
+        X.astype(np.longdouble),
+        X.tolist(),
+        np.load(tmp_path / "X.npy", mmap_mode="r"),
+        frozen,
+        memoryview(X),
+    ]:
+        assert same_bits(network.predict(other), expected)
+    assert same_bits(network.predict(np.broadcast_to(X[:1], X.shape)), np.repeat(expected[:1], 37, axis=0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_array", "coo_array", "lil_array"])
+def test_sparse_rows_equal_dense_ones(kind: str, dtype: str, rng: np.random.Generator) -> None:
+    case = (21, 35, 7, 2)
+    network = make_network(case, dtype=dtype)
+    X = make_rows(case, rng, dtype) * (rng.uniform(size=case[:2]) < 0.2)
+    target = make_target(network, 21, rng)
+    sparse = getattr(scipy.sparse, kind)(X)
+    assert same_bits(network.predict(sparse), network.predict(X))
+    assert network.evaluate(sparse, target) == network.evaluate(X, target)
+    if kind == "csr_array":
+        sparse.indptr, sparse.indices = sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64)
+        assert same_bits(network.predict(sparse), network.predict(X))
+        repeated = scipy.sparse.csr_array(
+            (np.repeat(sparse.data / 2, 2), np.repeat(sparse.indices, 2), sparse.indptr * 2), sparse.shape
+        )
+        assert same_bits(network.predict(repeated), network.predict(X))
+        assert repeated.nnz == 2 * sparse.nnz
+
+
+@pytest.mark.parametrize("integer", [np.int8, np.uint16, np.int64, np.bool_])
+def test_integers_are_numbers_too(integer: type, rng: np.random.Generator) -> None:
+    network = make_network((10, 4, 5, 2))
+    X = rng.integers(0, 2, (10, 4)).astype(integer)
+    assert same_bits(network.predict(X), network.predict(X.astype(np.float64)))
+
+
+def test_no_rows_give_no_outputs() -> None:
+    network = make_network((1, 4, 5, 2))
+    assert network.predict(np.zeros((0, 4))).shape == (0, 2)
+
+
+def test_nan_in_a_row_stays_in_that_row(rng: np.random.Generator) -> None:
+    for hidden in HIDDEN:
+        network = make_network((9, 4, 5, 2), hidden=hidden)
+        X = make_rows((9, 4), rng)
+        expected = network.predict(X)
+        X[3, 1] = np.nan
+        outputs = network.predict(X)
+        assert np.all(np.isnan(outputs[3]))
+        assert same_bits(np.delete(outputs, 3, 0), np.delete(expected, 3, 0))
+
+
+def test_weights_are_copies_that_can_be_assigned(rng: np.random.Generator) -> None:
+    network = make_network((1, 3, 4, 2))
+    W = network.weights[1]
+    with pytest.raises(ValueError, match="read-only"):
+        W[0, 0] = 5
+    new = rng.normal(size=(4, 4))
+    network.weights[1] = np.asfortranarray(new)
+    assert same_bits(network.weights[1], new)
+    assert len(network.weights) == 2
+    assert [W.shape for W in network.weights] == [(4, 4), (5, 2)]
+    flat = network.parameters
+    assert same_bits(flat, np.concatenate([W.ravel() for W in network.weights]))
+    assert network.n_parameters == len(flat) == 26
+    network.parameters = 2 * flat
+    assert same_bits(network.weights[2], 2 * flat[16:].reshape(5, 2))
+    network.parameters = flat.astype(np.float32)
+    assert same_bits(network.parameters, flat.astype(np.float32).astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_changed_weights_reach_the_backward_pass(dtype: str, rng: np.random.Generator) -> None:
+    case = (9, 4, 5, 3, 2)
+    network, changed = make_network(case, dtype=dtype), make_network(case, dtype=dtype, seed=1)
+    X, target = make_rows(case, rng, dtype), rng.normal(size=(9, 2))
+    network.backpropagate(X, target)
+    network.parameters = changed.parameters
+    p, q = network.backpropagate(X, target), changed.backpropagate(X, target)
+    for l in range(5):
+        assert same_bits(p.loss_gradients[l], q.loss_gradients[l])
+
+
+def test_initial_weights_follow_the_activation_and_the_seed() -> None:
+    layers = [Dense(60, "relu"), Dense(50, "tanh"), Dense(40, "logistic"), Dense(3, "identity")]
+    network = Network(100, layers, random_state=3)
+    bounds = [np.sqrt(6 / 100), np.sqrt(6 / 110), np.sqrt(2 / 90), np.sqrt(6 / 43)]
+    for W, bound in zip(network.weights, bounds, strict=True):
+        assert 0.9 * bound < np.abs(W[:-1]).max() <= np.float32(bound)
+        assert not W[-1].any()
+    for state in (3, np.random.RandomState(3), np.int64(3)):
+        assert same_bits(Network(100, layers, random_state=state).parameters, network.parameters)
+    assert not same_bits(Network(100, layers, random_state=4).parameters, network.parameters)
+    generator = Network(100, layers, random_state=np.random.default_rng(3))
+    assert not same_bits(generator.parameters, network.parameters)
+
+
+def test_own_initializers_may_set_the_bias() -> None:
+    layers = [Dense(2, initializer=lambda n, m, r: np.ones((n + 1, m))), Dense(1, "identity")]
+    network = Network(3, layers, random_state=0)
+    assert np.all(network.weights[1] == 1)
+    pickle.dumps(network)
+
+
+# --- a loss of the caller's own ---
+
+
+def half_square(y_true: Any, y_pred: Any) -> Any:
+    r = y_pred - y_true
+    return 0.5 * (r**2).sum(axis=1), r
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_own_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
+    case = (23, 5, 7, 3)
+    built_in = make_network(case, dtype=dtype)
+    own = Network(5, built_in.layers, loss=half_square, dtype=dtype)
+    own.parameters = built_in.parameters
+    X, target, weight = make_rows(case, rng, dtype), rng.normal(size=(23, 3)), rng.uniform(0, 2, 23)
+    assert_close(own.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
+    p, q = own.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
+    for l in range(3):
+        assert_close(p.loss_gradients[l], q.loss_gradients[l], dtype, 4)
+    for l in (1, 2):
+        assert_close(p.weight_gradients[l], q.weight_gradients[l], dtype, 4)
+    assert_close(
+        own.loss_and_gradient(X, target, weight)[1], built_in.loss_and_gradient(X, target, weight)[1], dtype, 4
+    )
+
+
+# --- copies, pickles, files ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_are_equal_and_apart(dtype: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    pairing = Pairing("quantile", "identity", (("quantile", (0.1, 0.9)),))
+    network = make_network((1, 4, 5, 2), pairing, "gelu", dtype, dropout=0.25)
+    X = make_rows((8, 4), rng, dtype)
+    network.save(tmp_path / "net.safetensors")
+    for other in [
+        copy.deepcopy(network),
+        copy.copy(network),
+        pickle.loads(pickle.dumps(network)),
+        Network.load(tmp_path / "net.safetensors"),
+    ]:
+        assert type(other) is Network
+        assert repr(other) == repr(network)
+        assert other.layers == network.layers
+        assert same_bits(other.predict(X), network.predict(X))
+        other.weights[1] = np.zeros((5, 5))
+        assert network.weights[1].any()
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_own_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
+    network = Network(2, [Dense(1, "identity")], loss=half_square)
+    network.save(tmp_path / "net")
+    with pytest.raises(ValueError, match="loss must be a callable"):
+        Network.load(tmp_path / "net")
+    other = Network.load(tmp_path / "net", loss=half_square)
+    assert other.evaluate([[1.0, 2.0]], [[1.0]]) == network.evaluate([[1.0, 2.0]], [[1.0]])
+    make_network((1, 2, 1)).save(tmp_path / "net")
+    with pytest.raises(ValueError, match="loss must be None"):
+        Network.load(tmp_path / "net", loss=half_square)
+    assert pickle.loads(pickle.dumps(network)).custom_loss is half_square
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    import safetensors.numpy
+
+    path = tmp_path / "net"
+    network = make_network((1, 4, 5, 2))
+    network.save(path)
+    content = path.read_bytes()
+    for damaged in (b"", b"junk", content[:7], content[:-5], content[:100], b"\xff" * 8 + content[8:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"net.*safetensors"):
+            Network.load(path)
+    path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
+    with pytest.raises(ValueError, match="not a densegrad network"):
+        Network.load(path)
+    path.write_bytes(content.replace(b'\\"gelu', b'\\"gelo').replace(b'\\"tanh', b'\\"tanj'))
+    with pytest.raises(ValueError, match="tanj"):
+        Network.load(path)
+    with pytest.raises(FileNotFoundError):
+        Network.load(tmp_path / "nothing")
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    network = make_network((1, 4, 5, 2))
+    with pytest.raises(OSError, match="nowhere"):
+        network.save(tmp_path / "nowhere" / "net")
+    target = tmp_path / "directory"
+    target.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        network.save(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_repr_shows_layers_and_counts() -> None:
+    network = Network(64, [Dense(32, "tanh", dropout=0.5), Dense(10, "softmax")], loss="log_loss")
+    lines = repr(network).splitlines()
+    assert lines[0] == "Network of 64 inputs, loss log_loss, float32"
+    assert lines[2].split() == ["1", "32", "tanh", "0.5", "2,080"]
+    assert lines[3].split() == ["2", "10", "softmax", "0", "330"]
+    assert lines[4].split() == ["2,410"]
