@@ -97,8 +97,40 @@ DENSEGRAD_INLINE VecD from_bits(IntD v) { return (VecD)v; }
 // (a denormal operand costs about a hundred times a normal one).
 template <class T> constexpr T kMinNormal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
 
-template <class V> DENSEGRAD_INLINE V max(V a, V b) { return a > b ? a : b; } // b where either is NaN
-template <class V> DENSEGRAD_INLINE V min(V a, V b) { return a < b ? a : b; } // b where either is NaN
+// The greater and the smaller, and b where either is NaN or both are zero; the square root, correctly rounded.
+#if defined(DENSEGRAD_ISA_AVX512)
+DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm512_max_ps((__m512)a, (__m512)b); }
+DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm512_max_pd((__m512d)a, (__m512d)b); }
+DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm512_min_ps((__m512)a, (__m512)b); }
+DENSEGRAD_INLINE VecD min(VecD a, VecD b) { return (VecD)_mm512_min_pd((__m512d)a, (__m512d)b); }
+DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)_mm512_sqrt_ps((__m512)a); }
+DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)_mm512_sqrt_pd((__m512d)a); }
+#elif defined(DENSEGRAD_ISA_AVX2)
+DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm256_max_ps((__m256)a, (__m256)b); }
+DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm256_max_pd((__m256d)a, (__m256d)b); }
+DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm256_min_ps((__m256)a, (__m256)b); }
+DENSEGRAD_INLINE VecD min(VecD a, VecD b) { return (VecD)_mm256_min_pd((__m256d)a, (__m256d)b); }
+DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)_mm256_sqrt_ps((__m256)a); }
+DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)_mm256_sqrt_pd((__m256d)a); }
+#else
+template <class V> DENSEGRAD_INLINE V max(V a, V b) { return a > b ? a : b; }
+template <class V> DENSEGRAD_INLINE V min(V a, V b) { return a < b ? a : b; }
+#if defined(DENSEGRAD_ISA_NEON)
+DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)vsqrtq_f32((float32x4_t)a); }
+DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)vsqrtq_f64((float64x2_t)a); }
+#else
+DENSEGRAD_INLINE VecF sqrt(VecF a) {
+    for (int i = 0; i < kVecLane<float>; ++i)
+        a[i] = __builtin_sqrtf(a[i]);
+    return a;
+}
+DENSEGRAD_INLINE VecD sqrt(VecD a) {
+    for (int i = 0; i < kVecLane<double>; ++i)
+        a[i] = __builtin_sqrt(a[i]);
+    return a;
+}
+#endif
+#endif
 
 template <class T> DENSEGRAD_INLINE Vec<T> abs(Vec<T> v) {
     constexpr IntLane<T> mask = static_cast<IntLane<T>>(~(std::uint64_t(1) << (8 * sizeof(T) - 1)));

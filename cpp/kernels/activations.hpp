@@ -1,0 +1,195 @@
+// Activations and their local gradients dy/dz, one functor for each row of the table.
+//
+// A functor has output(z), and either local_from_output(y), where the table says that the local gradient
+// follows from the output (or is one), or output_and_local(z, y, local), where it has a buffer of its own.
+#pragma once
+
+#include "kernels.hpp"
+#include "math.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+template <class T, Activation A> struct ActivationFunctor;
+
+template <class T> struct ActivationFunctor<T, Activation::identity> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return z; }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T>) { return broadcast<T>(1); }
+};
+
+// Comparisons are written so that NaN stays NaN.
+template <class T> struct ActivationFunctor<T, Activation::relu> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return z < T(0) ? Vec<T>{} : z; }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
+        return y <= T(0) ? Vec<T>{} : broadcast<T>(1);
+    }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::leaky_relu> {
+    static constexpr T slope = T(0.01);
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return z < T(0) ? z * slope : z; }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
+        return y <= T(0) ? broadcast<T>(slope) : broadcast<T>(1);
+    }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::tanh> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return tanh<T>(z); }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return fma(-y, y, broadcast<T>(1)); }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::logistic> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return logistic<T>(z); }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return y * (T(1) - y); }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::softplus> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return softplus<T>(z); }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return Vec<T>{} - expm1_nonpositive<T>(-y); }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::elu> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return z > T(0) ? z : expm1_nonpositive<T>(z); }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
+        return y > T(0) ? broadcast<T>(1) : y + T(1);
+    }
+};
+
+// Klambauer et al., Self-Normalizing Neural Networks (2017).
+template <class T> struct ActivationFunctor<T, Activation::selu> {
+    static constexpr T scale = T(1.0507009873554804934);
+    static constexpr T scale_alpha = T(1.0507009873554804934 * 1.6732632423543772848);
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) {
+        return z > T(0) ? z * scale : expm1_nonpositive<T>(z) * scale_alpha;
+    }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
+        return y > T(0) ? broadcast<T>(scale) : y + scale_alpha;
+    }
+};
+
+// z in the range where the function is neither zero nor the identity, so that 0 * infinity cannot arise.
+template <class T> DENSEGRAD_INLINE Vec<T> clamp_magnitude(Vec<T> z, T bound) {
+    return at_most<T>(at_least<T>(z, -bound), bound);
+}
+
+// z s(z), s the logistic function; dy/dz = s (1 + z (1 - s)).
+template <class T> struct ActivationFunctor<T, Activation::silu> {
+    static constexpr T bound = kIsFloat<T> ? T(100) : T(750);
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return at_least<T>(z, -bound) * logistic_pair<T>(z).s; }
+    static DENSEGRAD_INLINE void output_and_local(Vec<T> z, Vec<T> &y, Vec<T> &local) {
+        const LogisticPair<T> sides = logistic_pair<T>(z);
+        y = at_least<T>(z, -bound) * sides.s;
+        local = fma(clamp_magnitude<T>(z, bound) * sides.s, sides.t, sides.s);
+    }
+};
+
+// z cdf(z) of the standard normal distribution; dy/dz = cdf(z) + z density(z).
+template <class T> struct ActivationFunctor<T, Activation::gelu> {
+    static constexpr T bound = kIsFloat<T> ? T(14) : T(40);
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return at_least<T>(z, -bound) * normal<T>(z).cdf; }
+    static DENSEGRAD_INLINE void output_and_local(Vec<T> z, Vec<T> &y, Vec<T> &local) {
+        const Normal<T> n = normal<T>(z);
+        y = at_least<T>(z, -bound) * n.cdf;
+        local = fma(clamp_magnitude<T>(z, bound), n.density, n.cdf);
+    }
+};
+
+// z tanh(softplus(z)) = z w, w = n / (n + 2), n = e (e + 2), e = exp(z); dw/dz = 4 e (e + 1) / (n + 2)^2.
+template <class T> struct ActivationFunctor<T, Activation::mish> {
+    static constexpr T low = kIsFloat<T> ? T(-100) : T(-750);
+    static constexpr T high =
+        kIsFloat<T> ? T(20) : T(40); // w is 1 to the last place, and w' is zero beside it
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) {
+        const Vec<T> e = exp<T>(at_most<T>(z, high));
+        const Vec<T> n = fma(e, e, e + e);
+        return at_least<T>(z, low) * (n / (n + T(2)));
+    }
+    static DENSEGRAD_INLINE void output_and_local(Vec<T> z, Vec<T> &y, Vec<T> &local) {
+        const Vec<T> e = exp<T>(at_most<T>(z, high));
+        const Vec<T> n = fma(e, e, e + e);
+        const Vec<T> inverse = T(1) / (n + T(2));
+        const Vec<T> w = n / (n + T(2));
+        y = at_least<T>(z, low) * w;
+        const Vec<T> slope = fma(e, e, e) * T(4) * inverse * inverse;
+        local = fma(at_most<T>(at_least<T>(z, low), high), slope, w);
+    }
+};
+
+template <class T> struct ActivationFunctor<T, Activation::exp> {
+    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return exp<T>(z); }
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return y; }
+};
+
+// Calls visitor.template operator()<A>() for the activation A that `activation` holds; softmax, which is not
+// elementwise, is left out.
+template <int kRow = 0, class Visitor>
+DENSEGRAD_INLINE void visit_elementwise(Activation activation, Visitor visitor) {
+    if constexpr (kRow < kActivationCount) {
+        constexpr ActivationRow row = kActivations[kRow];
+        if constexpr (row.local_gradient != LocalGradient::jacobian) {
+            if (activation == row.id)
+                return visitor.template operator()<row.id>();
+        }
+        visit_elementwise<kRow + 1>(activation, visitor);
+    }
+}
+
+template <Activation A> constexpr LocalGradient local_gradient_of() {
+    for (const ActivationRow &row : kActivations)
+        if (row.id == A)
+            return row.local_gradient;
+    return LocalGradient::jacobian;
+}
+
+template <class T, Activation A> void activate_lines(T *y, Index lines) {
+    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>)
+        for (int v = 0; v < kLane<T>; v += kVecLane<T>)
+            store<T>(y + i + v, ActivationFunctor<T, A>::output(load<T>(y + i + v)));
+}
+
+template <class T, Activation A> void activate_lines_and_local(T *y, T *local, Index lines) {
+    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>) {
+        for (int v = 0; v < kLane<T>; v += kVecLane<T>) {
+            Vec<T> output, slope;
+            if constexpr (local_gradient_of<A>() == LocalGradient::buffer) {
+                ActivationFunctor<T, A>::output_and_local(load<T>(y + i + v), output, slope);
+            } else {
+                output = ActivationFunctor<T, A>::output(load<T>(y + i + v));
+                slope = ActivationFunctor<T, A>::local_from_output(output);
+            }
+            store<T>(y + i + v, output);
+            store<T>(local + i + v, slope);
+        }
+    }
+}
+
+template <class T, Activation A> void multiply_lines_by_local(const T *output, T *delta, Index lines) {
+    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>)
+        for (int v = 0; v < kLane<T>; v += kVecLane<T>)
+            store<T>(delta + i + v, load<T>(delta + i + v) *
+                                        ActivationFunctor<T, A>::local_from_output(load<T>(output + i + v)));
+}
+
+// y = a(z) in place, for contiguous lines; local receives dy/dz, null: not wanted. Softmax leaves z (and
+// writes ones).
+template <class T> void activate(Activation activation, T *y, T *local, Index lines) {
+    if (activation == Activation::softmax)
+        activation = Activation::identity;
+    visit_elementwise(activation, [=]<Activation A>() {
+        if (local)
+            activate_lines_and_local<T, A>(y, local, lines);
+        else if constexpr (A != Activation::identity)
+            activate_lines<T, A>(y, lines);
+    });
+}
+
+// delta = L' dy/dz in place, for contiguous lines of the outputs y, where dy/dz follows from y.
+template <class T> void multiply_by_local(Activation activation, const T *output, T *delta, Index lines) {
+    visit_elementwise(activation, [=]<Activation A>() {
+        if constexpr (local_gradient_of<A>() == LocalGradient::output)
+            multiply_lines_by_local<T, A>(output, delta, lines);
+    });
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA

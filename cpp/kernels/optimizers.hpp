@@ -1,0 +1,174 @@
+// Optimizers, one functor for each row of the table: one step for a vector of weights.
+//
+// A functor is made once for a run of weights, so that its numbers stay in registers, and then called for
+// each vector with the gradient, the weights and the two states, which it updates. Penalties and decay leave
+// the bias row out: a functor for it is made with `penalised` false. State nearer to zero than the smallest
+// normal number becomes zero: that of a unit that gets no gradient would decay into denormals, which are
+// slow.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+template <class T, Optimizer O> struct OptimizerFunctor;
+
+// -1, 0 or 1; NaN gives 0.
+template <class T> DENSEGRAD_INLINE Vec<T> sign(Vec<T> v) {
+    const Vec<T> one = broadcast<T>(1);
+    return v > T(0) ? one : v < T(0) ? -one : Vec<T>{};
+}
+
+// What is added to the gradient and taken off the weights, the same for all optimizers.
+template <class T> struct Penalty {
+    T l2, l1, decay;
+
+    DENSEGRAD_INLINE Penalty(const OptimizerStep<T> &step, bool penalised)
+        : l2(penalised ? step.l2 : T(0)), l1(penalised ? step.l1 : T(0)),
+          decay(penalised ? step.decay : T(0)) {}
+
+    // g + l2 w + l1 sign(w), and w - decay w.
+    DENSEGRAD_INLINE void apply(Vec<T> &g, Vec<T> &w) const {
+        g = fma(w, broadcast<T>(l2), g);
+        if (l1 != T(0))
+            g = fma(sign<T>(w), broadcast<T>(l1), g);
+        w = fma(w, broadcast<T>(-decay), w);
+    }
+};
+
+// beta m + (1 - beta) g, flushed.
+template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, T beta) {
+    return flush_denormals<T>(fma(m, broadcast<T>(beta), g * (T(1) - beta)));
+}
+
+// velocity = momentum velocity - lr g; w += velocity, with Nesterov's momentum: w += momentum velocity - lr
+// g. scikit-learn's form: the velocity holds the learning rate.
+template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
+    Penalty<T> penalty;
+    T learning_rate, momentum;
+    bool nesterov;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
+          nesterov(step.nesterov) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &velocity, Vec<T> &) const {
+        penalty.apply(g, w);
+        const Vec<T> move = g * learning_rate;
+        velocity = flush_denormals<T>(fma(velocity, broadcast<T>(momentum), -move));
+        w = w + (nesterov ? fma(velocity, broadcast<T>(momentum), -move) : velocity);
+    }
+};
+
+// m = beta_1 m + (1 - beta_1) g, v = beta_2 v + (1 - beta_2) g^2, w -= lr m / (sqrt(v) + epsilon).
+// Kingma and Ba, Adam (2015), section 2, last paragraph: both bias corrections are in the learning rate.
+template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
+    Penalty<T> penalty;
+    T learning_rate, beta_1, beta_2, epsilon;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
+          beta_2(step.beta_2), epsilon(step.epsilon) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+        penalty.apply(g, w);
+        m = moving_mean<T>(m, g, beta_1);
+        v = moving_mean<T>(v, g * g, beta_2);
+        w = fma(m / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
+    }
+};
+
+// As Adam, but epsilon is added to the corrected root: w -= lr m / (sqrt(v / (1 - beta_2^t)) + epsilon), lr
+// holding the correction of m. Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); the decay
+// is the penalty's.
+template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
+    Penalty<T> penalty;
+    T learning_rate, beta_1, beta_2, epsilon, scale;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
+          beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+        penalty.apply(g, w);
+        m = moving_mean<T>(m, g, beta_1);
+        v = moving_mean<T>(v, g * g, beta_2);
+        w = fma(m / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
+    }
+};
+
+// w -= lr (correction_1 m + correction_2 g) / (sqrt(v / (1 - beta_2^t)) + epsilon).
+// Dozat, Incorporating Nesterov Momentum into Adam (2016), with the momentum's schedule in the corrections.
+template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
+    Penalty<T> penalty;
+    T learning_rate, beta_1, beta_2, epsilon, scale, correction_1, correction_2;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
+          beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale),
+          correction_1(step.correction_1), correction_2(step.correction_2) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+        penalty.apply(g, w);
+        m = moving_mean<T>(m, g, beta_1);
+        v = moving_mean<T>(v, g * g, beta_2);
+        const Vec<T> ahead = fma(m, broadcast<T>(correction_1), g * correction_2);
+        w = fma(ahead / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
+    }
+};
+
+// v = beta_2 v + (1 - beta_2) g^2, move = momentum move + g / (sqrt(v) + epsilon), w -= lr move.
+// Tieleman and Hinton, Lecture 6.5 (2012), with momentum.
+template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
+    Penalty<T> penalty;
+    T learning_rate, momentum, beta_2, epsilon;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
+          beta_2(step.beta_2), epsilon(step.epsilon) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &move) const {
+        penalty.apply(g, w);
+        v = moving_mean<T>(v, g * g, beta_2);
+        move = flush_denormals<T>(fma(move, broadcast<T>(momentum), g / (sqrt(v) + epsilon)));
+        w = fma(move, broadcast<T>(-learning_rate), w);
+    }
+};
+
+// v += g^2, w -= lr g / (sqrt(v) + epsilon). Duchi, Hazan and Singer (2011).
+template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
+    Penalty<T> penalty;
+    T learning_rate, epsilon;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), epsilon(step.epsilon) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &) const {
+        penalty.apply(g, w);
+        v = flush_denormals<T>(fma(g, g, v));
+        w = fma(g / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
+    }
+};
+
+// w -= lr sign(beta_1 m + (1 - beta_1) g), then m = beta_2 m + (1 - beta_2) g.
+// Chen et al., Symbolic Discovery of Optimization Algorithms (2023).
+template <class T> struct OptimizerFunctor<T, Optimizer::lion> {
+    Penalty<T> penalty;
+    T learning_rate, beta_1, beta_2;
+
+    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
+        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
+          beta_2(step.beta_2) {}
+
+    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &) const {
+        penalty.apply(g, w);
+        const Vec<T> direction = sign<T>(fma(m, broadcast<T>(beta_1), g * (T(1) - beta_1)));
+        w = fma(direction, broadcast<T>(-learning_rate), w);
+        m = moving_mean<T>(m, g, beta_2);
+    }
+};
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA
