@@ -13,6 +13,7 @@
 #pragma once
 
 #include "activations.hpp"
+#include "dropout.hpp"
 #include "kernels.hpp"
 #include "simd.hpp"
 
