@@ -104,19 +104,30 @@ template <class T> DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, co
 }
 
 template <class T, Optimizer kOptimizer>
-void update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum, T *weights, T *state_0,
-                  T *state_1) {
-    for (int i = 0; i < block.rows * kVecs; ++i) {
-        const Index at = i * kVecLane<T>;
-        const bool penalised = !(block.bias && i >= (block.rows - 1) * kVecs);
+DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum, T *weights,
+                                   T *state_0, T *state_1) {
+    const OptimizerFunctor<T, kOptimizer> update(step, penalised);
+    for (Index at = 0; at < lines * kLane<T>; at += kVecLane<T>) {
         Vec<T> w = load<T>(weights + at);
         Vec<T> s0 = load<T>(state_0 + at);
         Vec<T> s1 = state_1 ? load<T>(state_1 + at) : Vec<T>{};
-        OptimizerFunctor<T, kOptimizer>::apply(step, penalised, load<T>(sum + at), w, s0, s1);
+        update(load<T>(sum + at), w, s0, s1);
         store<T>(weights + at, w);
         store<T>(state_0 + at, s0);
         if (state_1)
             store<T>(state_1 + at, s1);
+    }
+}
+
+template <class T, Optimizer kOptimizer>
+void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights, T *state_0,
+                  T *state_1) {
+    const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
+    const int penalised = block.bias ? block.rows - 1 : block.rows;
+    update_lines<T, kOptimizer>(step, true, penalised, sum, weights, state_0, state_1);
+    if (block.bias) {
+        const Index at = penalised * kLane<T>;
+        update_lines<T, kOptimizer>(step, false, 1, sum + at, weights + at, state_0 + at, state_1 ? state_1 + at : nullptr);
     }
 }
 

@@ -74,6 +74,9 @@ template <class T> struct TrainerOf<T>::Epoch {
     std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
 
+// The momentum of NAdam at step t (Dozat 2016), with the decay of 0.004 that is usual.
+double nadam_momentum(double beta_1, double t) { return beta_1 * (1.0 - 0.5 * std::pow(0.96, t * 0.004)); }
+
 void check_optimizer(const OptimizerSpec &spec) {
     const auto check = [](bool good, const char *what, double value) {
         if (!good)
@@ -159,9 +162,15 @@ OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate
     step.beta_1 = static_cast<T>(spec_.beta_1);
     step.beta_2 = static_cast<T>(spec_.beta_2);
     step.epsilon = static_cast<T>(spec_.epsilon);
-    // NAdam without a momentum schedule (Dozat 2016, eq. of section 2.2)
-    step.correction_1 = static_cast<T>(spec_.beta_1 / (1.0 - std::pow(spec_.beta_1, power + 1.0)));
-    step.correction_2 = static_cast<T>((1.0 - spec_.beta_1) / unbiased_1);
+    if (spec_.optimizer == Optimizer::nadam) {
+        const double now = nadam_momentum(spec_.beta_1, power);
+        const double next = nadam_momentum(spec_.beta_1, power + 1.0);
+        double product = 1.0;
+        for (std::int64_t i = 1; i <= t; ++i)
+            product *= nadam_momentum(spec_.beta_1, static_cast<double>(i));
+        step.correction_1 = static_cast<T>(next / (1.0 - product * next));
+        step.correction_2 = static_cast<T>((1.0 - now) / (1.0 - product));
+    }
     step.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
     step.l2 = static_cast<T>(spec_.l2 / weight);
     step.l1 = static_cast<T>(spec_.l1 / weight);
