@@ -37,7 +37,8 @@ template <class T> class TrainerOf final : public Trainer {
     void check_epoch(const EpochSpec &spec) const;
     bool has_penalty() const { return spec_.l2 > 0.0 || spec_.l1 > 0.0; }
     int state_count() const { return kOptimizers[static_cast<int>(spec_.optimizer)].state_count; }
-    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight) const;
+    // momentum_product: NAdam's of the steps before t; of those up to t when it returns.
+    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight, double &momentum_product) const;
     double penalty_sum() const;
     WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
     void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, const TeamMember &member);
@@ -76,6 +77,14 @@ template <class T> struct TrainerOf<T>::Epoch {
 
 // The momentum of NAdam at step t (Dozat 2016), with the decay of 0.004 that is usual.
 double nadam_momentum(double beta_1, double t) { return beta_1 * (1.0 - 0.5 * std::pow(0.96, t * 0.004)); }
+
+// The product of the momenta of steps 1 ... t, as far as 1 minus it can be told from 1.
+double nadam_product(double beta_1, std::int64_t t) {
+    double product = 1.0;
+    for (std::int64_t i = 1; i <= t && product > 1e-20; ++i)
+        product *= nadam_momentum(beta_1, static_cast<double>(i));
+    return product;
+}
 
 void check_optimizer(const OptimizerSpec &spec) {
     const auto check = [](bool good, const char *what, double value) {
@@ -145,7 +154,8 @@ template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &st
 }
 
 template <class T>
-OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate, double weight) const {
+OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate, double weight,
+                                            double &momentum_product) const {
     const double power = static_cast<double>(t);
     const double unbiased_1 = 1.0 - std::pow(spec_.beta_1, power);
     const double unbiased_2 = 1.0 - std::pow(spec_.beta_2, power);
@@ -165,11 +175,9 @@ OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate
     if (spec_.optimizer == Optimizer::nadam) {
         const double now = nadam_momentum(spec_.beta_1, power);
         const double next = nadam_momentum(spec_.beta_1, power + 1.0);
-        double product = 1.0;
-        for (std::int64_t i = 1; i <= t; ++i)
-            product *= nadam_momentum(spec_.beta_1, static_cast<double>(i));
-        step.correction_1 = static_cast<T>(next / (1.0 - product * next));
-        step.correction_2 = static_cast<T>((1.0 - now) / (1.0 - product));
+        momentum_product *= now;
+        step.correction_1 = static_cast<T>(next / (1.0 - momentum_product * next));
+        step.correction_2 = static_cast<T>((1.0 - now) / (1.0 - momentum_product));
     }
     step.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
     step.l2 = static_cast<T>(spec_.l2 / weight);
@@ -353,6 +361,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, const TeamMember &member
         });
         member.wait();
     }
+    double momentum_product = spec_.optimizer == Optimizer::nadam ? nadam_product(spec_.beta_1, steps_) : 1.0;
     for (Index s = 0; s < epoch.n_steps; ++s) {
         const Index batch_begin = s * spec.batch_size;
         const Index batch_rows = std::min(spec.batch_size, spec.n_order - batch_begin);
@@ -365,7 +374,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, const TeamMember &member
         // A batch without weight has no gradient of its own; the optimizer steps on.
         const double scale = weight > 0.0 ? 1.0 / weight : 0.0;
         const OptimizerStep<T> step =
-            step_numbers(steps_ + s + 1, spec.learning_rates[s], weight > 0.0 ? weight : 1.0);
+            step_numbers(steps_ + s + 1, spec.learning_rates[s], weight > 0.0 ? weight : 1.0, momentum_product);
         const double penalty = caller && has_penalty() ? penalty_sum() * scale : 0.0;
         for (Index done = 0; done < batch_rows; done += kPieceRows) {
             const Index count = std::min(kPieceRows, batch_rows - done);
@@ -445,7 +454,8 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     run_team(threads, [&](const TeamMember &member) { run(epoch, member); });
     network_.layers()[0].transposed_is_current = false;
     steps_ += epoch.steps_done;
-    return {epoch.loss / static_cast<double>(spec.n_order), epoch.steps_done,
+    const Index rows_done = std::min(spec.n_order, epoch.steps_done * spec.batch_size);
+    return {epoch.loss / static_cast<double>(std::max<Index>(rows_done, 1)), epoch.steps_done,
             epoch.failed || epoch.stop.load()};
 }
 

@@ -45,7 +45,7 @@ struct EpochSpec {
 };
 
 struct EpochResult {
-    double loss = 0.0; // mean over the rows of the loss of their batch, penalties included
+    double loss = 0.0; // mean over the rows gone through of the loss of their batch, penalties included
     std::int64_t n_steps = 0;
     bool stopped = false; // should_stop or custom_loss asked for it
 };
