@@ -382,7 +382,9 @@ class ReferenceTrainer:
     def _nadam(self, lr: float, g: Array, state: list[Array]) -> Array:
         o, t = self.optimizer, self.steps
         self._moments(g, state)
-        first = o.beta_1 * state[0] / (1 - o.beta_1 ** (t + 1)) + (1 - o.beta_1) * g / (1 - o.beta_1**t)
+        momenta = o.beta_1 * (1 - 0.5 * 0.96 ** (0.004 * np.arange(1, t + 2)))
+        first = momenta[-1] * state[0] / (1 - np.prod(momenta))
+        first += (1 - momenta[-2]) * g / (1 - np.prod(momenta[:-1]))
         return lr * first / (np.sqrt(state[1] / (1 - o.beta_2**t)) + o.epsilon)
 
     def _rmsprop(self, lr: float, g: Array, state: list[Array]) -> Array:
@@ -402,10 +404,40 @@ class ReferenceTrainer:
         return update
 
 
-def dropout_masks(
-    rates: list[float], weights: list[Array], n_rows: int, seed: int, step: int
-) -> list[Array] | None:
+# --- dropout: masks drawn from counters ---
+
+_64 = np.uint64
+_32 = np.uint32
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64."""
+    x = (x ^ x >> _64(30)) * _64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> _64(27)) * _64(0x94D049BB133111EB)
+    return x ^ x >> _64(31)
+
+
+_GOLDEN = _64(0x9E3779B97F4A7C15)
+
+
+def dropout_bits(key: NDArray[np.uint64], n_rows: int, n_units: int) -> NDArray[np.uint32]:
+    """Return the 32 random bits of each (row, unit)."""
+    s = _mix(key + np.arange(1, n_rows + 1, dtype=_64) * _GOLDEN)
+    low, high = s.astype(_32)[:, np.newaxis], (s >> _64(32)).astype(_32)[:, np.newaxis]
+    h = np.arange(n_units, dtype=_32) * _32(0x9E3779B9) + low
+    h = (h ^ h >> _32(16)) * _32(0x7FEB352D)
+    h = h ^ high
+    h = (h ^ h >> _32(15)) * _32(0x846CA68B)
+    return h ^ h >> _32(16)
+
+
+def dropout_masks(rates: list[float], weights: list[Array], n_rows: int, seed: int, step: int) -> list[Array] | None:
     """Return a factor for each sample and unit of every layer but the head: 0, or 1 / (1 - rate)."""
     if not any(rates):
         return None
-    raise NotImplementedError
+    masks = []
+    of_step = _mix(np.array([seed], _64) + _64(step) + _GOLDEN)
+    for l, (rate, W) in enumerate(zip(rates[:-1], weights, strict=False), 1):
+        bits = dropout_bits(_mix(of_step + _64(l) + _GOLDEN), n_rows, W.shape[1])
+        masks.append((bits >= int(rate * 2**32)) / (1 - rate))
+    return masks

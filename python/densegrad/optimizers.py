@@ -83,7 +83,8 @@ class Adam(_Checked):
 class AdamW(_Checked):
     """Adam with decoupled weight decay (Loshchilov and Hutter, "Decoupled weight decay", 2019).
 
-    As Adam, and w ← w - lr · weight_decay · w, the biases left out.
+    m and v as in Adam; w ← w - lr · m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon) and
+    w ← w - lr · weight_decay · w, the biases left out of the latter.
 
     Parameters
     ----------
@@ -105,8 +106,9 @@ class AdamW(_Checked):
 class NAdam(_Checked):
     """Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
-    m and v as in Adam; with ĝ = (1 - beta_1) g / (1 - beta_1^t), m̂ = beta_1 m / (1 - beta_1^(t+1)) and
-    v̂ = v / (1 - beta_2^t): w ← w - lr · (m̂ + ĝ) / (sqrt(v̂) + epsilon). The momentum has no schedule.
+    m and v as in Adam; with the momentum μ_t = beta_1 (1 - 0.96^(0.004 t) / 2), the product P_t = μ_1 ⋯ μ_t,
+    ĝ = (1 - μ_t) g / (1 - P_t), m̂ = μ_(t+1) m / (1 - P_(t+1)) and v̂ = v / (1 - beta_2^t):
+    w ← w - lr · (m̂ + ĝ) / (sqrt(v̂) + epsilon).
 
     Parameters
     ----------

@@ -269,7 +269,7 @@ class Adaptive(Plateau):
     def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
         """Count the epochs without improvement."""
         super().after_epoch(memory, loss)
-        return memory.get("factor", 1.0) <= self.lowest
+        return memory.get("factor", 1.0) <= self.lowest * (1 + 1e-9)
 
 
 def checked(schedule: Any) -> Any:

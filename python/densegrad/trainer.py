@@ -303,6 +303,8 @@ class Trainer:
         with ProgressBar(epochs, _validation.boolean("progress", progress)) as bar:
             for epoch in range(epochs):
                 history.stopped = run(history)
+                if len(history.loss) == epoch:  # no time for a single update
+                    break
                 if not math.isfinite(history.loss[-1]):
                     raise ValueError(DIVERGED)
                 if validation_samples is not None:
@@ -353,7 +355,9 @@ class Trainer:
             rates = self._learning_rates(n_steps, last)
             order = self._order(samples.n_rows)
             began = monotonic()
-            loss, _, stopped = self._run(samples, order, rates, batch_size, end)
+            loss, steps_done, stopped = self._run(samples, order, rates, batch_size, end)
+            if steps_done == 0:
+                return "max_time"
             history.seconds.append(monotonic() - began)
             history.loss.append(loss)
             history.learning_rate.append(float(rates[-1]))

@@ -1,0 +1,178 @@
+"""The same bits on any number of threads, on every instruction set, and alone or in a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing, ids, make_network, make_rows, make_target, same_bits
+from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
+
+THREADS = [1, 2, 3]
+OPTIMIZERS = [
+    SGD(0.05, 0.9, True),
+    Adam(0.01),
+    AdamW(0.01),
+    NAdam(0.01),
+    RMSprop(0.01, momentum=0.5),
+    Adagrad(0.05),
+    Lion(0.001),
+]
+
+
+def everywhere(work: Any) -> None:
+    """Run work(n_threads) on every instruction set and number of threads, and compare the bytes it returns."""
+    before = _core.instruction_set()
+    results = {}
+    try:
+        for name in ISAS:
+            _core.set_instruction_set(name)
+            for n_threads in THREADS:
+                results[name, n_threads] = work(n_threads)
+    finally:
+        _core.set_instruction_set(before)
+    assert len(set(results.values())) == 1, sorted(results, key=lambda key: results[key])
+
+
+def passes(network: Network, X: Any, target: Any, weight: Any, n_threads: int) -> bytes:
+    p = network.backpropagate(X, target, weight, n_threads=n_threads)
+    arrays = [*list(p.outputs)[:-1], *list(p.loss_gradients)[:-1], *p.weight_gradients]
+    loss, gradient = network.loss_and_gradient(X, target, weight, n_threads=n_threads)
+    arrays += [gradient, network.predict(X, n_threads), network.forward(X, n_threads)]
+    arrays += [network.backward(arrays[network.depth] * 0.5, n_threads)]
+    losses = [p.loss, loss, network.evaluate(X, target, weight, n_threads=n_threads)]
+    return hashlib.sha256(b"".join([np.ascontiguousarray(a).tobytes() for a in [*arrays, losses]])).digest()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_passes(case: tuple[int, ...], dtype: str, rng: np.random.Generator) -> None:
+    pairing = Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic")
+    X, weight = make_rows(case, rng), rng.uniform(0.1, 2, case[0])
+    target = make_target(make_network(case, pairing), case[0], rng)
+    everywhere(lambda n: passes(make_network(case, pairing, "relu", dtype), X, target, weight, n))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_activations(hidden: str, dtype: str, rng: np.random.Generator) -> None:
+    case = (41, 9, 17, 5)
+    X, target = 4 * make_rows(case, rng), rng.normal(size=(41, 5))
+    everywhere(lambda n: passes(make_network(case, None, hidden, dtype), X, target, None, n))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_losses(pairing: Pairing, dtype: str, rng: np.random.Generator) -> None:
+    case = (41, 9, 7, 3)
+    X, weight = make_rows(case, rng), rng.uniform(0, 2, 41)
+    target = make_target(make_network(case, pairing), 41, rng)
+    everywhere(lambda n: passes(make_network(case, pairing, "tanh", dtype), X, target, weight, n))
+
+
+def train(network: Network, X: Any, target: Any, n_threads: int, **arguments: Any) -> bytes:
+    trainer = Trainer(network, batch_size=50, random_state=1, n_threads=n_threads, **arguments)
+    history = trainer.fit(X, target, epochs=3)
+    return network.parameters.tobytes() + np.array(history.loss).tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+def test_training(optimizer: Any, dtype: str, rng: np.random.Generator) -> None:
+    case, pairing = (333, 13, 35, 18, 10), Pairing("log_loss", "softmax")
+    X, target = make_rows(case, rng), rng.integers(10, size=333)
+    everywhere(lambda n: train(make_network(case, pairing, "relu", dtype), X, target, n, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_training_with_everything_on(dtype: str, rng: np.random.Generator) -> None:
+    case = (333, 13, 35, 18, 3)
+    X, target = make_rows(case, rng), rng.normal(size=(333, 3))
+    options = {"l2": 0.1, "l1": 0.01, "weight_decay": 0.01, "max_norm": 2.0, "clip_norm": 0.5}
+    everywhere(lambda n: train(make_network(case, None, "gelu", dtype, dropout=0.3), X, target, n, **options))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batches_longer_than_a_slice_and_a_piece(dtype: str, rng: np.random.Generator) -> None:
+    case = (2500, 5, 18, 3)
+    X, target = make_rows(case, rng), rng.normal(size=(2500, 3))
+
+    def work(n_threads: int) -> bytes:
+        network = make_network(case, None, "relu", dtype, dropout=0.2)
+        trainer = Trainer(network, SGD(0.01), batch_size=1300, random_state=1, n_threads=n_threads)
+        trainer.fit(X, target, epochs=2)
+        return network.parameters.tobytes()
+
+    everywhere(work)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_alone_equals_the_row_in_a_batch(dtype: str, rng: np.random.Generator) -> None:
+    for case in CASES:
+        for hidden in ("relu", "gelu"):
+            pairing = Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic")
+            network = make_network(case, pairing, hidden, dtype)
+            X = make_rows(case, rng, dtype)
+            together = network.predict(X)
+            rows = range(0, case[0], max(1, case[0] // 30))
+            for r in rows:
+                assert same_bits(network.predict(X[r : r + 1]), together[r : r + 1])
+            shuffled = rng.permutation(case[0])
+            assert same_bits(network.predict(X[shuffled]), together[shuffled])
+            first = case[0] // 2
+            assert same_bits(network.predict(X[first:]), together[first:])
+
+
+def test_a_row_alone_equals_the_row_in_a_batch_for_every_head(rng: np.random.Generator) -> None:
+    for pairing in PAIRINGS:
+        network = make_network((1, 6, 9, 5), pairing, dtype="float32")
+        X = make_rows((33, 6), rng, "float32")
+        together = network.predict(X)
+        assert all(same_bits(network.predict(X[r : r + 1]), together[r : r + 1]) for r in range(33))
+
+
+SCRIPT = """
+import hashlib, densegrad as d, numpy as np
+X = np.random.RandomState(0).normal(size=(300, 20)); t = (X[:, 0] > 0) + (X[:, 1] > 0) * 1
+for dtype in ("float32", "float64"):
+    net = d.Network(20, [d.Dense(33, "gelu", dropout=0.1), d.Dense(3, "softmax")], loss="log_loss", dtype=dtype,
+                    random_state=0)
+    d.Trainer(net, batch_size=32, random_state=0).fit(X, t, epochs=3)
+    print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
+print(d._core.instruction_set())
+"""
+
+
+def test_processes_with_other_settings_agree() -> None:
+    lines = set()
+    for name in ISAS:
+        for n_threads in ("1", "2"):
+            environment = {**os.environ, "DENSEGRAD_ISA": name, "OMP_NUM_THREADS": n_threads}
+            done = subprocess.run(
+                [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+            )
+            *hashes, used = done.stdout.split()
+            assert used == name
+            lines.add(tuple(hashes))
+    assert len(lines) == 1
+
+
+def test_an_unknown_instruction_set_is_refused_with_those_there_are() -> None:
+    environment = {**os.environ, "DENSEGRAD_ISA": "sse9"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import densegrad"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "sse9" in done.stderr
+    assert "generic" in done.stderr
+
+
+def test_threads_and_seeds_do_not_reach_predict() -> None:
+    network = Network(3, [Dense(4), Dense(1, "identity")], random_state=0)
+    X = np.ones((5, 3))
+    assert len({network.predict(X, n).tobytes() for n in (None, 1, 2, 3, 64)}) == 1
