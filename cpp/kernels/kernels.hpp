@@ -103,8 +103,8 @@ template <class T> struct HeadArgs {
 };
 template <class T> constexpr Index head_scratch_size(Index n_out) { return (5 * n_out + 4) * kLineLength<T>; }
 
-// The head alone. activate: z_(L) to y_(L), for softmax (elementwise heads are done by forward). delta: from
-// L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
+// The head alone. activate: z_(L) to y_(L), for softmax and several quantile levels (elementwise heads are done by
+// forward). delta: from L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
 template <class T> struct HeadOnlyArgs {
     T *output; // [ceil(n_out / kLane)][stride]
     T *delta;  // in: L'_(L), out: delta_(L); not used by activate
@@ -113,6 +113,7 @@ template <class T> struct HeadOnlyArgs {
     Index n_out;
     Activation head;
     T *scratch;
+    Index n_levels = 1; // as in LossArgs; with several, q_0 = z_0 and q_k = q_(k-1) + softplus(z_k) for each target
 };
 
 // One step of an optimizer: the numbers that all weights share.

@@ -1,8 +1,9 @@
 // What one instruction set offers, as GNU vectors: the only file with intrinsics.
 //
-// A Vec<T> is one register; a line of 64 bytes is kVecs<T> of them. Operators +, -, *, comparisons and ?: are the
-// compiler's own on GNU vectors, lane by lane and correctly rounded, so they give the same bits on every set. The
-// fused multiply-add, which the compiler must neither form nor split by itself (-ffp-contract=off), is spelled fma().
+// A Vec<T> is one register; a line of 64 bytes is kVecs<T> of them. Operators +, -, *, comparisons and ?: are
+// the compiler's own on GNU vectors, lane by lane and correctly rounded, so they give the same bits on every
+// set. The fused multiply-add, which the compiler must neither form nor split by itself (-ffp-contract=off),
+// is spelled fma().
 #pragma once
 
 #include <cstddef>
@@ -48,7 +49,7 @@ template <class T> using Int = typename VecOf<T>::Int;
 template <class T> using IntLane = typename VecOf<T>::IntLane;
 
 constexpr int kLineBytes = 64;
-template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T)); // numbers in a line
+template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T));   // numbers in a line
 template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
 constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
 
@@ -59,15 +60,25 @@ template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) {
 }
 template <class T> DENSEGRAD_INLINE void store(T *p, Vec<T> v) { __builtin_memcpy(p, &v, sizeof(v)); }
 
-template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return x - Vec<T>{}; } // x - (+0) is x, also for -0
+template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) {
+    return x - Vec<T>{};
+} // x - (+0) is x, also for -0
 
 // a * b + c, rounded once.
 #if defined(DENSEGRAD_ISA_AVX512)
-DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
+    return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
+    return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 #elif defined(DENSEGRAD_ISA_AVX2)
-DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
+    return (VecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
+    return (VecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 #elif defined(DENSEGRAD_ISA_NEON)
 DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
     return (VecF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
@@ -97,14 +108,16 @@ DENSEGRAD_INLINE VecD from_bits(IntD v) { return (VecD)v; }
 // (a denormal operand costs about a hundred times a normal one).
 template <class T> constexpr T kMinNormal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
 
-// The greater and the smaller, and b where either is NaN or both are zero; the square root, correctly rounded.
+// The greater and the smaller, and b where either is NaN or both are zero; the square root, correctly
+// rounded.
 #if defined(DENSEGRAD_ISA_AVX512)
-DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm512_max_ps((__m512)a, (__m512)b); }
-DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm512_max_pd((__m512d)a, (__m512d)b); }
-DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm512_min_ps((__m512)a, (__m512)b); }
-DENSEGRAD_INLINE VecD min(VecD a, VecD b) { return (VecD)_mm512_min_pd((__m512d)a, (__m512d)b); }
-DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)_mm512_sqrt_ps((__m512)a); }
-DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)_mm512_sqrt_pd((__m512d)a); }
+// Spelled with a full mask, which costs nothing: GCC 12 warns of its own header in the plain forms.
+DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b); }
+DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b); }
+DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b); }
+DENSEGRAD_INLINE VecD min(VecD a, VecD b) { return (VecD)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b); }
+DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)_mm512_maskz_sqrt_ps(0xffff, (__m512)a); }
+DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)_mm512_maskz_sqrt_pd(0xff, (__m512d)a); }
 #elif defined(DENSEGRAD_ISA_AVX2)
 DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm256_max_ps((__m256)a, (__m256)b); }
 DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm256_max_pd((__m256d)a, (__m256d)b); }

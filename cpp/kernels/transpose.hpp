@@ -135,14 +135,15 @@ DENSEGRAD_INLINE void transpose_block(const T *source, std::ptrdiff_t source_str
                            destination_stride, kLane<T>);
 }
 
-// The first n_columns <= kLane columns alone: reads and writes them rounded up to a chunk, so the destination
-// has room for that many lines.
+// The first n_columns <= kLane columns of n_rows <= kLane rows alone; rows that are missing count as zero.
+// Reads and writes the columns rounded up to a chunk, so the destination has room for that many lines.
 template <class T>
 DENSEGRAD_INLINE void transpose_columns(const T *source, std::ptrdiff_t source_stride, T *destination,
-                                        std::ptrdiff_t destination_stride, int n_columns) {
+                                        std::ptrdiff_t destination_stride, int n_columns,
+                                        int n_rows = kLane<T>) {
     for (int column = 0; column < n_columns; column += kChunk<T>)
         transpose_chunk<T>(source + column, source_stride, destination + column * destination_stride,
-                           destination_stride, kLane<T>);
+                           destination_stride, n_rows);
 }
 
 // The way back: n_rows <= kLane lines become the first n_rows numbers of kLane lines, zero in what is left of

@@ -1,0 +1,321 @@
+// Losses joined with their heads: delta = dloss/dz in the form that is stable, straight from z.
+//
+// First those of one output at a time (logistic, exp and softplus heads), then those that see a whole row
+// (softmax, several quantiles of one target, mean and variance).
+#pragma once
+
+#include "losses.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+// What a functor gives for one vector; `gradient` is dloss/dy, used only where it is wanted.
+template <class T> struct JoinedLoss {
+    Vec<T> y, loss, delta;
+};
+
+// -t log y - (1 - t) log(1 - y), y = 1 / (1 + exp(-z)): softplus(z) - t z.
+template <class T> struct LogisticLogLoss {
+    explicit DENSEGRAD_INLINE LogisticLogLoss(const LossArgs<T> &) {}
+    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        const LogisticPair<T> side = logistic_pair<T>(z);
+        // (1 - t) y - t (1 - y), which keeps its relative accuracy when y is nearly 0 or 1.
+        const Vec<T> delta = fma(T(1) - t, side.s, -(t * side.t));
+        const Vec<T> tail = log1p_unit<T>(exp_nonpositive<T>(-abs<T>(z)));
+        // softplus(z) - t z = tail + (z > 0 ? (1 - t) z : -t z), each term not negative for t in [0, 1].
+        const Vec<T> loss = fma(z > T(0) ? T(1) - t : -t, z, tail);
+        return {side.s, loss, delta};
+    }
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &) const {
+        const LogisticPair<T> side = logistic_pair<T>(z);
+        const Vec<T> wrong = t == T(1) ? Vec<T>{} : (T(1) - t) / side.t;
+        return t == T(0) ? wrong : wrong - t / side.s;
+    }
+};
+
+// t f(y) + (1 - t) f(1 - y), f(p) = -(1 - p)^gamma log p. Lin et al., Focal Loss (2017).
+template <class T> struct LogisticFocal {
+    T gamma;
+    explicit DENSEGRAD_INLINE LogisticFocal(const LossArgs<T> &args) : gamma(args.parameter) {}
+
+    // f(p) and df/dz from p, q = 1 - p and their logarithms, where dp/dz = p q.
+    DENSEGRAD_INLINE void one_side(Vec<T> p, Vec<T> q, Vec<T> log_p, Vec<T> log_q, Vec<T> &f,
+                                   Vec<T> &slope) const {
+        const Vec<T> power = exp_nonpositive<T>(log_q * gamma);
+        f = Vec<T>{} - power * log_p;
+        slope = power * fma(p * gamma, log_p, -q);
+    }
+    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        const LogisticPair<T> side = logistic_pair<T>(z);
+        const Vec<T> tail = log1p_unit<T>(exp_nonpositive<T>(-abs<T>(z)));
+        const Vec<T> log_s = at_most<T>(z, T(0)) - tail;
+        const Vec<T> log_t = at_most<T>(-z, T(0)) - tail;
+        Vec<T> right, right_slope, wrong, wrong_slope;
+        one_side(side.s, side.t, log_s, log_t, right, right_slope);
+        one_side(side.t, side.s, log_t, log_s, wrong, wrong_slope);
+        const Vec<T> rest = T(1) - t;
+        return {side.s, fma(t, right, rest * wrong), fma(t, right_slope, -(rest * wrong_slope))};
+    }
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T>, const JoinedLoss<T> &loss) const {
+        const LogisticPair<T> side = logistic_pair<T>(z);
+        return loss.delta == T(0) ? Vec<T>{} : loss.delta / (side.s * side.t);
+    }
+};
+
+// A positive output: y, log y and dy/dz / y.
+template <class T> struct Positive {
+    Vec<T> y, log_y, ratio;
+};
+template <class T> DENSEGRAD_INLINE Positive<T> positive_output(Vec<T> z, Activation head) {
+    if (head == Activation::exp)
+        return {exp<T>(z), z, broadcast<T>(1)};
+    // softplus(z) is exp(z) to the last place for z below this.
+    constexpr T low = kIsFloat<T> ? T(-18) : T(-38);
+    const Vec<T> y = softplus<T>(z);
+    const Vec<T> ratio = (Vec<T>{} - expm1_nonpositive<T>(-y)) / y;
+    return {y, z < low ? z : log<T>(y), z < low ? broadcast<T>(1) : ratio};
+}
+
+// y - t + t log(t / y), half of the Poisson deviance; dloss/dy = 1 - t / y.
+template <class T> struct PositivePoisson {
+    Activation head;
+    explicit DENSEGRAD_INLINE PositivePoisson(const LossArgs<T> &args) : head(args.head) {}
+    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        const Positive<T> out = positive_output<T>(z, head);
+        const Vec<T> loss = t == T(0) ? out.y : fma(t, log<T>(t) - out.log_y, out.y - t);
+        return {out.y, loss, (out.y - t) * out.ratio};
+    }
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
+        return t == T(0) ? broadcast<T>(1) : T(1) - t / loss.y;
+    }
+};
+
+// t / y - log(t / y) - 1, half of the gamma deviance; dloss/dy = (1 - t / y) / y.
+template <class T> struct PositiveGamma {
+    Activation head;
+    explicit DENSEGRAD_INLINE PositiveGamma(const LossArgs<T> &args) : head(args.head) {}
+    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        const Positive<T> out = positive_output<T>(z, head);
+        const Vec<T> u = t * exp<T>(-out.log_y);
+        const Vec<T> loss = (u - T(1)) - (log<T>(t) - out.log_y);
+        return {out.y, loss, (T(1) - u) * out.ratio};
+    }
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
+        return (T(1) - t / loss.y) / loss.y;
+    }
+};
+
+// t^(2-p) / ((1-p) (2-p)) - t y^(1-p) / (1-p) + y^(2-p) / (2-p), half of the Tweedie deviance of power p in
+// (1, 2); dloss/dy = (y - t) y^-p.
+template <class T> struct PositiveTweedie {
+    Activation head;
+    T above, below; // 2 - p and 1 - p
+    explicit DENSEGRAD_INLINE PositiveTweedie(const LossArgs<T> &args)
+        : head(args.head), above(T(2) - args.parameter), below(T(1) - args.parameter) {}
+    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        const Positive<T> out = positive_output<T>(z, head);
+        const Vec<T> y_part = exp<T>(out.log_y * above);
+        const Vec<T> mixed = t == T(0) ? Vec<T>{} : t * exp<T>(out.log_y * below);
+        const Vec<T> t_part = exp<T>(log<T>(t) * above);
+        const Vec<T> loss = t_part / (above * below) - mixed / below + y_part / above;
+        return {out.y, loss, (y_part - mixed) * out.ratio};
+    }
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &loss) const {
+        const Vec<T> log_y = positive_output<T>(z, head).log_y;
+        return (loss.y - t) * exp<T>(log_y * (below - T(1)));
+    }
+};
+
+template <class T, class Functor>
+DENSEGRAD_INLINE void joined_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
+    const Functor functor(args);
+    Line<T> total = Line<T>::of(0);
+    for (Index c = 0; c < group.n_out; ++c) {
+        for (int v = 0; v < kVecs; ++v) {
+            const Index at = c * kLane<T> + v * kVecLane<T>;
+            const Vec<T> weight = load<T>(group.weight + v * kVecLane<T>);
+            const Vec<T> z = load<T>(group.z + at);
+            const Vec<T> t = load<T>(group.target + at);
+            const JoinedLoss<T> loss = functor(z, t);
+            total.part[v] = total.part[v] + loss.loss;
+            if (group.gradient)
+                store<T>(group.gradient + at, functor.gradient(z, t, loss) * weight);
+            store<T>(group.delta + at, loss.delta * weight);
+            store<T>(group.z + at, loss.y);
+        }
+    }
+    total.store_at(group.loss);
+}
+
+// -sum t log y, y = softmax(z); delta = y sum(t) - t, dloss/dy = -t / y.
+template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &group) {
+    Line<T> greatest = Line<T>::at(group.z);
+    for (Index c = 1; c < group.n_out; ++c)
+        for (int v = 0; v < kVecs; ++v)
+            greatest.part[v] = max(load<T>(group.z + c * kLane<T> + v * kVecLane<T>), greatest.part[v]);
+    Line<T> sum = Line<T>::of(0), mass = sum, dot = sum; // of exp(z - max), t, t (z - max)
+    for (Index c = 0; c < group.n_out; ++c)
+        for (int v = 0; v < kVecs; ++v) {
+            const Index at = c * kLane<T> + v * kVecLane<T>;
+            const Vec<T> t = load<T>(group.target + at);
+            const Vec<T> shifted = load<T>(group.z + at) - greatest.part[v];
+            const Vec<T> e = exp_nonpositive<T>(shifted);
+            sum.part[v] = sum.part[v] + e;
+            mass.part[v] = mass.part[v] + t;
+            dot.part[v] = fma(t, shifted, dot.part[v]);
+            store<T>(group.z + at, e);
+        }
+    Line<T> inverse;
+    for (int v = 0; v < kVecs; ++v) {
+        store<T>(group.loss + v * kVecLane<T>, fma(mass.part[v], log<T>(sum.part[v]), -dot.part[v]));
+        inverse.part[v] = T(1) / sum.part[v];
+    }
+    for (Index c = 0; c < group.n_out; ++c)
+        for (int v = 0; v < kVecs; ++v) {
+            const Index at = c * kLane<T> + v * kVecLane<T>;
+            const Vec<T> weight = load<T>(group.weight + v * kVecLane<T>);
+            const Vec<T> t = load<T>(group.target + at);
+            const Vec<T> y = load<T>(group.z + at) * inverse.part[v];
+            store<T>(group.z + at, y);
+            store<T>(group.delta + at, fma(y, mass.part[v], -t) * weight);
+            if (group.gradient)
+                store<T>(group.gradient + at, t == T(0) ? Vec<T>{} : -t / y * weight);
+        }
+}
+
+// -sum t (1 - y)^gamma log y; with h_c = y_c dloss/dy_c: delta_c = h_c - y_c sum(h).
+template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, const LossGroup<T> &group) {
+    const T gamma = args.parameter;
+    for (int v = 0; v < kVecs; ++v) {
+        const Index part = v * kVecLane<T>;
+        Vec<T> greatest = load<T>(group.z + part);
+        for (Index c = 1; c < group.n_out; ++c)
+            greatest = max(load<T>(group.z + c * kLane<T> + part), greatest);
+        Vec<T> sum{};
+        for (Index c = 0; c < group.n_out; ++c)
+            sum = sum + exp_nonpositive<T>(load<T>(group.z + c * kLane<T> + part) - greatest);
+        const Vec<T> log_sum = log<T>(sum);
+        const Vec<T> weight = load<T>(group.weight + part);
+        Vec<T> total{}, all{};
+        for (Index c = 0; c < group.n_out; ++c) {
+            const Index at = c * kLane<T> + part;
+            const Vec<T> t = load<T>(group.target + at);
+            const Vec<T> log_y = at_most<T>(load<T>(group.z + at) - greatest - log_sum, T(0));
+            const Vec<T> y = exp_nonpositive<T>(log_y);
+            const Vec<T> rest = Vec<T>{} - expm1_nonpositive<T>(log_y);
+            const Vec<T> power = exp_nonpositive<T>(log<T>(rest) * gamma);
+            const Vec<T> ratio = rest == T(0) ? broadcast<T>(-1) : log_y / rest; // towards -1 as y goes to 1
+            total = fma(t * power, -log_y, total);
+            const Vec<T> h = t * power * fma(ratio * gamma, y, broadcast<T>(-1));
+            all = all + h;
+            store<T>(group.z + at, y);
+            store<T>(group.delta + at, h);
+            if (group.gradient)
+                store<T>(group.gradient + at, t == T(0) ? Vec<T>{} : h / y * weight);
+        }
+        for (Index c = 0; c < group.n_out; ++c) {
+            const Index at = c * kLane<T> + part;
+            const Vec<T> y = load<T>(group.z + at);
+            store<T>(group.delta + at, fma(-y, all, load<T>(group.delta + at)) * weight);
+        }
+        store<T>(group.loss + part, total);
+    }
+}
+
+// Outputs of several quantile levels of a target that never cross: q_0 = z_0, q_k = q_(k-1) + softplus(z_k).
+template <class T> DENSEGRAD_INLINE void quantile_lines(T *z, Index n_out, Index n_levels) {
+    for (Index c = 0; c < n_out; ++c)
+        if (c % n_levels != 0)
+            for (int v = 0; v < kVecs; ++v) {
+                T *at = z + c * kLane<T> + v * kVecLane<T>;
+                store<T>(at, load<T>(at - kLane<T>) + softplus<T>(load<T>(at)));
+            }
+}
+
+// L'_(L) to delta in place, for outputs q: dq_i/dz_k = softplus'(z_k) for i >= k of the same target, which
+// follows from softplus(z_k) = q_k - q_(k-1).
+template <class T>
+DENSEGRAD_INLINE void quantile_delta_lines(const T *q, T *delta, Index n_out, Index n_levels) {
+    for (Index c = n_out - 1; c >= 0; --c)
+        for (int v = 0; v < kVecs; ++v) {
+            const Index at = c * kLane<T> + v * kVecLane<T>;
+            Vec<T> sum = load<T>(delta + at);
+            if (c % n_levels != 0) {
+                T *below = delta + at - kLane<T>;
+                store<T>(below, load<T>(below) + sum);
+                sum = sum * (Vec<T>{} - expm1_nonpositive<T>(load<T>(q + at - kLane<T>) - load<T>(q + at)));
+            }
+            store<T>(delta + at, sum);
+        }
+}
+
+// sum over targets and levels of max(level r, (level - 1) r), r = t - q (Koenker and Bassett 1978); outputs
+// are ordered by target, then by level. dloss/dz_k = dq_k/dz_k times the sum of dloss/dq_i over i >= k.
+template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
+    const Index n_levels = args.n_levels;
+    for (Index c = 0; c < group.n_out; ++c) // the slope of q_k; that of q_0 is one
+        for (int v = 0; v < kVecs; ++v) {
+            const Index at = c * kLane<T> + v * kVecLane<T>;
+            store<T>(group.local + at,
+                     c % n_levels == 0 ? broadcast<T>(1) : logistic<T>(load<T>(group.z + at)));
+        }
+    quantile_lines<T>(group.z, group.n_out, n_levels);
+    for (int v = 0; v < kVecs; ++v) {
+        const Index part = v * kVecLane<T>;
+        const Vec<T> weight = load<T>(group.weight + part);
+        Vec<T> total{};
+        for (Index target = 0; target < group.n_targets; ++target) {
+            const Vec<T> t = load<T>(group.target + target * kLane<T> + part);
+            for (Index k = 0; k < n_levels; ++k) {
+                const Index at = (target * n_levels + k) * kLane<T> + part;
+                const T level = args.levels[k];
+                const Vec<T> r = t - load<T>(group.z + at);
+                total = total + max(r * level, r * (level - T(1)));
+                const Vec<T> gradient = r > T(0)   ? broadcast<T>(-level)
+                                        : r < T(0) ? broadcast<T>(T(1) - level)
+                                                   : r * T(0); // zero; NaN stays
+                store<T>(group.delta + at, gradient * weight);
+                if (group.gradient)
+                    store<T>(group.gradient + at, gradient * weight);
+            }
+            Vec<T> above{};
+            for (Index k = n_levels - 1; k >= 0; --k) {
+                const Index at = (target * n_levels + k) * kLane<T> + part;
+                above = above + load<T>(group.delta + at);
+                store<T>(group.delta + at, above * load<T>(group.local + at));
+            }
+        }
+        store<T>(group.loss + part, total);
+    }
+}
+
+// 1/2 (s + (t - mean)^2 exp(-s) + log 2 pi), the variance being exp(s); outputs are all means, then all s.
+template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group) {
+    const Index m = group.n_targets;
+    for (int v = 0; v < kVecs; ++v) {
+        const Index part = v * kVecLane<T>;
+        const Vec<T> weight = load<T>(group.weight + part);
+        Vec<T> total{};
+        for (Index c = 0; c < m; ++c) {
+            const Index at_mean = c * kLane<T> + part;
+            const Index at_s = (m + c) * kLane<T> + part;
+            const Vec<T> s = load<T>(group.z + at_s);
+            const Vec<T> r = load<T>(group.z + at_mean) - load<T>(group.target + at_mean);
+            const Vec<T> scaled = r * exp<T>(-s);
+            const Vec<T> square = r * scaled;
+            total = total + ((s + square) * T(0.5) + T(0.918938533204672741780));
+            const Vec<T> delta_mean = scaled * weight;
+            const Vec<T> delta_s = (T(1) - square) * T(0.5) * weight;
+            store<T>(group.delta + at_mean, delta_mean);
+            store<T>(group.delta + at_s, delta_s);
+            if (group.gradient) {
+                store<T>(group.gradient + at_mean, delta_mean);
+                store<T>(group.gradient + at_s, delta_s);
+            }
+        }
+        store<T>(group.loss + part, total);
+    }
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA
