@@ -1,0 +1,54 @@
+"""`make bench`: one thread for both sides, and a table of ratios at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Read when NumPy and densegrad are loaded, so before the test module imports them.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parent))
+
+# (case, dtype, operation, library) -> median seconds
+Medians = dict[tuple[str, str, str, str], float]
+MEDIANS = pytest.StashKey[Medians]()
+OPERATIONS = ("predict", "forward", "backward", "step", "epoch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MEDIANS] = {}
+
+
+@pytest.fixture
+def medians(request: pytest.FixtureRequest) -> Medians:
+    """Where a benchmark leaves its median."""
+    return request.config.stash[MEDIANS]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    medians = config.stash[MEDIANS]
+    if not medians:
+        return
+    terminalreporter.section("NumPy by hand / densegrad, one thread (densegrad's median)")
+    terminalreporter.write_line(f"{'':14}" + "".join(f"{operation:>22}" for operation in OPERATIONS))
+    for case, dtype in dict.fromkeys((case, dtype) for case, dtype, _, _ in medians):
+        cells = []
+        for operation in OPERATIONS:
+            ours = medians.get((case, dtype, operation, "densegrad"))
+            theirs = medians.get((case, dtype, operation, "numpy"))
+            known = ours is not None and theirs is not None
+            cells.append(f"{theirs / ours:.2f}x ({ours * 1e6:,.1f} µs)" if known else "–")
+        terminalreporter.write_line(f"{case:6}{dtype:8}" + "".join(f"{cell:>22}" for cell in cells))

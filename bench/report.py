@@ -1,0 +1,260 @@
+"""Write the measurements as a page of tables, with plots beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cases import (
+    CASES,
+    PREDICTION_CASE,
+    PREDICTION_ROWS,
+    TALL_BATCH,
+    TALL_ROWS,
+    TALL_SIZES,
+    Case,
+    format_sizes,
+)
+from plots import write_plots
+from results import LOSS_TOLERANCE, OURS, Results, median
+
+INTRODUCTION = """\
+Every library runs in its own process with the same data, the same initial weights and the same number of
+updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one repeat
+each, and the tables give medians. NumPy is back propagation by hand with buffers allocated once; scikit-learn is
+`MLPClassifier` with `alpha=0`; torch gathers rows by `index_select` and uses the fused Adam; torch compiled is
+the whole step as one graph; JAX is the whole epoch as one jitted scan. scikit-learn gives two classes one
+logistic output instead of two.
+
+Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios carry
+over to other machines, milliseconds do not.
+"""
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Write the page to `path` and its plots to the folder `images` beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images, note = write_plots(results, path.parent / "images")
+    if note:
+        results.note(note)
+    parts = [
+        "# Benchmarks\n\nWritten by `make bench-peers`; run it again instead of editing this page.\n",
+        INTRODUCTION,
+        machine_section(results),
+        training_section(results, images),
+        scaling_section(results, images),
+        prediction_section(results),
+        curve_section(results, images),
+        denormal_section(results),
+        tall_section(results),
+        losses_section(results),
+    ]
+    path.write_text("\n".join(part for part in parts if part))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column aligned left and the others right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def duration(seconds: float | None, unit: float) -> str:
+    """A time with three significant digits in the given unit."""
+    if seconds is None:
+        return "–"
+    value = seconds / unit
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio(seconds: float | None, ours: float | None) -> str:
+    """How many times as long as ours."""
+    return f" ({seconds / ours:.2f}×)" if seconds is not None and ours is not None else ""
+
+
+def image(name: str, images: dict[str, str], text: str) -> str:
+    """A picture, if there is one."""
+    return f"![{text}](images/{images[name]})\n" if name in images else ""
+
+
+def machine_section(results: Results) -> str:
+    peaks = [
+        f"{dtype} x{threads}: {middle:.0f}"
+        for dtype, threads in results.settings()
+        if (middle := median(results.peak.get(f"{dtype}|{threads}"))) is not None
+    ]
+    lines = [
+        "## Machine and versions\n",
+        f"- CPU: {results.cpu}, {results.cpus} cores",
+        f"- compiler: {results.compiler}",
+        f"- peak of fused multiply-adds, GFLOP/s: {', '.join(peaks) or 'not measured'}",
+        "- " + ", ".join(f"{name} {version}" for name, version in results.versions.items()),
+        f"- repeats: {results.repeats}; load average at the start: {results.load_at_start:.2f}",
+        *(f"- {note}" for note in results.notes),
+    ]
+    if results.configuration:
+        lines += ["", "```", results.configuration, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def measured_cases(results: Results, *groups: str) -> list[Case]:
+    """The cases of these groups that were run."""
+    names = {key.split("|")[0] for key in results.train}
+    return [case for case in CASES if case.name in names and case.group in groups]
+
+
+def training_section(results: Results, images: dict[str, str]) -> str:
+    cases = measured_cases(results, "design", "shape")
+    if not cases:
+        return ""
+    parts = ["## Training\n", image("ratios", images, "Time of each library divided by densegrad's")]
+    parts.append(
+        "Milliseconds an epoch; in parentheses how many times densegrad's. A case is (rows; sizes; batch). "
+        "Share of peak: the arithmetic of the matrix products alone against the register-only loop.\n"
+    )
+    for dtype, threads in results.settings():
+        keys = [key for key in results.train if f"|{dtype}|{threads}|" in key]
+        libraries = results.libraries(keys)
+        rows = []
+        for case in cases:
+            ours = results.epoch(case.name, dtype, threads, OURS)
+            best = results.best_peer(case.name, dtype, threads)
+            share = results.share_of_peak(case, dtype, threads, OURS)
+            row = [case.title]
+            for library in libraries:
+                seconds = results.epoch(case.name, dtype, threads, library)
+                row.append(duration(seconds, 1e-3) + ("" if library == OURS else ratio(seconds, ours)))
+            row.append(f"{best[0] / ours:.2f}×" if best and ours else "–")
+            row.append(f"{share:.0%}" if share is not None else "–")
+            rows.append(row)
+        parts.append(f"### {dtype}, {threads} thread{'s' if threads > 1 else ''}\n")
+        parts.append(table(["case", *libraries, "best peer / densegrad", "share of peak"], rows))
+    parts.append(image("peak", images, "Share of the cores' peak"))
+    return "\n".join(parts)
+
+
+def scaling_section(results: Results, images: dict[str, str]) -> str:
+    libraries = [name for name in results.libraries() if any(f"|2|{name}" in key for key in results.train)]
+    cases = measured_cases(results, "design", "shape")
+    dtypes = sorted({dtype for dtype, threads in results.settings() if threads == 1})
+    if not libraries or not cases or not dtypes:
+        return ""
+    parts = ["## Two threads\n", image("scaling", images, "Speed-up from one thread to two")]
+    parts.append("Time with one thread divided by time with two. `densegrad auto` is `n_threads=None`.\n")
+    for dtype in dtypes:
+        rows = []
+        for case in cases:
+            speedups = [results.scaling(case.name, dtype, library) for library in libraries]
+            rows.append([case.title, *("–" if speedup is None else f"{speedup:.2f}" for speedup in speedups)])
+        parts += [f"### {dtype}\n", table(["case", *libraries], rows)]
+    return "\n".join(parts)
+
+
+def prediction_section(results: Results) -> str:
+    if not results.predict:
+        return ""
+    libraries = results.libraries(list(results.predict))
+    rows_of_table = []
+    for dtype, threads in results.settings():
+        for rows in PREDICTION_ROWS:
+            ours = results.call(rows, dtype, threads, OURS)
+            row = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}, {rows} rows"]
+            for library in libraries:
+                seconds = results.call(rows, dtype, threads, library)
+                row.append(duration(seconds, 1e-6) + ("" if library == OURS else ratio(seconds, ours)))
+            rows_of_table.append(row)
+    sizes = format_sizes(PREDICTION_CASE.sizes)
+    return (
+        f"## Prediction\n\nMicroseconds a call, {sizes}, from a NumPy array to a NumPy array.\n\n"
+        + table(["", *libraries], rows_of_table)
+    )
+
+
+def curve_section(results: Results, images: dict[str, str]) -> str:
+    cases = measured_cases(results, "width")
+    if not cases:
+        return ""
+    parts = ["## Width\n", image("width", images, "Time of an epoch against the width of the layers")]
+    parts.append(
+        f"Milliseconds an epoch, one thread, 64-n-n-10, {cases[0].rows} rows, batch {cases[0].batch}.\n"
+    )
+    for dtype in sorted({dtype for dtype, threads in results.settings() if threads == 1}):
+        keys = [key for key in results.train if key.startswith("width") and f"|{dtype}|1|" in key]
+        libraries = results.libraries(keys)
+        rows = []
+        for case in cases:
+            ours = results.epoch(case.name, dtype, 1, OURS)
+            row = [str(case.sizes[1])]
+            for library in libraries:
+                seconds = results.epoch(case.name, dtype, 1, library)
+                row.append(duration(seconds, 1e-3) + ("" if library == OURS else ratio(seconds, ours)))
+            rows.append(row)
+        parts += [f"### {dtype}\n", table(["n", *libraries], rows)]
+    return "\n".join(parts)
+
+
+def denormal_section(results: Results) -> str:
+    if len(measured_cases(results, "denormal")) < 2:
+        return ""
+    libraries = results.libraries([key for key in results.train if key.startswith("dead|")])
+    rows = []
+    for dtype, threads in results.settings():
+        row = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}"]
+        for library in libraries:
+            dead = results.epoch("dead", dtype, threads, library)
+            alive = results.epoch("alive", dtype, threads, library)
+            row.append(
+                "–" if dead is None or alive is None else f"{duration(dead, 1e-3)} ({dead / alive:.2f})"
+            )
+        rows.append(row)
+    case = next(case for case in CASES if case.name == "dead")
+    return (
+        f"## Dead units and constant columns\n\n{format_sizes(case.sizes)}, {case.rows} rows, "
+        f"batch {case.batch}: an eighth of the columns is constant, half of them differ from zero in one row "
+        "only, and half of the hidden units never or hardly ever fire, so that the state of the optimizer decays "
+        "into denormals. Milliseconds an epoch and, in parentheses, that time divided by the time of the same "
+        "network on ordinary data.\n\n" + table(["", *libraries], rows)
+    )
+
+
+def tall_section(results: Results) -> str:
+    if not results.tall:
+        return ""
+    measured = [rows for rows in TALL_ROWS if any(key.startswith(f"{rows}|") for key in results.tall)]
+    rows_of_table = []
+    for pair in dict.fromkeys(tuple(key.split("|")[1:]) for key in results.tall):
+        dtype, library = pair
+        row = [f"{library}, {dtype} network"]
+        for rows in measured:
+            seconds, extra = results.tall.get(f"{rows}|{dtype}|{library}", (None, None))
+            known = seconds is not None and extra is not None
+            row.append(f"{seconds / rows * 1e9:.0f} ns, {extra / 1e6:.1f} MB" if known else "–")
+        rows_of_table.append(row)
+    return (
+        f"## Tall data\n\nOne epoch of {format_sizes(TALL_SIZES)}, batch {TALL_BATCH}, on float64 rows, "
+        "one thread: nanoseconds a row, and the peak of memory beyond the data.\n\n"
+        + table(["", *(f"{rows:,} rows" for rows in measured)], rows_of_table)
+    )
+
+
+def losses_section(results: Results) -> str:
+    if not results.losses:
+        return ""
+    doubtful = results.doubtful_losses()
+    libraries = results.libraries(list(results.losses))
+    rows = []
+    for case in measured_cases(results, "design", "shape", "denormal", "width"):
+        for dtype in sorted({dtype for dtype, _ in results.settings()}):
+            row = [f"{case.name}, {dtype}, {case.epochs} epochs"]
+            for library in libraries:
+                pairs = [results.losses.get(f"{case.name}|{dtype}|{n}|{library}") for n in (1, 2)]
+                shown = next((f"{pair[1]:.4f}" for pair in pairs if pair), "–")
+                row.append(shown)
+            rows.append(row)
+    verdict = (
+        f"All losses lie within {LOSS_TOLERANCE:.0%} of their median.\n"
+        if not doubtful
+        else "These differ:\n\n" + "\n".join(f"- {sentence}" for sentence in doubtful) + "\n"
+    )
+    heading = f"## Did they learn the same?\n\nTraining loss after the epochs of one repeat. {verdict}\n"
+    return heading + table(["case", *libraries], rows)
