@@ -39,6 +39,10 @@ constexpr int max_tile_width(int rows) {
     return fits < useful ? fits : useful;
 }
 
+// A line of which one register holds all that is wanted (the last one, where few outputs are left) has tiles of its
+// own, of as many registers.
+constexpr int kMaxShortTileRows = kVecs == 1 ? 0 : 2 * kMaxTileRows;
+
 // Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1 cache.
 constexpr Index kSumChunkBytes = 16 * 1024;
 // Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
@@ -58,34 +62,34 @@ template <class T> struct RowTileArgs {
     Index c_stride;
 };
 
-// One term of the sum: a[i] at a + i * kLane.
-template <class T, int kRows, int kWidth>
-DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&c)[kRows][kWidth][kVecs]) {
-    Vec<T> line[kWidth][kVecs];
+// One term of the sum: a[i] at a + i * kLane. kUsed: registers of a line that are summed.
+template <class T, int kRows, int kWidth, int kUsed>
+DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&c)[kRows][kWidth][kUsed]) {
+    Vec<T> line[kWidth][kUsed];
 #pragma GCC unroll 8
     for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-        for (int q = 0; q < kVecs; ++q)
+        for (int q = 0; q < kUsed; ++q)
             line[j][q] = load<T>(b + j * b_stride + q * kVecLane<T>);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
         const Vec<T> x = broadcast<T>(a[i * kLane<T>]);
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kVecs; ++q)
+            for (int q = 0; q < kUsed; ++q)
                 c[i][j][q] = fma(x, line[j][q], c[i][j][q]);
     }
 }
 
-template <class T, int kRows, int kWidth> __attribute__((noinline)) void row_tile(const RowTileArgs<T> &args) {
-    Vec<T> c[kRows][kWidth][kVecs];
-#pragma GCC unroll 8
+template <class T, int kRows, int kWidth, int kUsed> __attribute__((noinline)) void row_tile(const RowTileArgs<T> &args) {
+    Vec<T> c[kRows][kWidth][kUsed];
+#pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kVecs; ++q)
+            for (int q = 0; q < kUsed; ++q)
                 c[i][j][q] = load<T>(args.start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
     const T *a = args.a;
     const T *b = args.b;
@@ -95,18 +99,18 @@ template <class T, int kRows, int kWidth> __attribute__((noinline)) void row_til
         const T *x = a;
         const T *end = a + (left < kLane<T> ? left : kLane<T>);
         do {
-            add_term<T, kRows, kWidth>(x, b, b_stride, c);
+            add_term<T, kRows, kWidth, kUsed>(x, b, b_stride, c);
             b += kLane<T>;
         } while (++x != end);
         a += args.a_stride;
         left -= kLane<T>;
     } while (left > 0);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kVecs; ++q)
+            for (int q = 0; q < kUsed; ++q)
                 store<T>(args.c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
 }
 
@@ -120,7 +124,15 @@ DENSEGRAD_INLINE void run_row_tile(int rows, int width, const RowTileArgs<T> &ar
             if (width != kWidth)
                 return run_row_tile<T, kRows, kWidth + 1>(rows, width, args);
         }
-        row_tile<T, kRows, kWidth>(args);
+        row_tile<T, kRows, kWidth, kVecs>(args);
+    }
+}
+
+template <class T, int kRows = 1> DENSEGRAD_INLINE void run_short_row_tile(int rows, const RowTileArgs<T> &args) {
+    if constexpr (kRows <= kMaxShortTileRows) {
+        if (rows != kRows)
+            return run_short_row_tile<T, kRows + 1>(rows, args);
+        row_tile<T, kRows, 1, 1>(args);
     }
 }
 
@@ -128,7 +140,7 @@ DENSEGRAD_INLINE void run_row_tile(int rows, int width, const RowTileArgs<T> &ar
 struct EvenParts {
     Index count, size, longer;
     EvenParts(Index total, Index most)
-        : count((total + most - 1) / most), size(total / count), longer(total - size * count) {}
+        : count((total + most - 1) / most), size(count > 0 ? total / count : 0), longer(total - size * count) {}
     int operator[](Index part) const { return static_cast<int>(size + (part < longer ? 1 : 0)); }
 };
 
@@ -141,7 +153,7 @@ template <class T> struct RowProductArgs {
     bool from_line; // every sum starts from line n_sum of b, else from zero
     T *c;           // [n_lines][c_stride], row 0
     Index c_stride;
-    Index n_lines;
+    Index n_columns; // numbers wanted in a row of c: ceil(n_columns / kLane) = n_lines
 };
 
 // c = a b for rows [row_begin, row_end), which are few enough for their part of a to stay in the L2 cache;
@@ -149,8 +161,12 @@ template <class T> struct RowProductArgs {
 template <class T, class Finish>
 DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
     alignas(kLineBytes) static constexpr T kZeros[kLane<T>] = {};
+    const Index rest = args.n_columns % kLane<T>;
+    const bool last_is_short = kVecs > 1 && rest > 0 && rest <= kVecLane<T>;
+    const Index n_lines = line_count<T>(args.n_columns);
     const EvenParts tiles(row_end - row_begin, kMaxTileRows);
-    const EvenParts groups(args.n_lines, max_tile_width(tiles[0]));
+    const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
+    const EvenParts short_tiles(row_end - row_begin, last_is_short ? kMaxShortTileRows : kMaxTileRows);
     RowTileArgs<T> tile;
     tile.a_stride = args.a_stride;
     tile.b_stride = args.b_stride;
@@ -158,17 +174,15 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     Index k = 0;
     do {
         const Index left = args.n_sum - k;
-        const bool last = left <= kSumChunk<T>;
-        tile.n_sum = last ? left : kSumChunk<T>;
-        Index line = 0;
-        for (Index g = 0; g < groups.count; ++g) {
-            const int width = groups[g];
+        tile.n_sum = left < kSumChunk<T> ? left : kSumChunk<T>;
+        // All row tiles of the lines from `line` on.
+        const auto run_lines = [&](Index line, int width, const EvenParts &parts, auto run) {
             tile.b = args.b + line * args.b_stride + k * kLane<T>;
             tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLane<T> : kZeros;
             tile.start_stride = args.from_line ? args.b_stride : 0;
             tile.start_row_stride = 0;
             Index row = row_begin;
-            for (Index t = 0; t < tiles.count; ++t) {
+            for (Index t = 0; t < parts.count; ++t) {
                 tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
                 tile.c = args.c + line * args.c_stride + row * kLane<T>;
                 if (k > 0) {
@@ -176,14 +190,22 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
                     tile.start_stride = args.c_stride;
                     tile.start_row_stride = kLane<T>;
                 }
-                run_row_tile<T>(tiles[t], width, tile);
-                row += tiles[t];
+                run(parts[t], width, tile);
+                row += parts[t];
             }
-            if (last)
+            if (left <= kSumChunk<T>)
                 for (int j = 0; j < width; ++j)
                     finish(line + j, row_begin, row_end);
-            line += width;
+        };
+        Index line = 0;
+        for (Index g = 0; g < groups.count; ++g) {
+            run_lines(line, groups[g], tiles,
+                      [](int rows, int width, const RowTileArgs<T> &a) { run_row_tile<T>(rows, width, a); });
+            line += groups[g];
         }
+        if (last_is_short)
+            run_lines(line, 1, short_tiles,
+                      [](int rows, int, const RowTileArgs<T> &a) { run_short_row_tile<T>(rows, a); });
         k += kSumChunk<T>;
     } while (k < args.n_sum);
 }
@@ -212,7 +234,7 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
                                     true,
                                     args.output,
                                     args.output_stride,
-                                    line_count<T>(args.n_out)};
+                                    args.n_out};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         const Index at = line * args.output_stride + begin * kLane<T>;
         T *output = args.output + at;
@@ -232,7 +254,7 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
                                     false,
                                     args.input_delta,
                                     args.input_stride,
-                                    line_count<T>(args.n_in)};
+                                    args.n_in};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         const Index at = line * args.input_stride + begin * kLane<T>;
         const Index count = (end - begin) * kLane<T>;

@@ -18,49 +18,53 @@ constexpr int kMaxGradientRows = 3;
 constexpr int kMaxGradientRows = 6;
 #endif
 
+// In a short line, of which one register holds all outputs.
+constexpr int kMaxShortGradientRows = kVecs == 1 ? 0 : 9;
+
 // sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row, whose y is 1.
-template <class T, int kRows, bool kBias>
+// kUsed: registers of a line that are summed.
+template <class T, int kRows, bool kBias, int kUsed>
 __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n_rows, T *sum, bool add) {
     constexpr int kInputs = kBias ? kRows - 1 : kRows;
-    Vec<T> c[kRows][kVecs];
+    Vec<T> c[kRows][kUsed];
     for (int i = 0; i < kRows; ++i)
-        for (int q = 0; q < kVecs; ++q)
+        for (int q = 0; q < kUsed; ++q)
             c[i][q] = Vec<T>{};
 #pragma GCC unroll 1
     for (Index r = 0; r < n_rows; ++r) {
-        Vec<T> line[kVecs];
+        Vec<T> line[kUsed];
 #pragma GCC unroll 4
-        for (int q = 0; q < kVecs; ++q)
+        for (int q = 0; q < kUsed; ++q)
             line[q] = load<T>(delta + r * kLane<T> + q * kVecLane<T>);
 #pragma GCC unroll 17
         for (int i = 0; i < kInputs; ++i) {
             const Vec<T> x = broadcast<T>(y[r * kLane<T> + i]);
 #pragma GCC unroll 4
-            for (int q = 0; q < kVecs; ++q)
+            for (int q = 0; q < kUsed; ++q)
                 c[i][q] = fma(x, line[q], c[i][q]);
         }
         if constexpr (kBias)
 #pragma GCC unroll 4
-            for (int q = 0; q < kVecs; ++q)
+            for (int q = 0; q < kUsed; ++q)
                 c[kInputs][q] = c[kInputs][q] + line[q];
     }
     for (int i = 0; i < kRows; ++i)
-        for (int q = 0; q < kVecs; ++q) {
+        for (int q = 0; q < kUsed; ++q) {
             T *s = sum + i * kLane<T> + q * kVecLane<T>;
             store<T>(s, add ? load<T>(s) + c[i][q] : c[i][q]);
         }
 }
 
-template <class T, int kRows = 1>
+template <class T, int kMaxRows, int kUsed, int kRows = 1>
 DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T *delta, Index n_rows, T *sum,
                                         bool add) {
-    if constexpr (kRows <= kMaxGradientRows) {
+    if constexpr (kRows <= kMaxRows) {
         if (rows != kRows)
-            return run_gradient_tile<T, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
+            return run_gradient_tile<T, kMaxRows, kUsed, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
         if (bias)
-            gradient_tile<T, kRows, true>(y, delta, n_rows, sum, add);
+            gradient_tile<T, kRows, true, kUsed>(y, delta, n_rows, sum, add);
         else
-            gradient_tile<T, kRows, false>(y, delta, n_rows, sum, add);
+            gradient_tile<T, kRows, false, kUsed>(y, delta, n_rows, sum, add);
     }
 }
 
@@ -69,7 +73,8 @@ template <class T> struct Block {
     Index line, column; // of the weights: which column of lines, which block of kLane inputs
     int rows;
     bool bias;
-    Index at; // its first number in weights, gradient and state
+    bool is_short; // one register holds all outputs of its line
+    Index at;      // its first number in weights, gradient and state
 };
 
 template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args, Index unit) {
@@ -80,54 +85,60 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     block.bias = block.column == columns - 1;
     const Index first = block.column * kLane<T>;
     block.rows = static_cast<int>(block.bias ? args.n_in - first + 1 : kLane<T>);
+    const Index outputs = args.n_out - block.line * kLane<T>;
+    block.is_short = kVecs > 1 && outputs <= kVecLane<T>;
     block.at = (block.line * (args.n_in + 1) + first) * kLane<T>;
     return block;
 }
 
-template <class T> DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+template <class T, int kMaxRows, int kUsed>
+DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
     const T *delta = args.delta + block.line * args.delta_stride;
+    const int tiles = (block.rows + kMaxRows - 1) / kMaxRows;
     bool add = args.accumulate;
     for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
         const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
-        const int tiles = (block.rows + kMaxGradientRows - 1) / kMaxGradientRows;
         int row = 0;
         for (int t = 0; t < tiles; ++t) {
             const int rows = (block.rows - row + tiles - t - 1) / (tiles - t);
             const bool bias = block.bias && t == tiles - 1;
-            run_gradient_tile<T>(rows, bias, y + first * kLane<T> + row, delta + first * kLane<T>, slice,
-                                 sum + row * kLane<T>, add);
+            run_gradient_tile<T, kMaxRows, kUsed>(rows, bias, y + first * kLane<T> + row, delta + first * kLane<T>,
+                                                  slice, sum + row * kLane<T>, add);
             row += rows;
         }
         add = true;
     }
 }
 
-template <class T, Optimizer kOptimizer>
+template <class T, Optimizer kOptimizer, int kUsed>
 DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum, T *weights,
                                    T *state_0, T *state_1) {
     const OptimizerFunctor<T, kOptimizer> update(step, penalised);
-    for (Index at = 0; at < lines * kLane<T>; at += kVecLane<T>) {
-        Vec<T> w = load<T>(weights + at);
-        Vec<T> s0 = load<T>(state_0 + at);
-        Vec<T> s1 = state_1 ? load<T>(state_1 + at) : Vec<T>{};
-        update(load<T>(sum + at), w, s0, s1);
-        store<T>(weights + at, w);
-        store<T>(state_0 + at, s0);
-        if (state_1)
-            store<T>(state_1 + at, s1);
-    }
+    for (Index line = 0; line < lines; ++line)
+        for (int q = 0; q < kUsed; ++q) {
+            const Index at = line * kLane<T> + q * kVecLane<T>;
+            Vec<T> w = load<T>(weights + at);
+            Vec<T> s0 = load<T>(state_0 + at);
+            Vec<T> s1 = state_1 ? load<T>(state_1 + at) : Vec<T>{};
+            update(load<T>(sum + at), w, s0, s1);
+            store<T>(weights + at, w);
+            store<T>(state_0 + at, s0);
+            if (state_1)
+                store<T>(state_1 + at, s1);
+        }
 }
 
-template <class T, Optimizer kOptimizer>
+template <class T, Optimizer kOptimizer, int kUsed>
 void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights, T *state_0,
                   T *state_1) {
     const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
     const int penalised = block.bias ? block.rows - 1 : block.rows;
-    update_lines<T, kOptimizer>(step, true, penalised, sum, weights, state_0, state_1);
+    update_lines<T, kOptimizer, kUsed>(step, true, penalised, sum, weights, state_0, state_1);
     if (block.bias) {
         const Index at = penalised * kLane<T>;
-        update_lines<T, kOptimizer>(step, false, 1, sum + at, weights + at, state_0 + at, state_1 ? state_1 + at : nullptr);
+        update_lines<T, kOptimizer, kUsed>(step, false, 1, sum + at, weights + at, state_0 + at,
+                                           state_1 ? state_1 + at : nullptr);
     }
 }
 
@@ -137,7 +148,8 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
     if constexpr (kId < kOptimizerCount) {
         constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
         if (step.optimizer == kOptimizer)
-            return update_block<T, kOptimizer>(step, block, sum, weights, state_0, state_1);
+            return block.is_short ? update_block<T, kOptimizer, 1>(step, block, sum, weights, state_0, state_1)
+                                  : update_block<T, kOptimizer, kVecs>(step, block, sum, weights, state_0, state_1);
         run_update_block<T, kId + 1>(step, block, sum, weights, state_0, state_1);
     }
 }
@@ -195,7 +207,7 @@ template <class T> DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &ar
 
 template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Index unit_end) {
     const Index units = weight_units<T>(args.n_in, args.n_out);
-    alignas(kLineBytes) T sum[(kLane<T> + 1) * kLane<T>];
+    alignas(kLineBytes) T sum[(kLane<T> + 1) * kLane<T>] = {};
     for (Index unit = unit_begin; unit < unit_end; ++unit) {
         const Block<T> block = block_of(args, unit);
         const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;
@@ -209,7 +221,10 @@ template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Ind
             }
         if (args.accumulate)
             __builtin_memcpy(sum, args.gradient + block.at, bytes);
-        sum_block<T>(args, block, sum);
+        if (block.is_short)
+            sum_block<T, kMaxShortGradientRows, 1>(args, block, sum);
+        else
+            sum_block<T, kMaxGradientRows, kVecs>(args, block, sum);
         if (args.store)
             __builtin_memcpy(args.gradient + block.at, sum, bytes);
         if (args.step) {
