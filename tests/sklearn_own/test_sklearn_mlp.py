@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its MLP, from the installed scikit-learn, with our estimators in place of its own."""
+"""scikit-learn's own tests of its MLP, from the installed scikit-learn, on our estimators."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What MLPClassifier and MLPRegressor have in common: the manners of a scikit-learn estimator around a Network."""
+"""What the two estimators have in common: the manners of scikit-learn's estimators around a Network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from densegrad import Network, Trainer, activations
+from densegrad import activations
 from densegrad.estimators import _model
 from densegrad.estimators._callbacks import CallbackSupportMixin, FitHooks, with_callbacks
 from densegrad.estimators._lbfgs import fit_lbfgs, loss_and_gradient
 from densegrad.estimators._order import RowOrder
-from densegrad.estimators._schedules import SCHEDULES, LearningRate, Schedule
+from densegrad.estimators._schedules import SCHEDULES, LearningRate
 from densegrad.estimators._scores import Score, scorer_score
 from densegrad.estimators._split import split_rows
 from densegrad.estimators._training import (
@@ -32,14 +32,16 @@ from densegrad.estimators._training import (
     all_finite,
     fit_epochs,
 )
+from densegrad.estimators._weights import ShownWeights
+from densegrad.schedules import Schedule
 
 _SMALL = 4096  # numbers that are checked one by one faster than summed up
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the two estimators."""
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(activations()) - {"exp", "softmax"}), "array-like"],
         "solver": [StrOptions({"lbfgs", *_model.OPTIMIZERS})],
@@ -77,6 +79,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         "progress": ["boolean"],
     }
 
+    _random_state: np.random.RandomState
+    _random_state_from: Any  # the parameter random_state that it was made of
+    _optimizer: LearningRate
+    _row_order: RowOrder | None
+    _regularisation: dict[str, Any]
+    _schedule_memory: dict[str, float]
+    _no_improvement_count: int
+    _split: tuple[int, Any]
+    n_features_in_: int
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    # Of validation rows; None without such.
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
+
     # What the two kinds of targets make different.
 
     @abstractmethod
@@ -102,127 +121,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _class_weighted(self, y: NDArray[Any], weight: Any, incremental: bool) -> Any:
         """Multiply the weights of the rows by those of their classes."""
         return weight
-
-    # The weights, as scikit-learn shows them. They live in the network; the lists are made when they are asked for.
-
-    @property
-    def coefs_(self) -> list[NDArray[Any]]:
-        """Weights of layer i, (n_in, n_out), for i = 0 … n_layers_ - 2. Read-only arrays; assign to change them."""
-        return self._shown("_coefs", "coefs_")
-
-    @coefs_.setter
-    def coefs_(self, value: list[NDArray[Any]]) -> None:
-        self._assign("_coefs", value)
-
-    @coefs_.deleter
-    def coefs_(self) -> None:
-        self._forget_weights("coefs_")
-
-    @property
-    def intercepts_(self) -> list[NDArray[Any]]:
-        """Biases of layer i + 1, (n_out,). Read-only arrays; assign to change them."""
-        return self._shown("_intercepts", "intercepts_")
-
-    @intercepts_.setter
-    def intercepts_(self, value: list[NDArray[Any]]) -> None:
-        self._assign("_intercepts", value)
-
-    @intercepts_.deleter
-    def intercepts_(self) -> None:
-        self._forget_weights("intercepts_")
-
-    def _shown(self, key: str, name: str) -> list[NDArray[Any]]:
-        if key not in self.__dict__:
-            if "_network" not in self.__dict__:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            self._show_weights()
-        shown: list[NDArray[Any]] = self.__dict__[key]
-        return shown
-
-    def _show_weights(self) -> None:
-        weights = [self._network.weights[l] for l in range(1, self._network.depth + 1)]
-        self.__dict__.setdefault("_coefs", [W[:-1] for W in weights])
-        self.__dict__.setdefault("_intercepts", [W[-1] for W in weights])
-        self._known = [*self._coefs, *self._intercepts]
-
-    def _hide_weights(self) -> None:
-        """Forget the lists shown: the weights have changed."""
-        for key in ("_coefs", "_intercepts", "_known"):
-            self.__dict__.pop(key, None)
-
-    def _set_parameters(self, parameters: NDArray[Any]) -> None:
-        self._network.parameters = parameters
-        self._hide_weights()
-
-    def _assign(self, key: str, value: list[NDArray[Any]]) -> None:
-        if "_network" in self.__dict__:
-            self._show_weights()
-        self.__dict__[key] = value
-
-    def _forget_weights(self, name: str) -> None:
-        self._shown("_" + name[:-1], name)
-        for key in ("_coefs", "_intercepts", "_known", "_network", "_trainer"):
-            self.__dict__.pop(key, None)
-
-    def _current_network(self) -> Network:
-        """Return the network, after taking over what has been assigned to `coefs_` and `intercepts_`."""
-        shown = self.__dict__.get("_coefs")
-        if shown is not None and "_intercepts" in self.__dict__:
-            arrays = [*shown, *self._intercepts]
-            known = self.__dict__.get("_known", ())
-            if len(arrays) != len(known) or any(a is not b for a, b in zip(arrays, known, strict=True)):
-                self._take_assigned()
-        network: Network = self._network
-        return network
-
-    def _take_assigned(self) -> None:
-        weights = _model.joined_weights(self._coefs, self._intercepts)
-        if "_network" not in self.__dict__:
-            dtype = np.float32 if weights[0].dtype == np.float32 else np.float64
-            units = [weights[0].shape[0] - 1, *(W.shape[1] for W in weights)]
-            self._network = self._new_network(units, self.out_activation_, dtype)
-        networks = [self._network]
-        if "_trainer" in self.__dict__ and self._trainer.network is not self._network:
-            networks.append(self._trainer.network)
-        _model.check_shapes(weights, self._network)
-        for network in networks:
-            for l, W in enumerate(weights, 1):
-                network.weights[l] = W
-        self.__dict__.pop("_best_parameters", None)
-        # The caller's own lists, so that they stay the ones that are looked at; read-only copies in them.
-        coefs, intercepts = self._coefs, self._intercepts
-        for key in ("_coefs", "_intercepts"):
-            del self.__dict__[key]
-        self._show_weights()
-        for key, given in (("_coefs", coefs), ("_intercepts", intercepts)):
-            if isinstance(given, list):
-                given[:] = self.__dict__[key]
-                self.__dict__[key] = given
-
-    def _show_best(self) -> None:
-        """Predict with the best weights; the trainer keeps the last ones, from which training may go on."""
-        trained = self._trainer.network
-        if np.array_equal(trained.parameters, self._best_parameters):
-            self._network = trained
-        else:
-            self._network = self._copied_network(trained, self._best_parameters)
-        self._hide_weights()
-
-    def _copied_network(self, network: Network | None = None, parameters: Any = None) -> Network:
-        """Return a network like `network`, of its weights or of `parameters`."""
-        network = self._network if network is None else network
-        copy = _model.network(**self._architecture, dtype=network.dtype)
-        copy.parameters = network.parameters if parameters is None else parameters
-        return copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        if "_network" in self.__dict__:
-            self._current_network()
-        state = dict(super().__getstate__())
-        if "_network" in state:
-            for key in ("_coefs", "_intercepts", "_known"):
-                state.pop(key, None)
-        return state
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_network" in self.__dict__ or "_coefs" in self.__dict__
@@ -284,8 +182,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss, none negative. None stands for ones.
         X_val, y_val : like X and y, default=None
-            Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part of
-            X that would be set aside; without it their loss and score are recorded and decide nothing.
+            Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part
+            of X that would be set aside; without it their loss and score are recorded and decide nothing.
         sample_weight_val : array-like of shape (n_val,), default=None
             Weights of the validation rows in their loss and score.
 
@@ -296,8 +194,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Where an argument is not as described, or where training diverges. Bad arguments leave the estimator
-            as it was.
+            Where an argument is not as described, or where training diverges. Bad arguments leave the
+            estimator as it was.
         """
         validation = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation, incremental=False)
@@ -313,7 +211,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         if y is not None or not _is_iterable_of_batches(X):
             return self._fit(X, y, sample_weight, incremental=True, **arguments)
         if sample_weight is not None:
-            raise ValueError("sample_weight must be None where X is an iterable of batches: (X, y, sample_weight)")
+            raise ValueError(
+                "sample_weight must be part of the batches, (X, y, sample_weight), where X is such"
+            )
         for batch in _batches(X):
             self._fit(*batch, incremental=True, **arguments)
         return self
@@ -359,7 +259,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         _model.check_solver_takes(self)
-        X, y = self._validated(X, y, incremental, reset=first or not hasattr(self, "n_features_in_"), **arguments)
+        reset = first or not hasattr(self, "n_features_in_")
+        X, y = self._validated(X, y, incremental, reset, **arguments)
         if hasattr(X, "tocsr"):
             X = X.tocsr()
         weight = self._class_weighted(y, self._weights(sample_weight, X, "sample_weight"), incremental)
@@ -407,11 +308,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         elif "_network" not in self.__dict__:
             self._current_network()
         known = self._current_network()
-        if [known.n_inputs, *(layer.units for layer in known.layers)] != units:
+        there = [known.n_inputs, *(layer.units for layer in known.layers)]
+        if there != units:
             raise ValueError(
-                f"training can only go on with the layers it began with: the network has"
-                f" {[known.n_inputs, *(layer.units for layer in known.layers)]} units, X, hidden_layer_sizes and y"
-                f" ask for {units}"
+                f"training can only go on with the layers it began with: the network has {there} units, X,"
+                f" hidden_layer_sizes and y ask for {units}"
             )
         architecture = _model.architecture(self, units, head)
         if architecture != self._architecture:
@@ -425,19 +326,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self.__dict__.setdefault("n_iter_", 0)
         self.__dict__.setdefault("t_", 0)
 
-    def _new_network(self, units: list[int], head: str, dtype: Any, random: Any = 0) -> Network:
-        self._architecture = _model.architecture(self, units, head)
-        return _model.network(**self._architecture, dtype=dtype, random_state=random)
-
     def _begin_epochs(self, first: bool, n_rows: int, validated: bool) -> None:
         """Set up what the epochs of a fit write to."""
         if first or "loss_curve_" not in self.__dict__:
-            self.loss_curve_: list[float] = []
+            self.loss_curve_ = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else math.inf
-            self.validation_scores_: list[float] | None = None
-            self.validation_loss_curve_: list[float] | None = None
-            self.best_validation_score_: float | None = None
+            self.validation_scores_ = None
+            self.validation_loss_curve_ = None
+            self.best_validation_score_ = None
         if validated and self.validation_scores_ is None:
             self.validation_scores_ = []
             self.validation_loss_curve_ = []
@@ -456,7 +353,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _find_trainer(self) -> None:
         optimizer, regularisation = _model.optimizer(self)
-        before: Trainer | None = self.__dict__.get("_trainer")
+        before = self.__dict__.get("_trainer")
         if before is not None:
             self._network = before.network
         changed = regularisation != self.__dict__.get("_regularisation")
@@ -468,7 +365,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         )
         self._regularisation = regularisation
         if self._trainer is not before:
-            self._schedule_memory: dict[str, float] = {}
+            self._schedule_memory = {}
 
     def _order_rows(self, data: TrainingData) -> None:
         order = self.__dict__.get("_row_order")
@@ -545,5 +442,7 @@ def _is_iterable_of_batches(X: Any) -> bool:
 def _batches(X: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     for number, batch in enumerate(X):
         if not isinstance(batch, tuple) or len(batch) not in (2, 3):
-            raise ValueError(f"batch {number} must be a tuple (X, y) or (X, y, sample_weight); got {type(batch)}")
+            raise ValueError(
+                f"batch {number} must be a tuple (X, y) or (X, y, sample_weight); got {type(batch)}"
+            )
         yield batch

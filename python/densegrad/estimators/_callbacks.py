@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["CallbackSupportMixin", "FitHooks", "with_callbacks"]
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
@@ -12,7 +14,7 @@ except ImportError:
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands where scikit-learn has no callbacks yet."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[no-redef]
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
         """Return the method as it is."""
         return method
 
@@ -48,15 +50,17 @@ class FitHooks:
 
     def epoch_ends(self) -> bool:
         """Close it; True where a callback asks to stop."""
-        if not self.active or self._epoch is None:
+        if self._epoch is None:
             return False
-        stop = self._epoch.call_on_fit_task_end(
+        epoch, self._epoch = self._epoch, None
+        stop = epoch.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes=self._fitted, **self._given
         )
         return bool(stop)
 
     def fit_ends(self) -> None:
-        """Close the task of the fit."""
+        """Close the task of the fit, and that of an epoch that ended early."""
+        self.epoch_ends()
         if self.active and self._context is not None:
             self._context.call_on_fit_task_end(
                 estimator=self._estimator, reconstruction_attributes=self._fitted, **self._given

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from densegrad.estimators import _scores
-from densegrad.estimators._base import BaseMLP, Real
+from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
 
 _MARGIN_LOSSES = ("hinge", "squared_hinge")
@@ -35,7 +36,7 @@ def _has_decisions(estimator: MLPClassifier) -> bool:
 
 
 @documented("the accuracy")
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron for classification: scikit-learn's, on densegrad's C++ core.
 
     Takes the place of :class:`sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`, the
@@ -47,12 +48,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     <parameters>
     <threads>
     class_weight : dict, 'balanced', list of dict or None, default=None
-        Weights of the classes, by label, that the weights of the rows are multiplied with. 'balanced' makes all
-        classes count the same. For multi-label targets one dict a label.
+        Weights of the classes, by label, that the weights of the rows are multiplied with. 'balanced' makes
+        all classes count the same. For multi-label targets one dict a label.
     loss : {'log_loss', 'focal', 'hinge', 'squared_hinge'} or callable, default='log_loss'
         A callable takes 0/1 indicators and predicted probabilities, both (batch, n_outputs_), and returns the
-        loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_). The hinge losses
-        are one versus the rest; they give `decision_function` in place of probabilities.
+        loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_). The hinge
+        losses are one versus the rest; they give `decision_function` in place of probabilities.
     gamma : float, default=2.0
         Of the loss 'focal': how much less the rows count that are right already.
     label_smoothing : float, default=0.0
@@ -77,7 +78,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     (5,)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "loss": [StrOptions({"log_loss", "focal", *_MARGIN_LOSSES}), callable],
@@ -170,7 +171,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
+    ) -> MLPClassifier:
         """Train for one epoch over the given rows, going on from where training stands.
 
         Parameters
@@ -270,8 +273,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.warm_start and not incremental:
             if set(seen) != set(self.classes_):
                 raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit."
-                    f" Previously got {self.classes_}, `y` has {seen}"
+                    "warm_start can only be used where `y` has the same classes as in the previous call to"
+                    f" fit. Previously got {self.classes_}, `y` has {seen}"
                 )
         else:
             self._check_known(seen)
@@ -335,8 +338,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return weight
         if incremental and self.class_weight == "balanced":
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass the"
-                " weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y, as a dict."
+                "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass"
+                " the weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y,"
+                " as a dict."
             )
         by_class = compute_sample_weight(self.class_weight, y)
         if (by_class < 0).any():
@@ -357,8 +361,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _codes(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return class numbers, (n_samples,), or 0/1 for each label, (n_samples, n_labels)."""
         if self._label_binarizer.y_type_ == "multiclass":
-            return outputs.argmax(axis=1)
-        chosen = (outputs > (0 if self.loss in _MARGIN_LOSSES else 0.5)).astype(np.int64)
+            classes: NDArray[Any] = outputs.argmax(axis=1)
+            return classes
+        chosen: NDArray[Any] = (outputs > (0 if self.loss in _MARGIN_LOSSES else 0.5)).astype(np.int64)
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return chosen
         return np.zeros(len(chosen), np.int64) if len(self.classes_) == 1 else chosen[:, 0]

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 _PARAMETERS = """\
 hidden_layer_sizes : array-like of int, or int, default=(100,)
         Units of each hidden layer. ``()`` is a linear model.
     activation : str or list of str, default='relu'
-        Activation of the hidden layers, or one for each: 'identity', 'relu', 'leaky_relu', 'tanh', 'logistic',
-        'softplus', 'elu', 'selu', 'silu', 'gelu' or 'mish'.
+        Activation of the hidden layers, or one for each: 'identity', 'relu', 'leaky_relu', 'tanh',
+        'logistic', 'softplus', 'elu', 'selu', 'silu', 'gelu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'lion'}, default='adam'
-        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once; the others step
-        along the gradient of one batch after another.
+        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once; the others
+        step along the gradient of one batch after another.
     alpha : float, default=0.0001
-        L2 penalty: alpha / 2 · Σ w², divided by the sum of the sample weights of the batch, is added to the loss.
-        Biases are not penalised.
+        L2 penalty: alpha / 2 · Σ w², divided by the sum of the sample weights of the batch, is added to the
+        loss. Biases are not penalised.
     batch_size : int or 'auto', default='auto'
         Rows of a batch; 'auto' is ``min(200, n_samples)``.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        For solver='sgd': the rate stays; or is ``learning_rate_init / (t + 1) ** power_t`` after t samples; or is
-        divided by 5 whenever n_iter_no_change epochs have not improved by tol. See `schedule` for more.
+        For solver='sgd': the rate stays; or is ``learning_rate_init / (t + 1) ** power_t`` after t samples;
+        or is divided by 5 whenever n_iter_no_change epochs have not improved by tol. See `schedule` for
+        more.
     learning_rate_init : float, default=0.001
         Learning rate, at first.
     power_t : float, default=0.5
@@ -30,15 +32,16 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, the rows set aside for validation, the orders of the rows, and dropout.
+        Source of the initial weights, the rows set aside for validation, the orders of the rows, and
+        dropout.
     tol : float, default=1e-4
         An epoch that does not improve the loss, or the validation score, by this much counts as without
         improvement. For 'lbfgs' the largest projected gradient at which the iterations end.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether another call of fit goes on where the last one ended: weights, state of the optimizer, number of
-        the step, order of the rows. Ten epochs and ten more are twenty, to the last bit.
+        Whether another call of fit goes on where the last one ended: weights, state of the optimizer,
+        number of the step, order of the rows. Ten epochs and ten more are twenty, to the last bit.
     momentum : float, default=0.9
         Momentum of solver='sgd', in [0, 1).
     nesterovs_momentum : bool, default=True
@@ -58,8 +61,8 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
 
 _MORE_PARAMETERS = """\
 n_threads : int or None, default=None
-        Threads to compute with. None chooses by the work in a step, never more than the process may use. Results
-        are the same bits for any number."""
+        Threads to compute with. None chooses by the work in a step, never more than the process may use.
+        Results are the same bits for any number."""
 
 _REGULARISATION = """\
 dropout : float or list of float, default=0.0
@@ -67,15 +70,15 @@ dropout : float or list of float, default=0.0
     l1 : float, default=0.0
         L1 penalty: l1 · Σ \\|w\\|, divided as the L2 penalty is.
     weight_decay : float or None, default=None
-        Decoupled decay: a step also subtracts learning rate · weight_decay · w. None is 0.01 for 'adamw' and 0
-        for all others.
+        Decoupled decay: a step also subtracts learning rate · weight_decay · w. None is 0.01 for 'adamw'
+        and 0 for all others.
     max_norm : float or None, default=None
         Longest that the vector of weights into one unit may become.
     clip_norm : float or None, default=None
         Longest that the gradient of a batch, all weights together, may be; longer ones are scaled down.
     schedule : str, schedule, callable or None, default=None
-        Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'step', 'cosine',
-        'one_cycle', 'warm_up', 'plateau', an object of `densegrad.schedules`, or a callable
+        Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'step',
+        'cosine', 'one_cycle', 'warm_up', 'plateau', an object of `densegrad.schedules`, or a callable
         (step, n_steps) → learning rate.
     scoring : str, callable or None, default=None
         What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
@@ -85,9 +88,10 @@ dropout : float or list of float, default=0.0
     max_time : float or None, default=None
         Seconds after which no further epoch begins.
     callbacks : list of callable or None, default=None
-        Each is called after every epoch as ``f(epoch, logs)``, epoch from 1, logs with 'loss', 'learning_rate',
-        'seconds' and, with validation rows, 'validation_loss' and 'validation_score'. True ends the training.
-        scikit-learn's own callbacks are set by ``set_callbacks``, where scikit-learn has them.
+        Each is called after every epoch as ``f(epoch, logs)``, epoch from 1, logs with 'loss',
+        'learning_rate', 'seconds' and, with validation rows, 'validation_loss' and 'validation_score'. True
+        ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where scikit-learn has
+        them.
     progress : bool, default=False
         Whether to show a progress bar."""
 
@@ -105,8 +109,8 @@ loss_ : float
     t_ : int
         Training rows visited so far.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer. The arrays are read-only: assign a new list, or
-        a new array to an element of it, to change what predict uses.
+        Weights (n_in, n_out) and biases (n_out,) of each layer. The arrays are read-only: assign a new
+        list, or a new array to an element of it, to change what predict uses.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of str
@@ -120,10 +124,10 @@ loss_ : float
     out_activation_ : str
         Activation of the head."""
 
-Class = TypeVar("Class", bound=type)
+Class = TypeVar("Class", bound=type[Any])
 
 
-def documented(default_score: str) -> "object":
+def documented(default_score: str) -> Callable[[Class], Class]:
     """Return a class decorator that puts the shared parts into the docstring."""
 
     def fill(cls: Class) -> Class:

@@ -42,9 +42,12 @@ class Packing:
         self._order = np.concatenate([*coefs, *intercepts])
 
     def pack(self, parameters: NDArray[Any]) -> NDArray[np.float64]:
-        return parameters[self._order].astype(np.float64, copy=False)
+        """Return the network's vector in scikit-learn's order, as float64."""
+        packed: NDArray[np.float64] = parameters[self._order].astype(np.float64, copy=False)
+        return packed
 
     def unpack(self, packed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo `pack`."""
         parameters = np.empty_like(packed)
         parameters[self._order] = packed
         return parameters
@@ -76,10 +79,6 @@ class _Objective:
         return loss + 0.5 * self.penalty * float(np.dot(coefs, coefs)), gradient
 
 
-class _Stop(StopIteration):
-    """Raised within SciPy's callback to end the iterations."""
-
-
 def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) -> None:
     """Minimise the loss over the weights of the estimator's network."""
     objective = _Objective(estimator, data.X, data.target, data.sample_weight)
@@ -99,12 +98,12 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
         if watching and hooks is not None:
             _store(estimator, objective, best)
             stop = hooks.epoch_ends()
-            if estimator.n_iter_ < estimator.max_iter:
-                hooks.epoch_begins()
         if watched is not None:
-            stop = watched.stops(estimator.n_iter_, estimator.loss_, None, False) or stop
+            stop = watched.stops(estimator.n_iter_ - 1, estimator.loss_) or stop
         if stop or time.monotonic() >= deadline:
-            raise _Stop
+            raise StopIteration
+        if watching and hooks is not None and estimator.n_iter_ < estimator.max_iter:
+            hooks.epoch_begins()
 
     if watching and hooks is not None:
         hooks.epoch_begins()

@@ -47,16 +47,18 @@ def check_solver_takes(estimator: BaseMLP) -> None:
         if np.any(getattr(estimator, name)):
             raise ValueError(
                 f"solver='lbfgs' makes no gradient steps that {name} could act on; got"
-                f" {name}={getattr(estimator, name)!r}. Choose another solver, or leave {name} at its default."
+                f" {name}={getattr(estimator, name)!r}. Choose another solver, or leave {name} alone."
             )
 
 
-def _per_layer(name: str, value: Any, n_layers: int, allowed: type) -> list[Any]:
+def _per_layer(name: str, value: Any, n_layers: int, allowed: type | tuple[type, ...]) -> list[Any]:
     if isinstance(value, allowed):
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:
-        raise ValueError(f"{name} must have one value for each of the {n_layers} hidden layers; got {value!r}")
+        raise ValueError(
+            f"{name} must have one value for each of the {n_layers} hidden layers; got {value!r}"
+        )
     return values
 
 
@@ -77,7 +79,7 @@ class _Initializer:
         return glorot_with_bias(self.bound, n_in, n_out, random)
 
 
-def architecture(estimator: BaseMLP, units: list[int], head: str) -> dict[str, Any]:
+def architecture(estimator: Any, units: list[int], head: str) -> dict[str, Any]:
     """Return what makes the network: compared to tell whether training can go on with the one there is."""
     n_hidden = len(units) - 2
     hidden = _per_layer("activation", estimator.activation, n_hidden, str)
@@ -115,13 +117,16 @@ def network(
 def joined_weights(coefs: Any, intercepts: Any) -> list[NDArray[Any]]:
     """Return [coef; intercept] of each layer, from what a user has assigned."""
     if len(coefs) != len(intercepts):
-        raise ValueError(f"coefs_ has {len(coefs)} arrays, intercepts_ {len(intercepts)}: there must be as many")
-    joined = []
+        raise ValueError(
+            f"coefs_ has {len(coefs)} arrays, intercepts_ {len(intercepts)}: there must be as many"
+        )
+    joined: list[NDArray[Any]] = []
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         W, b = np.asarray(coef), np.asarray(intercept)
         if W.ndim != 2 or b.shape != (W.shape[1],):
             raise ValueError(
-                f"coefs_[{i}] must have shape (n_in, n_out) and intercepts_[{i}] (n_out,); got {W.shape}, {b.shape}"
+                f"coefs_[{i}] must have shape (n_in, n_out) and intercepts_[{i}] (n_out,);"
+                f" got {W.shape} and {b.shape}"
             )
         if joined and joined[-1].shape[1] != W.shape[0]:
             raise ValueError(f"coefs_[{i}] must have {joined[-1].shape[1]} rows; got shape {W.shape}")
@@ -152,7 +157,7 @@ def batch_size(value: Any, n_rows: int) -> int:
     return min(int(value), n_rows)
 
 
-def optimizer(estimator: BaseMLP) -> tuple[Optimizer, dict[str, float | None]]:
+def optimizer(estimator: BaseMLP) -> tuple[Optimizer, dict[str, Any]]:
     """Return the optimizer and the regularisation that the parameters ask for."""
     kind = OPTIMIZERS[estimator.solver]
     numbers: dict[str, Any] = {
@@ -182,11 +187,11 @@ def updated_trainer(
     before: Trainer | None,
     network: Network,
     optimizer: Optimizer,
-    regularisation: dict[str, float | None],
+    regularisation: dict[str, Any],
     changed: bool,
     seed: int,
 ) -> Trainer:
-    """Return the trainer to go on with: the one there was, with the state of its optimizer, where that can be.
+    """Return the trainer to go on with: where it can be the one there was, or else one with its state.
 
     Parameters
     ----------

@@ -17,9 +17,9 @@ def _fingerprint(rng: np.random.RandomState) -> tuple[int, int]:
 class RowOrder:
     """Row numbers of an epoch after another.
 
-    Each epoch shuffles the order of the epoch before it, as scikit-learn does, so the order is part of what a
-    continued training needs. It can be as long as the training set: a pickle holds the state that the generator
-    had at first and the number of shuffles instead, and the order is drawn again when it is needed.
+    Each epoch shuffles the order of the epoch before it, as scikit-learn does, so the order is part of what
+    a continued training needs. It is as long as the training set: a pickle holds the state that the
+    generator had at first and the number of shuffles instead, and the order is drawn again when needed.
 
     Parameters
     ----------

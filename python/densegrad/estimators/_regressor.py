@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from densegrad.estimators import _scores
-from densegrad.estimators._base import BaseMLP, Real
+from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
 
 _POSITIVE_LOSSES = ("poisson", "gamma", "tweedie")
@@ -31,8 +32,8 @@ _LOSSES = (
 
 
 @documented("R², or 'loss' for several quantiles")
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
-    """Multi-layer perceptron for regression: scikit-learn's, on densegrad's C++ core.
+class MLPRegressor(RegressorMixin, BaseMLP):
+    r"""Multi-layer perceptron for regression: scikit-learn's, on densegrad's C++ core.
 
     Takes the place of :class:`sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`, the
     attributes, warnings, errors and, from the same `random_state`, the numbers are the same. The parameters
@@ -44,7 +45,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         The loss of a row is the sum over its outputs of
 
         - 'squared_error': (y - t)² / 2
-        - 'absolute_error': \\|y - t\\|
+        - 'absolute_error': \|y - t\|
         - 'huber': (y - t)² / 2 up to `delta`, a straight line beyond
         - 'log_cosh': log cosh(y - t)
         - 'quantile': the pinball loss at the level, or at each of the levels, of `quantile`
@@ -77,7 +78,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     (2,)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(_LOSSES)), callable],
         "delta": [Interval(Real, 0, None, closed="neither")],
@@ -215,7 +216,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return self._predictions(outputs)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return R² of the predictions; for several quantiles D² of the pinball loss, the mean over the levels.
+        """Return R²; for several quantiles D² of the pinball loss, the mean over the levels.
 
         Parameters
         ----------
@@ -296,7 +297,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         if self.loss == "huber":
             arguments["delta"] = self.delta
         elif self.loss == "quantile":
-            arguments["quantile"] = [float(q) for q in np.asarray(self.quantile)] if self._has_levels() else self.quantile
+            arguments["quantile"] = (
+                [float(q) for q in np.asarray(self.quantile)] if self._has_levels() else self.quantile
+            )
         elif self.loss == "tweedie":
             arguments["power"] = self.power
         return arguments

@@ -33,7 +33,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 class LearningRate:
-    """Learning rate of the next epoch, after scikit-learn's rules for 'constant', 'invscaling' and 'adaptive'.
+    """Learning rate of the next epoch, by scikit-learn's 'constant', 'invscaling' or 'adaptive'.
 
     Attributes
     ----------

@@ -29,7 +29,8 @@ def accuracy(
         right = right.all(axis=1)
     if sample_weight is None:
         return float(np.count_nonzero(right)) / right.shape[0]
-    return float(np.dot(right, sample_weight) / sample_weight.sum())
+    share: Any = np.dot(right, sample_weight) / sample_weight.sum()
+    return float(share)
 
 
 class R2:
@@ -47,7 +48,8 @@ class R2:
 
     def _sum_of_squares(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
         squares: NDArray[np.float64] = error**2
-        return (squares if self._weight is None else squares * self._weight).sum(axis=0)
+        sums: NDArray[np.float64] = (squares if self._weight is None else squares * self._weight).sum(axis=0)
+        return sums
 
     def __call__(self, prediction: NDArray[Any]) -> float:
         residual = self._sum_of_squares(self._y - prediction.reshape(self._y.shape))

@@ -18,7 +18,6 @@ from densegrad.estimators._scores import Score
 
 if TYPE_CHECKING:
     from densegrad._samples import Samples
-    from densegrad.estimators._base import BaseMLP
     from densegrad.estimators._callbacks import FitHooks
 
 DIVERGED = (
@@ -64,7 +63,7 @@ def all_finite(values: NDArray[Any]) -> bool:
 
 
 def fit_epochs(
-    estimator: BaseMLP,
+    estimator: Any,
     data: TrainingData,
     validation: Validation | None,
     hooks: FitHooks | None,
@@ -86,7 +85,7 @@ class _Epochs:
     """One fit. The estimator holds all that must outlive it."""
 
     def __init__(
-        self, estimator: BaseMLP, data: TrainingData, validation: Validation | None, incremental: bool
+        self, estimator: Any, data: TrainingData, validation: Validation | None, incremental: bool
     ) -> None:
         self.estimator = estimator
         self.data = data
@@ -162,7 +161,7 @@ class _Epochs:
         estimator, trainer = self.estimator, self.trainer
         if estimator.schedule is None:
             return None
-        n_steps = math.ceil(n_rows / trainer.batch_size)
+        n_steps = math.ceil(n_rows / int(trainer.batch_size))
         # A single call of partial_fit does not know how long training will last: max_iter epochs.
         return StepRates(
             estimator.schedule,
@@ -178,7 +177,7 @@ class _Epochs:
         """Return what schedules are shown: minus the score of the validation rows, or the training loss."""
         if self.validation is None:
             return loss
-        return -self.estimator.validation_scores_[-1]
+        return -float(self.estimator.validation_scores_[-1])
 
     def _validate(self, validation: Validation) -> None:
         estimator = self.estimator
@@ -231,6 +230,8 @@ class _Epochs:
     def finish(self) -> None:
         """Leave the weights that the fit ends with, and what a continued training needs."""
         estimator = self.estimator
+        if self.incremental:
+            del estimator.loss_curve_[:-LONGEST_CURVE]
         if self.order is not None:
             self.order.pause()
         if self.best is not None:
@@ -241,7 +242,7 @@ class _Epochs:
 class Watcher:
     """The caller's own callbacks, and the progress bar."""
 
-    def __init__(self, estimator: BaseMLP, start: float) -> None:
+    def __init__(self, estimator: Any, start: float) -> None:
         self.estimator = estimator
         self.start = start
         self.callbacks = tuple(estimator.callbacks or ())
@@ -264,7 +265,8 @@ class Watcher:
             self.bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if k != "seconds"}, refresh=False)
             self.bar.update()
         # Every callback sees the epoch, also where an earlier one has asked to stop.
-        return any([callback(epoch, logs) is True for callback in self.callbacks])
+        answers = [callback(epoch, logs) for callback in self.callbacks]
+        return any(answer is True for answer in answers)
 
     def close(self) -> None:
         """Leave the progress bar as it is."""

@@ -1,0 +1,229 @@
+"""warm_start, partial_fit, pickles: training goes on exactly where it stopped. Weights that users assign."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import NotFittedError
+
+from densegrad import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = make_classification(230, 8, n_informative=5, n_classes=3, random_state=0)
+X_REG, Y_REG = make_regression(230, 8, random_state=0)
+Y_REG = Y_REG / np.abs(Y_REG).max()
+COMMON = {"hidden_layer_sizes": (9, 6), "random_state": 0, "batch_size": 50, "n_iter_no_change": 1000}
+
+
+def assert_same_bits(a, b):
+    for V, W in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
+        np.testing.assert_array_equal(V, W)
+
+
+def reloaded(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+VARIANTS = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
+    "adamw": {"solver": "adamw"},
+    "nadam": {"solver": "nadam"},
+    "rmsprop": {"solver": "rmsprop"},
+    "adagrad": {"solver": "adagrad"},
+    "lion": {"solver": "lion"},
+    "dropout": {"dropout": 0.3},
+    "early stopping": {"early_stopping": True},
+    "plateau": {"schedule": "plateau", "learning_rate_init": 0.1},
+    "not shuffled": {"shuffle": False},
+    "RandomState": {"random_state": "instance"},
+}
+
+
+@pytest.mark.parametrize(
+    "between", [lambda e: e, reloaded, copy.deepcopy], ids=["alive", "pickled", "copied"]
+)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ten_and_ten_are_twenty(between, variant, dtype):
+    def estimator(max_iter):
+        parameters = {**COMMON, **VARIANTS[variant], "max_iter": max_iter}
+        if parameters["random_state"] == "instance":
+            parameters["random_state"] = np.random.RandomState(4)
+        return MLPClassifier(**parameters, warm_start=True)
+
+    whole = estimator(20).fit(X.astype(dtype), Y)
+    halves = between(estimator(10).fit(X.astype(dtype), Y)).fit(X.astype(dtype), Y)
+    assert_same_bits(whole, halves)
+    assert whole.loss_curve_ == halves.loss_curve_
+    assert whole.validation_scores_ == halves.validation_scores_
+    assert (whole.t_, halves.n_iter_) == (halves.t_, 10)
+    np.testing.assert_array_equal(whole.predict_proba(X), halves.predict_proba(X))
+
+
+@pytest.mark.parametrize("between", [lambda e: e, reloaded], ids=["alive", "pickled"])
+def test_twenty_partial_fits_are_a_fit_of_twenty_epochs(between):
+    whole = MLPRegressor(**COMMON, max_iter=20).fit(X_REG, Y_REG)
+    parts = MLPRegressor(**COMMON)
+    for epoch in range(20):
+        if epoch == 9:
+            parts = between(parts)
+        parts.partial_fit(X_REG, Y_REG)
+    assert_same_bits(whole, parts)
+    assert whole.loss_curve_ == parts.loss_curve_
+
+
+def test_a_new_fit_begins_anew():
+    clf = MLPClassifier(**COMMON, max_iter=5).fit(X, Y)
+    first = [W.copy() for W in clf.coefs_]
+    clf.partial_fit(X, Y).fit(X, Y)
+    for V, W in zip(first, clf.coefs_, strict=True):
+        np.testing.assert_array_equal(V, W)
+    assert len(clf.loss_curve_) == 5
+
+
+def test_parameters_may_change_between():
+    clf = MLPClassifier(**COMMON, max_iter=3, warm_start=True).fit(X, Y)
+    before = clf.score(X, Y)
+    for change in (
+        {"learning_rate_init": 0.01},
+        {"alpha": 0.1, "clip_norm": 1.0},
+        {"solver": "sgd"},
+        {"activation": "tanh"},
+        {"dropout": 0.1},
+        {"early_stopping": True},
+        {"batch_size": 20},
+        {"solver": "lbfgs", "dropout": 0.0, "clip_norm": None},
+    ):
+        clf.set_params(**change).fit(X, Y)
+        assert np.isfinite(clf.loss_)
+    assert clf.score(X, Y) > before
+    with pytest.raises(ValueError, match="layers it began with"):
+        clf.set_params(hidden_layer_sizes=(9, 7)).fit(X, Y)
+    assert clf.coefs_[1].shape == (9, 6)
+
+
+def test_pickles_hold_parameters_and_state_only():
+    sizes = []
+    for n_rows in (1000, 20000):
+        Xn, yn = make_classification(n_rows, 8, random_state=0)
+        clf = MLPClassifier(hidden_layer_sizes=(50, 50), max_iter=2, random_state=0, early_stopping=True).fit(
+            Xn, yn
+        )
+        sizes.append(len(pickle.dumps(clf)))
+    assert abs(sizes[1] - sizes[0]) < 200
+    n_parameters = sum(W.size for W in [*clf.coefs_, *clf.intercepts_])
+    # Weights, last and best, and Adam's two moments, in float64; and the state of the generator a few times.
+    assert sizes[0] < 5 * 8 * n_parameters + 30_000
+
+
+def test_pickles_stop_growing_with_partial_fit():
+    reg = MLPRegressor(hidden_layer_sizes=3, random_state=0)
+    reg.partial_fit(X_REG[:10], Y_REG[:10])
+    reg.loss_curve_ = [0.5] * 10_000
+    before = len(pickle.dumps(reg))
+    for _ in range(50):
+        reg.partial_fit(X_REG[:10], Y_REG[:10])
+    assert len(reg.loss_curve_) == 10_000
+    assert len(pickle.dumps(reg)) - before < 1000
+
+
+def test_joblib_with_memory_maps(tmp_path):
+    clf = MLPClassifier(**COMMON, max_iter=3).fit(X, Y)
+    joblib.dump(clf, tmp_path / "clf.joblib")
+    loaded = joblib.load(tmp_path / "clf.joblib", mmap_mode="r")
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    assert_same_bits(loaded.partial_fit(X, Y), clf.partial_fit(X, Y))
+
+
+def test_clones_are_unfitted_and_equal():
+    clf = MLPClassifier(**COMMON, class_weight={0: 2.0}, dropout=[0.1, 0.2], max_iter=3).fit(X, Y)
+    other = clone(clf)
+    assert other.get_params() == clf.get_params()
+    with pytest.raises(NotFittedError):
+        other.predict(X)
+    assert_same_bits(clf, other.fit(X, Y))
+
+
+def test_assigned_weights_are_used():
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    W0, W1 = (np.random.RandomState(0).normal(size=W.shape) for W in reg.coefs_[:2])
+    hidden = np.maximum(X_REG @ W0 + reg.intercepts_[0], 0)
+    reg.coefs_[0] = W0
+    expected = np.maximum(hidden @ reg.coefs_[1] + reg.intercepts_[1], 0) @ reg.coefs_[2] + reg.intercepts_[2]
+    np.testing.assert_allclose(reg.predict(X_REG), expected[:, 0], rtol=1e-10)
+    reg.coefs_ = [reg.coefs_[0], W1, reg.coefs_[2]]
+    expected = np.maximum(hidden @ W1 + reg.intercepts_[1], 0) @ reg.coefs_[2] + reg.intercepts_[2]
+    np.testing.assert_allclose(reg.predict(X_REG), expected[:, 0], rtol=1e-10)
+    reg.intercepts_ = [b * 0 for b in reg.intercepts_]
+    assert reg.predict(np.zeros((1, 8))) == 0
+    np.testing.assert_array_equal(reloaded(reg).predict(X_REG), reg.predict(X_REG))
+    np.testing.assert_array_equal(copy.deepcopy(reg).coefs_[1], W1)
+
+
+def test_edits_in_place_fail_loudly():
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    with pytest.raises(ValueError, match="read-only"):
+        reg.coefs_[0][0, 0] = 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        reg.intercepts_[1] += 1.0
+    mine = np.ones(reg.coefs_[0].shape)
+    reg.coefs_[0] = mine
+    reg.predict(X_REG)
+    with pytest.raises(ValueError, match="read-only"):
+        reg.coefs_[0][0, 0] = 2.0
+
+
+@pytest.mark.parametrize("bad", [np.ones((3, 3)), np.ones(4), np.full((8, 9), np.nan)])
+def test_bad_assignments_are_refused(bad):
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    before = reg.predict(X_REG)
+    good = reg.coefs_[0]
+    reg.coefs_[0] = bad
+    with pytest.raises(ValueError, match="coefs_"):
+        reg.predict(X_REG)
+    reg.coefs_[0] = good
+    np.testing.assert_array_equal(reg.predict(X_REG), before)
+
+
+def test_training_goes_on_from_assigned_weights():
+    a = MLPRegressor(**COMMON, max_iter=1, warm_start=True).fit(X_REG, Y_REG)
+    b = MLPRegressor(**COMMON, max_iter=1, warm_start=True).fit(X_REG, Y_REG)
+    b.coefs_ = [np.zeros_like(W) for W in a.coefs_]
+    b.fit(X_REG, Y_REG)
+    a.fit(X_REG, Y_REG)
+    assert np.abs(b.coefs_[0]).max() < 0.1 < np.abs(a.coefs_[0]).max()
+
+
+def test_weights_of_elsewhere_without_a_fit():
+    fitted = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    reg = MLPRegressor(**COMMON)
+    reg.coefs_, reg.intercepts_ = list(fitted.coefs_), list(fitted.intercepts_)
+    reg.n_features_in_, reg.out_activation_, reg.n_layers_, reg.n_outputs_ = 8, "identity", 4, 1
+    np.testing.assert_array_equal(reg.predict(X_REG), fitted.predict(X_REG))
+
+
+def test_lists_shown_follow_the_training():
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    before = reg.coefs_
+    reg.partial_fit(X_REG, Y_REG)
+    assert not np.array_equal(before[0], reg.coefs_[0])
+    assert reg.coefs_ is reg.coefs_
+
+
+def test_ctrl_c_keeps_a_usable_model():
+    def interrupt(epoch, logs):
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        clf = MLPClassifier(**COMMON, max_iter=50, callbacks=[interrupt], warm_start=True).fit(X, Y)
+    assert clf.n_iter_ == 5
+    clf.set_params(callbacks=None, max_iter=15).fit(X, Y)
+    assert_same_bits(clf, MLPClassifier(**COMMON, max_iter=20).fit(X, Y))
