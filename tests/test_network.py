@@ -108,13 +108,17 @@ def test_class_numbers_equal_their_probabilities(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "quantiles"])
 def test_local_gradients_make_up_the_backward_pass(activation: str, dtype: str, rng: np.random.Generator) -> None:
-    head = activation if activation in ("softmax", "exp") else "identity"
-    hidden = "tanh" if head == activation else activation
-    loss = {"softmax": "log_loss", "exp": "poisson"}.get(activation, "squared_error")
+    pairing = {
+        "softmax": Pairing("log_loss", "softmax"),
+        "exp": Pairing("poisson", "exp"),
+        "quantiles": Pairing("quantile", "identity", (("quantile", (0.2, 0.5, 0.7)),)),
+    }.get(activation, Pairing("squared_error", "identity"))
+    hidden = activation if activation in HIDDEN else "tanh"
+    n_levels = 3 if activation == "quantiles" else 1
     case = (5, 4, 3, 2, 3)
-    network = make_network(case, Pairing(loss, head), hidden, dtype)
+    network = make_network(case, pairing, hidden, dtype)
     X = make_rows(case, rng, dtype)
     p = network.backpropagate(X, make_target(network, 5, rng))
     _, preactivations = Reference.of(network).forward(X)
@@ -123,7 +127,8 @@ def test_local_gradients_make_up_the_backward_pass(activation: str, dtype: str, 
         n_in, n_out = network.width(l - 1), network.width(l)
         assert local.wrt_input.shape == (5, n_out, n_in)
         assert local.wrt_weights.shape == (5, n_out, n_in + 1, n_out)
-        jacobian = local_jacobian(network.layers[l - 1].activation, preactivations[l])
+        levels = n_levels if l == network.depth else 1
+        jacobian = local_jacobian(network.layers[l - 1].activation, preactivations[l], levels)
         assert_close(local.wrt_input, jacobian @ np.array(network.weights[l][:-1]).T, dtype, 8)
         loss_gradient = np.einsum("bi,bij->bj", p.loss_gradients[l], local.wrt_input)
         assert_close(p.loss_gradients[l - 1], loss_gradient, dtype, 8)

@@ -21,6 +21,7 @@ template <class T> struct Layer {
     Index n_in, n_out;
     Activation activation;
     double dropout;
+    Index n_levels = 1; // of the head: outputs of a target that never cross (several quantile levels)
     T *weights = nullptr;
     T *transposed = nullptr; // null until a backward pass needs it
     T *gradient = nullptr;   // null until somebody asks for it
@@ -162,7 +163,7 @@ template <class T> void forward_rows(const std::vector<Layer<T>> &layers, const 
         }
         kernels.forward(args, begin, end);
     }
-    if (activate_head && layers.back().activation == Activation::softmax)
+    if (activate_head && (layers.back().activation == Activation::softmax || layers.back().n_levels > 1))
         kernels.head_activate(head_only_args(layers, pass, thread), begin, end);
 }
 
@@ -197,7 +198,8 @@ template <class T>
 HeadOnlyArgs<T> head_only_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, int thread) {
     const std::size_t depth = layers.size();
     return {pass.output[depth], pass.delta[depth],     pass.local[depth], pass.stride,
-            layers.back().n_out, layers.back().activation, pass.scratch[static_cast<std::size_t>(thread)]};
+            layers.back().n_out, layers.back().activation, pass.scratch[static_cast<std::size_t>(thread)],
+            layers.back().n_levels};
 }
 
 template <class T> WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T> &pass, std::size_t l, Index rows) {

@@ -109,6 +109,7 @@ template <class T> NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec
         layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout});
         n_in = layer.n_units;
     }
+    layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
     for (const Layer<T> &layer : layers_) {
         checked_product(line_count<T>(layer.n_out) * kLineLength<T>, layer.n_in + 1);
         weights_.plan<T>(layer.weight_count());
@@ -433,8 +434,8 @@ template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const
     if (cached_rows_ == 0)
         throw std::logic_error("there are no local gradients before a forward pass");
     const Layer<T> &at = layer(l);
-    if (at.local_gradient() == LocalGradient::jacobian)
-        throw std::invalid_argument("the local gradient of softmax is a matrix: diag(y) - y y^T");
+    if (at.local_gradient() == LocalGradient::jacobian || at.n_levels > 1)
+        throw std::invalid_argument("the local gradient of softmax, or of several quantile levels, is a matrix");
     // dy/dz is what a loss gradient of ones becomes.
     T *y = static_cast<T *>(out);
     std::fill(y, y + cached_rows_ * at.n_out, T(1));

@@ -315,6 +315,8 @@ class Network(_core.Network):
         if self.layers[l - 1].activation == "softmax":
             diagonal = output[:, :, np.newaxis] * np.eye(output.shape[1], dtype=output.dtype)
             local = diagonal - output[:, :, np.newaxis] * output[:, np.newaxis, :]
+        elif l == self.depth and self.quantile_levels:
+            local = _quantile_jacobian(output, len(self.quantile_levels))
         else:
             local = self._local_gradient(l)
         return LocalGradients(_read_only(local), input, self._weights(l))
@@ -471,6 +473,16 @@ def _loss_parameter(row: Mapping[str, Any], given: dict[str, Any]) -> tuple[floa
             raise ValueError(f"quantile must hold increasing levels; got {list(levels)}")
         return row["default"], levels
     return _validation.real(name, value, row["low"], high, closed="neither"), ()
+
+
+def _quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
+    """dy_(L)/dz_(L) of the outputs q_0 = z_0, q_k = q_(k-1) + softplus(z_k) of each target."""
+    quantiles = q.reshape(len(q), -1, n_levels)
+    slopes = np.ones_like(quantiles)
+    slopes[:, :, 1:] = -np.expm1(-np.diff(quantiles, axis=2))
+    target, level = np.divmod(np.arange(q.shape[1]), n_levels)
+    below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
+    return slopes.reshape(len(q), 1, -1) * below
 
 
 def _some_rows(samples: Samples) -> Samples:

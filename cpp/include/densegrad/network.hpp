@@ -77,7 +77,7 @@ class Network {
     // What the last forward or backpropagate left; rows of its batch, (n_rows, n_l).
     virtual std::int64_t cached_rows() const = 0;
     virtual void get_output(int l, void *out) const = 0;         // y_(l), l = 0 ... L
-    virtual void get_local_gradient(int l, void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, not for softmax
+    virtual void get_local_gradient(int l, void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, elementwise only
     // L'_(l), l = 0 ... L; after backpropagate, for a custom loss after backward.
     virtual void get_loss_gradient(int l, void *out) const = 0;
 
