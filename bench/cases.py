@@ -205,9 +205,10 @@ def log_loss(probabilities: Matrix, y: Classes) -> float:
 
 def reference_probabilities(X: Matrix, weights: list[Matrix]) -> Matrix:
     """Forward pass in float64, what every library's prediction is compared with."""
-    y = X.astype(np.float64)
+    y: Matrix = X.astype(np.float64)
     for l, W in enumerate(weights, start=1):
         z = y @ W[:-1].astype(np.float64) + W[-1]
         y = z if l == len(weights) else np.maximum(z, 0.0)
-    y = np.exp(y - y.max(axis=1, keepdims=True))
-    return y / y.sum(axis=1, keepdims=True)
+    exponentials: Matrix = np.exp(y - y.max(axis=1, keepdims=True))
+    exponentials /= exponentials.sum(axis=1, keepdims=True)
+    return exponentials

@@ -49,6 +49,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for operation in OPERATIONS:
             ours = medians.get((case, dtype, operation, "densegrad"))
             theirs = medians.get((case, dtype, operation, "numpy"))
-            known = ours is not None and theirs is not None
-            cells.append(f"{theirs / ours:.2f}x ({ours * 1e6:,.1f} µs)" if known else "–")
+            if ours is None or theirs is None:
+                cells.append("–")
+            else:
+                cells.append(f"{theirs / ours:.2f}x ({ours * 1e6:,.1f} µs)")
         terminalreporter.write_line(f"{case:6}{dtype:8}" + "".join(f"{cell:>22}" for cell in cells))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import statistics
@@ -25,7 +26,7 @@ from cases import CASES, PREDICTION_ROWS, QUICK, TALL_ROWS, Case, case_named
 from libraries import LIBRARIES
 from machine import FmaPeak, compiler_version, cpu_name
 from report import write_report
-from results import Results, say
+from results import OURS, Results, say
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -170,14 +171,15 @@ def measure_training(
         measure_peak(ready, peak, results)
         for client in list(ready):
             try:
-                seconds = client.ask("train")["seconds"]
+                answer = client.ask("train")
             except WorkerError as error:
                 results.note(f"{client}, {case.name}: {error}")
                 ready.remove(client)
                 continue
-            results.train.setdefault(key(case.name, client), []).append(seconds)
+            results.train.setdefault(key(case.name, client), []).append(answer["seconds"])
+            results.losses[key(case.name, client)].append(answer["loss_after"])
     for client in ready:
-        times = results.train[key(case.name, client)]
+        times = results.train.get(key(case.name, client), [math.nan])
         say(f"    {client.library:15} x{client.threads} {statistics.median(times) * 1e3:10.3f} ms an epoch")
 
 
@@ -215,7 +217,7 @@ def measure_prediction(clients: list[Client], repeats: int, results: Results) ->
                 if answer["error"] > limit:
                     results.note(f"{client}: prediction of {rows} rows is off by {answer['error']:.1e}")
         for client in ready:
-            times = results.predict[key(str(rows), client)]
+            times = results.predict.get(key(str(rows), client), [math.nan])
             middle = statistics.median(times)
             say(f"    {client.library:15} x{client.threads} {rows:5} rows {middle * 1e6:9.2f} µs")
 
@@ -310,9 +312,13 @@ def measure(arguments: argparse.Namespace) -> Results:
                 measure_prediction(clients, arguments.repeats, results)
         if not arguments.no_tall:
             # The peers' networks have the type of the data; densegrad is measured with both.
-            peers = [name for name in arguments.libraries if name not in NOT_FOR_CURVES]
-            measure_tall(peers if dtype == "float64" else peers[:1], dtype, tall_rows, results)
+            chosen = [name for name in arguments.libraries if name not in NOT_FOR_CURVES]
+            if dtype == "float32":
+                chosen = [name for name in chosen if name == OURS]
+            measure_tall(chosen, dtype, tall_rows, results)
     results.configuration = densegrad_configuration()
+    for doubt in results.doubtful_peaks():
+        results.note(doubt)
     return results
 
 

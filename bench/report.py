@@ -20,14 +20,14 @@ from results import LOSS_TOLERANCE, OURS, Results, median
 
 INTRODUCTION = """\
 Every library runs in its own process with the same data, the same initial weights and the same number of
-updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one repeat
-each, and the tables give medians. NumPy is back propagation by hand with buffers allocated once; scikit-learn is
-`MLPClassifier` with `alpha=0`; torch gathers rows by `index_select` and uses the fused Adam; torch compiled is
-the whole step as one graph; JAX is the whole epoch as one jitted scan. scikit-learn gives two classes one
-logistic output instead of two.
+updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one
+repeat each, and the tables give medians. NumPy is back propagation by hand with buffers allocated once;
+scikit-learn is `MLPClassifier` with `alpha=0`; torch gathers rows by `index_select` and uses the fused
+Adam; torch compiled is the whole step as one graph; JAX is the whole epoch as one jitted scan.
+scikit-learn gives two classes one logistic output instead of two.
 
-Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios carry
-over to other machines, milliseconds do not.
+Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios
+carry over to other machines, milliseconds do not.
 """
 
 
@@ -164,10 +164,8 @@ def prediction_section(results: Results) -> str:
                 row.append(duration(seconds, 1e-6) + ("" if library == OURS else ratio(seconds, ours)))
             rows_of_table.append(row)
     sizes = format_sizes(PREDICTION_CASE.sizes)
-    return (
-        f"## Prediction\n\nMicroseconds a call, {sizes}, from a NumPy array to a NumPy array.\n\n"
-        + table(["", *libraries], rows_of_table)
-    )
+    heading = f"## Prediction\n\nMicroseconds a call, {sizes}, from a NumPy array to a NumPy array.\n\n"
+    return heading + table(["", *libraries], rows_of_table)
 
 
 def curve_section(results: Results, images: dict[str, str]) -> str:
@@ -210,10 +208,10 @@ def denormal_section(results: Results) -> str:
     case = next(case for case in CASES if case.name == "dead")
     return (
         f"## Dead units and constant columns\n\n{format_sizes(case.sizes)}, {case.rows} rows, "
-        f"batch {case.batch}: an eighth of the columns is constant, half of them differ from zero in one row "
-        "only, and half of the hidden units never or hardly ever fire, so that the state of the optimizer decays "
-        "into denormals. Milliseconds an epoch and, in parentheses, that time divided by the time of the same "
-        "network on ordinary data.\n\n" + table(["", *libraries], rows)
+        f"batch {case.batch}: an eighth of the columns is constant, half of them differ from zero in one "
+        "row only, and half of the hidden units never or hardly ever fire, so that the optimizer's state "
+        "decays into denormals. Milliseconds an epoch and, in parentheses, that time divided by the time of "
+        "the same network on ordinary data.\n\n" + table(["", *libraries], rows)
     )
 
 
@@ -226,9 +224,8 @@ def tall_section(results: Results) -> str:
         dtype, library = pair
         row = [f"{library}, {dtype} network"]
         for rows in measured:
-            seconds, extra = results.tall.get(f"{rows}|{dtype}|{library}", (None, None))
-            known = seconds is not None and extra is not None
-            row.append(f"{seconds / rows * 1e9:.0f} ns, {extra / 1e6:.1f} MB" if known else "–")
+            figures = results.tall.get(f"{rows}|{dtype}|{library}")
+            row.append(f"{figures[0] / rows * 1e9:.0f} ns, {figures[1] / 1e6:.1f} MB" if figures else "–")
         rows_of_table.append(row)
     return (
         f"## Tall data\n\nOne epoch of {format_sizes(TALL_SIZES)}, batch {TALL_BATCH}, on float64 rows, "
@@ -247,14 +244,15 @@ def losses_section(results: Results) -> str:
         for dtype in sorted({dtype for dtype, _ in results.settings()}):
             row = [f"{case.name}, {dtype}, {case.epochs} epochs"]
             for library in libraries:
-                pairs = [results.losses.get(f"{case.name}|{dtype}|{n}|{library}") for n in (1, 2)]
-                shown = next((f"{pair[1]:.4f}" for pair in pairs if pair), "–")
-                row.append(shown)
+                loss = results.loss(case.name, dtype, library)
+                row.append("–" if loss is None else f"{loss:.4f}")
             rows.append(row)
     verdict = (
         f"All losses lie within {LOSS_TOLERANCE:.0%} of their median.\n"
         if not doubtful
         else "These differ:\n\n" + "\n".join(f"- {sentence}" for sentence in doubtful) + "\n"
     )
-    heading = f"## Did they learn the same?\n\nTraining loss after the epochs of one repeat. {verdict}\n"
-    return heading + table(["case", *libraries], rows)
+    heading = (
+        "## Did they learn the same?\n\nTraining loss after a repeat's epochs, median over the repeats. "
+    )
+    return heading + verdict + "\n" + table(["case", *libraries], rows)

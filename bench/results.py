@@ -34,7 +34,7 @@ class Results:
     predict : dict of str to list of float
         ``rows|dtype|threads|library`` -> seconds a call, one a repeat.
     losses : dict of str to list of float
-        ``case|dtype|threads|library`` -> training loss before and after the case's epochs.
+        ``case|dtype|threads|library`` -> training loss before, then after the case's epochs, once a repeat.
     peak : dict of str to list of float
         ``dtype|threads`` -> GFLOP/s of the register-only loop, one a repeat.
     tall : dict of str to list of float
@@ -99,14 +99,39 @@ class Results:
         found = {key.split("|")[-1] for key in (keys if keys is not None else [*self.train, *self.predict])}
         return [name for name in LIBRARIES if name in found]
 
+    def loss(self, case: str, dtype: str, library: str) -> float | None:
+        """Median training loss after a case's epochs, over the repeats with any number of threads."""
+        found = [
+            after
+            for key, losses in self.losses.items()
+            if key.startswith(f"{case}|{dtype}|") and key.endswith(f"|{library}")
+            for after in losses[1:]
+        ]
+        return median(found)
+
+    def doubtful_peaks(self) -> list[str]:
+        """Sentences on a peak that swung, or did not grow with the cores: other work was running."""
+        sentences: list[str] = []
+        for setting, series in self.peak.items():
+            low, high = min(series), max(series)
+            if low < 0.9 * high:
+                sentences.append(f"the peak swung between {low:.0f} and {high:.0f} GFLOP/s ({setting})")
+        for dtype in ("float32", "float64"):
+            one, two = median(self.peak.get(f"{dtype}|1")), median(self.peak.get(f"{dtype}|2"))
+            if one is not None and two is not None and two < 1.8 * one:
+                sentences.append(f"two cores had only {two / one:.2f} times the peak of one ({dtype})")
+        return [f"other work was running: {sentence}" for sentence in sentences]
+
     def doubtful_losses(self) -> list[str]:
         """Sentences on every training that did not learn, or not as the others did."""
         sentences: list[str] = []
         for case, dtype in dict.fromkeys(tuple(key.split("|")[:2]) for key in self.losses):
-            group = {key: pair for key, pair in self.losses.items() if key.split("|")[:2] == [case, dtype]}
-            middle = statistics.median(after for _, after in group.values())
-            for key, (before, after) in group.items():
+            keys = [key for key in self.losses if key.split("|")[:2] == [case, dtype]]
+            afters = {key: statistics.median(self.losses[key][1:]) for key in keys}
+            middle = statistics.median(afters.values())
+            for key, after in afters.items():
                 _, _, threads, library = key.split("|")
+                before = self.losses[key][0]
                 who = f"{library}, {case}, {dtype}, {threads} thread(s)"
                 if not after < 0.95 * before:
                     sentences.append(f"{who}: did not learn (loss {before:.4f} before, {after:.4f} after)")

@@ -20,6 +20,8 @@ class DensegradLibrary(Library):
 
     def load(self, problem: Problem) -> None:
         self.problem = problem
+        # Seeds the shuffling, so that every repeat shuffles differently.
+        self.resets = 0
         layers = [Dense(n, "relu") for n in problem.sizes[1:-1]] + [Dense(problem.sizes[-1], "softmax")]
         self.network = Network(problem.sizes[0], layers, loss="log_loss", dtype=self.dtype, random_state=0)
 
@@ -28,8 +30,13 @@ class DensegradLibrary(Library):
             self.network.weights[l] = W
         optimizer = Adam(LEARNING_RATE, BETA_1, BETA_2, EPSILON)
         self.trainer = Trainer(
-            self.network, optimizer, batch_size=self.problem.batch, random_state=0, n_threads=self.n_threads
+            self.network,
+            optimizer,
+            batch_size=self.problem.batch,
+            random_state=self.resets,
+            n_threads=self.n_threads,
         )
+        self.resets += 1
 
     def train(self, epochs: int) -> None:
         self.history = self.trainer.fit(self.problem.X, self.problem.y, epochs=epochs)

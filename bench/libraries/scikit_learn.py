@@ -40,7 +40,8 @@ class SklearnLibrary(Library):
             tol=0.0,
             n_iter_no_change=np.inf,
             warm_start=True,
-            random_state=0,
+            # An instance, not a number: every fit then shuffles differently.
+            random_state=np.random.RandomState(0),
         )
         # A short fit gives the attributes that `reset` overwrites; a warm start then keeps them.
         few = max(problem.batch, 50 * problem.sizes[-1])
