@@ -198,6 +198,9 @@ def measure_prediction(clients: list[Client], repeats: int, results: Results) ->
     say(f"  prediction, {clients[0].dtype if clients else ''}")
     ready: list[Client] = []
     for client in clients:
+        # `predict` always chooses its threads itself: nothing to compare.
+        if client.library == "densegrad auto":
+            continue
         try:
             client.ask("prepare_prediction")
             ready.append(client)

@@ -34,9 +34,8 @@ def adam(g: jax.Array, w: jax.Array, m: jax.Array, v: jax.Array, t: jax.Array) -
     """New parameter and moments of one array; `t` counts updates from 1."""
     m = BETA_1 * m + (1.0 - BETA_1) * g
     v = BETA_2 * v + (1.0 - BETA_2) * g * g
-    root = jnp.sqrt(1.0 - BETA_2**t)
-    rate = LEARNING_RATE * root / (1.0 - BETA_1**t)
-    return w - rate * m / (jnp.sqrt(v) + EPSILON * root), m, v
+    rate = LEARNING_RATE * jnp.sqrt(1.0 - BETA_2**t) / (1.0 - BETA_1**t)
+    return w - rate * m / (jnp.sqrt(v) + EPSILON), m, v
 
 
 def update(state: Any, X: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:

@@ -116,8 +116,7 @@ class NumpyNetwork:
     def adam(self) -> None:
         """One update of every parameter from its gradient."""
         self.updates += 1
-        root = (1.0 - BETA_2**self.updates) ** 0.5
-        rate = LEARNING_RATE * root / (1.0 - BETA_1**self.updates)
+        rate = LEARNING_RATE * (1.0 - BETA_2**self.updates) ** 0.5 / (1.0 - BETA_1**self.updates)
         for start in range(0, len(self.parameters), ADAM_PIECE):
             part = slice(start, start + ADAM_PIECE)
             g, m, v = self.gradients[part], self.moment_1[part], self.moment_2[part]
@@ -130,7 +129,7 @@ class NumpyNetwork:
             v *= BETA_2
             v += step
             np.sqrt(v, out=step)
-            step += EPSILON * root
+            step += EPSILON
             np.divide(m, step, out=step)
             step *= rate
             self.parameters[part] -= step
