@@ -28,7 +28,7 @@ def accuracy(
     if right.ndim == 2:
         right = right.all(axis=1)
     if sample_weight is None:
-        return float(np.count_nonzero(right)) / right.shape[0]
+        return float(np.count_nonzero(right) / len(right))
     share: Any = np.dot(right, sample_weight) / sample_weight.sum()
     return float(share)
 
