@@ -117,14 +117,14 @@ template <class T> DENSEGRAD_INLINE ExpReduction<T> exp_reduction(Vec<T> x) {
 
 // 2^n for normal results.
 template <class T> DENSEGRAD_INLINE Vec<T> power_of_two(Int<T> n) {
-    return from_bits((Int<T>)((UInt<T>)n << kMantissaBits<T>)+kOneBits<T>);
+    return from_bits((Int<T>)(((UInt<T>)n << kMantissaBits<T>)+UIntLane<T>(kOneBits<T>)));
 }
 
 // exp(x). Any x: 0 below kExpLow, infinity above kExpHigh.
 template <class T> DENSEGRAD_INLINE Vec<T> exp(Vec<T> x) {
     const ExpReduction<T> e = exp_reduction<T>(x);
     const Vec<T> mantissa = T(1) + expm1_reduced<T>(e.r);
-    const Vec<T> y = from_bits(bits(mantissa) + (Int<T>)((UInt<T>)e.n << kMantissaBits<T>));
+    const Vec<T> y = from_bits((Int<T>)((UInt<T>)bits(mantissa) + ((UInt<T>)e.n << kMantissaBits<T>)));
     const Vec<T> not_above = x <= kExpHigh<T> ? y : x * kMaxFinite<T>;
     return x < kExpLow<T> ? Vec<T>{} : not_above;
 }
