@@ -1,4 +1,4 @@
-"""What the tests run over: one list of shapes, every instruction set, both precisions, every loss with its heads."""
+"""What the tests run over: one list of shapes, both precisions, every instruction set, loss and head."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import densegrad
 import numpy as np
 import pytest
-from densegrad import Dense, Network, _core
 from numpy.typing import NDArray
+
+import densegrad
+from densegrad import Dense, Network, _core
 
 TABLES = _core.tables()
 ISAS = _core.supported_instruction_sets()
 DTYPES = ["float32", "float64"]
 
-# (rows, n_0, n_1, ..., n_L). Lines hold 16 float32 or 8 float64; tiles of the products have 6 or 8 rows with AVX2
-# and up to 24 with AVX-512; the batch is summed in slices of 256 rows and goes through the passes in pieces of 1024.
+# (rows, n_0, n_1, ..., n_L). Lines hold 16 float32 or 8 float64; tiles of the products have 6 or 8 rows with
+# AVX2 and up to 24 with AVX-512; the batch is summed in slices of 256 rows and goes through the passes in
+# pieces of 1024.
 CASES = [
     (1, 1, 1),
     (1, 20, 64, 2),
@@ -60,7 +62,8 @@ class Pairing:
 def _heads(kind: str) -> list[str]:
     if kind == "any":
         return [name for name in TABLES["activations"] if name != "softmax"]
-    return {"classifier": ["softmax", "logistic"], "positive": ["exp", "softplus"], "identity": ["identity"]}[kind]
+    heads = {"classifier": ["softmax", "logistic"], "positive": ["exp", "softplus"], "identity": ["identity"]}
+    return heads[kind]
 
 
 PAIRINGS = [

@@ -1,7 +1,7 @@
 """A twin of the whole engine in plain float64 NumPy, written for reading: the tests compare the core with it.
 
 It follows the lecture: y_(l) = a_(l)([y_(l-1), 1] W_(l)), L'_(l-1) = L'_(l) dy_(l)/dy_(l-1),
-dLoss/dW_(l) = L'_(l) dy_(l)/dW_(l). Nothing is fused and nothing is shared with the core but the tables' names.
+dLoss/dW_(l) = L'_(l) dy_(l)/dW_(l). Nothing is fused, and nothing is shared with the core but names.
 """
 
 from __future__ import annotations
@@ -244,7 +244,9 @@ class Reference:
         for l, (W, activation) in enumerate(zip(self.weights, self.activations, strict=True), 1):
             z = outputs[-1] @ W[:-1] + W[-1]
             head = l == len(self.weights)
-            y = _quantile_outputs(z, self.n_levels) if head and self.n_levels > 1 else ACTIVATIONS[activation][0](z)
+            y = ACTIVATIONS[activation][0](z)
+            if head and self.n_levels > 1:
+                y = _quantile_outputs(z, self.n_levels)
             if masks is not None and not head:
                 y = y * masks[l - 1]
             preactivations.append(z)
@@ -265,7 +267,8 @@ class Reference:
         loss_gradients, weight_gradients = [loss_gradient], []
         for l in range(len(self.weights), 0, -1):
             head = l == len(self.weights)
-            jacobian = local_jacobian(self.activations[l - 1], preactivations[l], self.n_levels if head else 1)
+            n_levels = self.n_levels if head else 1
+            jacobian = local_jacobian(self.activations[l - 1], preactivations[l], n_levels)
             upper = loss_gradients[0] * (masks[l - 1] if masks is not None and not head else 1.0)
             delta = np.einsum("bi,bij->bj", upper, jacobian)
             extended = np.concatenate([outputs[l - 1], np.ones((len(delta), 1))], axis=1)
@@ -304,7 +307,9 @@ class Penalties:
 class ReferenceTrainer:
     """One update after the other; `optimizer` is one of densegrad's dataclasses."""
 
-    def __init__(self, network: Reference, optimizer: Any, penalties: Penalties | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, network: Reference, optimizer: Any, penalties: Penalties | None = None, seed: int = 0
+    ) -> None:
         self.network = network
         self.optimizer = optimizer
         self.penalties = penalties or Penalties()
@@ -324,7 +329,8 @@ class ReferenceTrainer:
             norm = math.sqrt(sum(float(np.sum(g * g)) for g in gradients))
             gradients = [g * min(1.0, penalties.clip_norm / norm) for g in gradients]
         for W, gradient in zip(weights, gradients, strict=True):
-            loss += penalties.l2 / total / 2 * np.sum(W[:-1] ** 2) + penalties.l1 / total * np.sum(np.abs(W[:-1]))
+            loss += penalties.l2 / total / 2 * np.sum(W[:-1] ** 2)
+            loss += penalties.l1 / total * np.sum(np.abs(W[:-1]))
             gradient[:-1] += penalties.l2 / total * W[:-1] + penalties.l1 / total * np.sign(W[:-1])
         self.steps += 1
         lr = self.optimizer.lr if lr is None else lr
@@ -347,7 +353,7 @@ class ReferenceTrainer:
         sample_weight: Any = None,
         learning_rates: Any = None,
     ) -> float:
-        """Go once over the rows named in `order`; return the mean over the rows of the loss of their batch."""
+        """Go once over the rows named in `order`; return the mean over them of the loss of their batch."""
         X, target, total = np.asarray(X, np.float64), np.asarray(target), 0.0
         for step, first in enumerate(range(0, len(order), batch_size)):
             rows = order[first : first + batch_size]
@@ -431,7 +437,9 @@ def dropout_bits(key: NDArray[np.uint64], n_rows: int, n_units: int) -> NDArray[
     return h ^ h >> _32(16)
 
 
-def dropout_masks(rates: list[float], weights: list[Array], n_rows: int, seed: int, step: int) -> list[Array] | None:
+def dropout_masks(
+    rates: list[float], weights: list[Array], n_rows: int, seed: int, step: int
+) -> list[Array] | None:
     """Return a factor for each sample and unit of every layer but the head: 0, or 1 / (1 - rate)."""
     if not any(rates):
         return None

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing, ids, make_network, make_rows, make_target, same_bits
-from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
+from cases import CASES, DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing, ids, make_network, make_rows, make_target,
+same_bits from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer,
+_core
 
 THREADS = [1, 2, 3]
 OPTIMIZERS = [
@@ -26,7 +27,7 @@ OPTIMIZERS = [
 
 
 def everywhere(work: Any) -> None:
-    """Run work(n_threads) on every instruction set and number of threads, and compare the bytes it returns."""
+    """Run work(n_threads) on every instruction set and number of threads; compare the bytes it returns."""
     before = _core.instruction_set()
     results = {}
     try:
@@ -140,8 +141,8 @@ SCRIPT = """
 import hashlib, densegrad as d, numpy as np
 X = np.random.RandomState(0).normal(size=(300, 20)); t = (X[:, 0] > 0) + (X[:, 1] > 0) * 1
 for dtype in ("float32", "float64"):
-    net = d.Network(20, [d.Dense(33, "gelu", dropout=0.1), d.Dense(3, "softmax")], loss="log_loss", dtype=dtype,
-                    random_state=0)
+    layers = [d.Dense(33, "gelu", dropout=0.1), d.Dense(3, "softmax")]
+    net = d.Network(20, layers, loss="log_loss", dtype=dtype, random_state=0)
     d.Trainer(net, batch_size=32, random_state=0).fit(X, t, epochs=3)
     print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
 print(d._core.instruction_set())
@@ -164,9 +165,8 @@ def test_processes_with_other_settings_agree() -> None:
 
 def test_an_unknown_instruction_set_is_refused_with_those_there_are() -> None:
     environment = {**os.environ, "DENSEGRAD_ISA": "sse9"}
-    done = subprocess.run(
-        [sys.executable, "-c", "import densegrad"], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", "import densegrad"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "sse9" in done.stderr
     assert "generic" in done.stderr

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from cases import (
     CASES,
     DTYPES,
@@ -216,8 +217,8 @@ def test_rows_are_read_however_they_lie(kind: str, dtype: str, rng: np.random.Ge
     }[kind]
     target = rng.normal(size=(50, 3))
     a, b = make_network(case, dtype=dtype), make_network(case, dtype=dtype)
-    losses = [Trainer(n, batch_size=16, random_state=0).fit(rows, target).loss for n, rows in ((a, X), (b, other))]
-    assert losses[0] == losses[1]
+    first, second = (Trainer(network, batch_size=16, random_state=0) for network in (a, b))
+    assert first.fit(X, target).loss == second.fit(other, target).loss
     assert same_bits(a.parameters, b.parameters)
 
 
@@ -231,7 +232,7 @@ def continuing(rng: np.random.Generator, schedule: Any = None, **options: Any) -
 
 
 @pytest.mark.parametrize("how", ["plain", "pickle", "state_dict"])
-@pytest.mark.parametrize("random", [7, np.random.RandomState(7), np.random.default_rng(7)], ids=lambda r: str(type(r)))
+@pytest.mark.parametrize("random", [7, np.random.RandomState(7), np.random.default_rng(7)], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[2:], ids=lambda o: type(o).__name__)
 def test_two_fits_equal_one(how: str, random: Any, optimizer: Any, rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(40, 4)), rng.normal(size=(40, 2))
@@ -366,7 +367,8 @@ def test_callbacks_end_the_fit(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
     calls: list[int] = []
-    history = trainer.fit(X, target, callbacks=[lambda epoch, _: epoch == 2, lambda epoch, _: calls.append(epoch)])
+    callbacks = [lambda epoch, _: epoch == 2, lambda epoch, _: calls.append(epoch)]
+    history = trainer.fit(X, target, callbacks=callbacks)
     assert (history.stopped, len(history.loss)) == ("callback", 3)
     assert calls == [0, 1, 2]
 
@@ -397,7 +399,9 @@ def test_batches_may_come_one_by_one(rng: np.random.Generator) -> None:
         Trainer(once).fit(iter(batches), epochs=2)
 
 
-def test_progress_is_shown_when_asked_for(rng: np.random.Generator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_when_asked_for(
+    rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
     X, target = regression(rng)
     trainer = Trainer(make_network((1, 4, 9, 2)))
     trainer.fit(X, target, epochs=3)
@@ -583,9 +587,8 @@ print(waited)
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_stops_a_fit_at_once(n_threads: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(n_threads)], capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [sys.executable, "-c", INTERRUPTED, str(n_threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 0.2
 
@@ -623,12 +626,10 @@ def test_predict_runs_in_several_threads_at_once(rng: np.random.Generator) -> No
     network = make_network((1, 20, 64, 64, 2), dtype="float32")
     X = [make_rows((500 + i, 20), rng, "float32") for i in range(4)]
     expected = [network.predict(rows) for rows in X]
-    wrong = []
+    wrong: list[int] = []
 
     def work(i: int) -> None:
-        for _ in range(50):
-            if not same_bits(network.predict(X[i]), expected[i]):
-                wrong.append(i)
+        wrong.extend(i for _ in range(50) if not same_bits(network.predict(X[i]), expected[i]))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:

@@ -44,7 +44,8 @@ class GradientReport:
     def __str__(self) -> str:
         lines = [f"{'l':>3} {'max relative error':>18} {'at W_(l)':>12} {'analytic':>12} {'differences':>12}"]
         lines += [
-            f"{c.layer:>3} {c.max_relative_error:>18.3g} {c.index!s:>12} {c.analytic:>12.5g} {c.numeric:>12.5g}"
+            f"{c.layer:>3} {c.max_relative_error:>18.3g} {c.index!s:>12} "
+            f"{c.analytic:>12.5g} {c.numeric:>12.5g}"
             for c in self.layers
         ]
         return "\n".join(lines)

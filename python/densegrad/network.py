@@ -482,7 +482,8 @@ def _quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
     slopes[:, :, 1:] = -np.expm1(-np.diff(quantiles, axis=2))
     target, level = np.divmod(np.arange(q.shape[1]), n_levels)
     below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
-    return slopes.reshape(len(q), 1, -1) * below
+    jacobian: NDArray[Any] = slopes.reshape(len(q), 1, -1) * below
+    return jacobian
 
 
 def _some_rows(samples: Samples) -> Samples:

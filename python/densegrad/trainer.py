@@ -295,12 +295,13 @@ class Trainer:
         best = Best(patience, tol, restore_best)
         end = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
         validation_samples = self._validation_samples(validation)
-        for function in (*(callbacks := tuple(callbacks)), *(() if scoring is None else (scoring,))):
-            if not callable(function):
-                raise TypeError(f"callbacks and scoring must be callable; got {function!r}")
+        callbacks = _checked_callbacks(callbacks)
+        if scoring is not None and not callable(scoring):
+            raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
+        progress = _validation.boolean("progress", progress)
         run = self._epoch_runner(X, target, sample_weight, epochs, end)
         history = self.history = History()
-        with ProgressBar(epochs, _validation.boolean("progress", progress)) as bar:
+        with ProgressBar(epochs, progress) as bar:
             for epoch in range(epochs):
                 history.stopped = run(history)
                 if len(history.loss) == epoch:  # no time for a single update
@@ -531,6 +532,13 @@ def _checked_optimizer(optimizer: Any) -> Optimizer:
     return optimizer  # type: ignore[no-any-return]
 
 
+def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    checked = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(callable(function) for function in checked):
+        raise TypeError(f"callbacks must be an iterable of callables; got {callbacks!r}")
+    return checked
+
+
 def _checked_order(order: ArrayLike, n_rows: int) -> NDArray[np.int64]:
     array = np.asarray(order)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
@@ -546,7 +554,10 @@ def _checked_order(order: ArrayLike, n_rows: int) -> NDArray[np.int64]:
 
 
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
-    array = np.asarray(rates, np.float64)
+    try:
+        array = np.asarray(rates, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((), (n_steps,)):
         raise ValueError(
             f"{name} must be one number or one for each of {n_steps} updates; got shape {array.shape}"
