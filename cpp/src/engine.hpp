@@ -217,15 +217,17 @@ template <class T> WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T
     return args;
 }
 
-// Units of all layers, shared out so that every member has about the same number of weight rows.
-class UnitShares {
+// Units of all layers in chunks of about the same number of weight rows, a few for each member of a team.
+class UnitChunks {
   public:
-    struct Share {
+    struct Piece {
         std::size_t l;
         Index begin, end;
     };
 
-    template <class T> UnitShares(const std::vector<Layer<T>> &layers, int team_size) : shares_(static_cast<std::size_t>(team_size)) {
+    template <class T> UnitChunks(const std::vector<Layer<T>> &layers, int team_size) {
+        const Index n_chunks = team_size == 1 ? 1 : 4 * team_size;
+        chunks_.resize(static_cast<std::size_t>(n_chunks));
         // A unit costs its rows; a little is the same for each.
         constexpr Index kUnitCost = 2;
         Index total = 0;
@@ -236,27 +238,26 @@ class UnitShares {
             const Layer<T> &layer = layers[l - 1];
             const Index columns = line_count<T>(layer.n_in);
             for (Index unit = 0; unit < layer.units(); ++unit) {
-                const std::size_t member = static_cast<std::size_t>(before * team_size / total);
-                std::vector<Share> &list = shares_[std::min(member, shares_.size() - 1)];
-                if (list.empty() || list.back().l != l)
-                    list.push_back({l, unit, unit});
-                list.back().end = unit + 1;
+                std::vector<Piece> &chunk = chunks_[static_cast<std::size_t>(before * n_chunks / total)];
+                if (chunk.empty() || chunk.back().l != l)
+                    chunk.push_back({l, unit, unit});
+                chunk.back().end = unit + 1;
                 const bool last = unit % columns == columns - 1;
                 before += kUnitCost + (last ? layer.n_in - (columns - 1) * kLineLength<T> + 1 : kLineLength<T>);
             }
         }
     }
 
-    // visit(share) for what falls to a member; a team that came out smaller than planned takes all the same.
-    template <class Visit> void each(const TeamMember &member, Visit visit) const {
-        for (std::size_t i = static_cast<std::size_t>(member.thread); i < shares_.size();
-             i += static_cast<std::size_t>(member.size))
-            for (const Share &share : shares_[i])
-                visit(share);
+    // visit(piece) for all pieces, shared among the team.
+    template <class Visit> void share(Team &team, Visit visit) const {
+        team.share(static_cast<Index>(chunks_.size()), [&](Index chunk, int) {
+            for (const Piece &piece : chunks_[static_cast<std::size_t>(chunk)])
+                visit(piece);
+        });
     }
 
   private:
-    std::vector<std::vector<Share>> shares_;
+    std::vector<std::vector<Piece>> chunks_;
 };
 
 // Sums in slices of kBatchSlice, each in order, added up in order.

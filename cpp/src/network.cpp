@@ -224,8 +224,8 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
     if (requested > 0)
         return requested;
-    // A team costs some microseconds to meet at a barrier; below this much work a member, one thread is faster.
-    constexpr double kWorkPerThread = 600e3; // multiplications
+    // A team costs some microseconds to meet after a phase; below this much work a member, one thread is faster.
+    constexpr double kWorkPerThread = 1.5e6; // multiplications
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
         work += static_cast<double>(layer.n_in + 1) * static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
@@ -247,10 +247,10 @@ void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, Body body) const {
     std::vector<std::unique_ptr<Pass<T>>> passes;
     for (int i = 0; i < threads; ++i)
         passes.push_back(std::make_unique<Pass<T>>(layers_, piece, 1, PassOptions::predicting()));
-    run_team(threads, [&](const TeamMember &member) {
-        const Pass<T> &pass = *passes[static_cast<std::size_t>(member.thread)];
-        for (Index p = member.begin(pieces); p < member.end(pieces); ++p)
-            body(pass, p * piece, std::min(piece, n_rows - p * piece));
+    run_team(threads, [&](Team &team) {
+        team.share(pieces, [&](Index p, int thread) {
+            body(*passes[static_cast<std::size_t>(thread)], p * piece, std::min(piece, n_rows - p * piece));
+        });
     });
 }
 
@@ -307,22 +307,23 @@ template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, i
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
-    run_team(threads, [&](const TeamMember &member) {
-        forward_rows(layers_, pass, batch, true, kernels_, member.thread, member.begin(rows.n_rows),
-                     member.end(rows.n_rows));
+    run_team(threads, [&](Team &team) {
+        team.share_range(rows.n_rows, [&](Index begin, Index end, int thread) {
+            forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
+        });
     });
     cached_rows_ = rows.n_rows;
     get_output(depth(), out);
 }
 
 template <class T>
-void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitShares &shares,
-                                        const TeamMember &member) {
-    shares.each(member, [&](const UnitShares::Share &share) {
-        WeightArgs<T> args = weight_args(layers_[share.l - 1], pass, share.l, rows);
+void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
+                                        Team &team) {
+    units.share(team, [&](const UnitChunks::Piece &piece) {
+        WeightArgs<T> args = weight_args(layers_[piece.l - 1], pass, piece.l, rows);
         args.accumulate = accumulate;
         args.store = true;
-        kernels_.weights(args, share.begin, share.end);
+        kernels_.weights(args, piece.begin, piece.end);
     });
 }
 
@@ -336,17 +337,16 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
     need_transposed(input_gradient != nullptr);
     const Pass<T> &pass = *cache_;
     const int threads = std::min(choose_threads(n_threads, rows, 2.0), static_cast<int>(pass.scratch.size()));
-    const UnitShares shares(layers_, threads);
+    const UnitChunks units(layers_, threads);
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
     if (pass.loss_gradient.back())
         rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
-    run_team(threads, [&](const TeamMember &member) {
-        const Index begin = member.begin(rows);
-        const Index end = member.end(rows);
-        kernels_.head_delta(head_only_args(layers_, pass, member.thread), begin, end);
-        backward_rows(layers_, pass, input_gradient != nullptr, kernels_, begin, end);
-        member.wait();
-        sum_weight_gradients(pass, rows, false, shares, member);
+    run_team(threads, [&](Team &team) {
+        team.share_range(rows, [&](Index begin, Index end, int thread) {
+            kernels_.head_delta(head_only_args(layers_, pass, thread), begin, end);
+            backward_rows(layers_, pass, input_gradient != nullptr, kernels_, begin, end);
+        });
+        sum_weight_gradients(pass, rows, false, units, team);
     });
     has_weight_gradients_ = true;
     has_loss_gradients_ = pass.options.loss_gradients && input_gradient != nullptr;
@@ -365,21 +365,20 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     need_transposed(true);
     prepare_cache(rows.n_rows, threads, true);
     const Pass<T> &pass = *cache_;
-    const UnitShares shares(layers_, threads);
+    const UnitChunks units(layers_, threads);
     const Index n = rows.n_rows;
     const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
     const Batch<T> batch{&rows, view, nullptr, 0, 0, 1.0 / weight, 0};
     const bool head_has_local = layers_.back().local_gradient() == LocalGradient::buffer;
-    run_team(threads, [&](const TeamMember &member) {
-        const Index begin = member.begin(n);
-        const Index end = member.end(n);
-        if (head_has_local) // the loss layer works from z and leaves no local gradient of the head
-            forward_rows(layers_, pass, batch, true, kernels_, member.thread, begin, end);
-        forward_rows(layers_, pass, batch, false, kernels_, member.thread, begin, end);
-        kernels_.head_loss(head_args(loss_args(), pass, batch, member.thread), begin, end);
-        backward_rows(layers_, pass, true, kernels_, begin, end);
-        member.wait();
-        sum_weight_gradients(pass, n, false, shares, member);
+    run_team(threads, [&](Team &team) {
+        team.share_range(n, [&](Index begin, Index end, int thread) {
+            if (head_has_local) // the loss layer works from z and leaves no local gradient of the head
+                forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
+            forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+            kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
+            backward_rows(layers_, pass, true, kernels_, begin, end);
+        });
+        sum_weight_gradients(pass, n, false, units, team);
     });
     cached_rows_ = n;
     has_weight_gradients_ = has_loss_gradients_ = true;
@@ -398,23 +397,20 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     need_gradients();
     need_transposed(false);
     const Pass<T> pass(layers_, piece, threads, PassOptions{});
-    const UnitShares shares(layers_, threads);
+    const UnitChunks units(layers_, threads);
     const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
     double total = 0.0;
-    run_team(threads, [&](const TeamMember &member) {
+    run_team(threads, [&](Team &team) {
         for (Index first = 0; first < n; first += piece) {
             const Index count = std::min(piece, n - first);
             const Batch<T> batch{&rows, view, nullptr, first, first, 1.0 / weight, 0};
-            const Index begin = member.begin(count);
-            const Index end = member.end(count);
-            forward_rows(layers_, pass, batch, false, kernels_, member.thread, begin, end);
-            kernels_.head_loss(head_args(loss_args(), pass, batch, member.thread), begin, end);
-            backward_rows(layers_, pass, false, kernels_, begin, end);
-            member.wait();
-            if (member.thread == 0)
-                total += weighted_loss(pass.row_loss, batch, count);
-            sum_weight_gradients(pass, count, first > 0, shares, member);
-            member.wait();
+            team.share_range(count, [&](Index begin, Index end, int thread) {
+                forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+                kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
+                backward_rows(layers_, pass, false, kernels_, begin, end);
+            });
+            total += weighted_loss(pass.row_loss, batch, count);
+            sum_weight_gradients(pass, count, first > 0, units, team);
         }
     });
     has_weight_gradients_ = true;

@@ -45,8 +45,8 @@ template <class T> class NetworkOf final : public Network {
     void check_rows(const RowsView &rows) const;
     void check_layer(int l, int first) const;
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
-    void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitShares &shares,
-                              const TeamMember &member);
+    void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
+                              Team &team);
     // Runs body(pass, thread, first row, rows) over pieces of the rows, each with a small pass of its own.
     template <class Body> void for_pieces(Index n_rows, int n_threads, Body body) const;
 

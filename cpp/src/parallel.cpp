@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -18,8 +19,6 @@ namespace {
 
 std::atomic<bool> forked{false};
 
-#if defined(DENSEGRAD_HAVE_OPENMP)
-
 void relax() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -27,6 +26,20 @@ void relax() {
     asm volatile("yield");
 #endif
 }
+
+// Spins for some microseconds, then sleeps: a core that is busy with something else must not be waited for at full
+// power.
+template <class Number, class Busy> void wait_while(const std::atomic<Number> &value, Busy busy) {
+    for (int spin = 0; spin < 2000; ++spin) {
+        if (!busy(value.load(std::memory_order_acquire)))
+            return;
+        relax();
+    }
+    for (Number now = value.load(std::memory_order_acquire); busy(now); now = value.load(std::memory_order_acquire))
+        value.wait(now, std::memory_order_acquire);
+}
+
+#if defined(DENSEGRAD_HAVE_OPENMP)
 
 // CPUs that this process may run on.
 int affinity() {
@@ -64,32 +77,88 @@ int cgroup_limit() {
 
 } // namespace
 
-#if defined(DENSEGRAD_HAVE_OPENMP)
-
-void Barrier::wait(int team_size) {
-    const int phase = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == team_size - 1) {
-        arrived_.store(0, std::memory_order_relaxed);
-        phase_.store(phase + 1, std::memory_order_release);
-        phase_.notify_all();
-        return;
-    }
-    for (int spin = 0; spin < 2000; ++spin) {
-        if (phase_.load(std::memory_order_acquire) != phase)
-            return;
-        relax();
-    }
-    phase_.wait(phase, std::memory_order_acquire);
+bool Team::take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk) {
+    const std::int64_t end = n_chunks_.load(std::memory_order_relaxed) * static_cast<std::int64_t>(slot + 1) / size_;
+    std::uint64_t next = slots_[slot].next.load(std::memory_order_relaxed);
+    do {
+        chunk = static_cast<std::int64_t>(next & 0xffffffffu);
+        if (static_cast<std::uint32_t>(next >> 32) != phase || chunk >= end)
+            return false;
+    } while (!slots_[slot].next.compare_exchange_weak(next, next + 1, std::memory_order_acquire,
+                                                      std::memory_order_relaxed));
+    return true;
 }
 
-void run_team(int n_threads, void (*function)(void *, const TeamMember &), void *context) {
-    Barrier barrier;
+void Team::work_off(int thread, std::uint32_t phase) {
+    for (int i = 0; i < size_; ++i) {
+        const std::size_t slot = static_cast<std::size_t>((thread + i) % size_);
+        std::int64_t chunk = 0;
+        while (take(slot, phase, chunk)) {
+            function_(context_, chunk, thread);
+            if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+                left_.notify_one();
+        }
+    }
+}
+
+void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
+    const std::uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
+    function_ = function;
+    context_ = context;
+    n_chunks_.store(n_chunks, std::memory_order_relaxed);
+    left_.store(static_cast<std::int32_t>(n_chunks), std::memory_order_relaxed);
+    for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+        const std::uint64_t begin = static_cast<std::uint64_t>(n_chunks * static_cast<std::int64_t>(slot) / size_);
+        slots_[slot].next.store(std::uint64_t{phase} << 32 | begin, std::memory_order_release);
+    }
+    phase_.store(phase, std::memory_order_release);
+    phase_.notify_all();
+    work_off(0, phase);
+    wait_while(left_, [](std::int32_t left) { return left > 0; });
+}
+
+void Team::help(int thread) {
+    std::uint32_t seen = 0;
+    while (true) {
+        wait_while(phase_, [seen](std::uint32_t phase) { return phase == seen; });
+        seen = phase_.load(std::memory_order_acquire);
+        if (closed_.load(std::memory_order_acquire))
+            return;
+        work_off(thread, seen);
+    }
+}
+
+void Team::close() {
+    closed_.store(true, std::memory_order_release);
+    phase_.fetch_add(1, std::memory_order_release);
+    phase_.notify_all();
+}
+
+#if defined(DENSEGRAD_HAVE_OPENMP)
+
+void run_team(int n_threads, void (*body)(void *, Team &), void *context) {
     if (n_threads <= 1 || forked.load() || omp_in_parallel()) {
-        function(context, TeamMember{0, 1, &barrier});
+        Team alone(1);
+        body(context, alone);
         return;
     }
+    Team team(n_threads);
+    std::exception_ptr error;
 #pragma omp parallel num_threads(n_threads)
-    function(context, TeamMember{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+    {
+        if (omp_get_thread_num() == 0) {
+            try {
+                body(context, team);
+            } catch (...) {
+                error = std::current_exception();
+            }
+            team.close();
+        } else {
+            team.help(omp_get_thread_num());
+        }
+    }
+    if (error)
+        std::rethrow_exception(error);
 }
 
 bool has_openmp() { return true; }
@@ -106,11 +175,9 @@ int available_threads() {
 
 #else
 
-void Barrier::wait(int) {}
-
-void run_team(int, void (*function)(void *, const TeamMember &), void *context) {
-    Barrier barrier;
-    function(context, TeamMember{0, 1, &barrier});
+void run_team(int, void (*body)(void *, Team &), void *context) {
+    Team alone(1);
+    body(context, alone);
 }
 
 bool has_openmp() { return false; }

@@ -2,7 +2,6 @@
 
 #include "network_of.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
@@ -31,7 +30,7 @@ template <class T> class TrainerOf final : public Trainer {
     void set_state(int l, int s, const RowsView &state) override;
 
   private:
-    struct Epoch; // what the members of the team share during one call
+    struct Epoch; // one call of epoch()
 
     void check_state(int l, int s) const;
     void check_epoch(const EpochSpec &spec) const;
@@ -41,13 +40,14 @@ template <class T> class TrainerOf final : public Trainer {
     OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight, double &momentum_product) const;
     double penalty_sum() const;
     WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
-    void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, const TeamMember &member);
+    void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
     void custom_delta(Epoch &epoch, const Batch<T> &batch, Index count);
     void phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
-                       const TeamMember &member);
-    void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, const TeamMember &member);
-    void limit_norms(Epoch &epoch, const TeamMember &member);
-    void run(Epoch &epoch, const TeamMember &member);
+                       Team &team);
+    void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team);
+    void limit_norms(Epoch &epoch, Team &team);
+    bool asked_to_stop(Epoch &epoch) const;
+    void run(Epoch &epoch, Team &team);
 
     NetworkOf<T> &network_;
     OptimizerSpec spec_;
@@ -63,15 +63,14 @@ template <class T> struct TrainerOf<T>::Epoch {
     TargetsView<T> targets;
     Index n_steps;
     const Pass<T> &pass;
-    const UnitShares &shares;
+    const UnitChunks &units;
     std::vector<T> output, loss_gradient; // C order, for a custom loss
     std::vector<Index> row_numbers;
     double loss = 0.0;         // sum over the batches so far
     double batch_loss = 0.0;   // weighted sum over the rows of this batch so far
-    double clip_scale = 1.0;
     Index steps_done = 0;
     bool failed = false; // the custom loss gave no gradient
-    std::atomic<bool> stop{false};
+    bool stopped = false;
     std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 };
 
@@ -212,24 +211,29 @@ WeightArgs<T> TrainerOf<T>::refresh_args(const Layer<T> &layer, const LayerState
 }
 
 // Phase 1, by rows: gather, forward, loss, backward to every delta.
-template <class T>
-void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, const TeamMember &member) {
+template <class T> void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
     const std::vector<Layer<T>> &layers = network_.layers();
     const Kernels<T> &kernels = network_.kernels();
-    const Index begin = member.begin(count);
-    const Index end = member.end(count);
-    if (epoch.spec.custom_loss) {
-        forward_rows(layers, epoch.pass, batch, true, kernels, member.thread, begin, end);
-        member.wait();
-        if (member.thread == 0)
-            custom_delta(epoch, batch, count);
-        member.wait();
-        kernels.head_delta(head_only_args(layers, epoch.pass, member.thread), begin, end);
-    } else {
-        forward_rows(layers, epoch.pass, batch, false, kernels, member.thread, begin, end);
-        kernels.head_loss(head_args(network_.loss_args(), epoch.pass, batch, member.thread), begin, end);
+    const Pass<T> &pass = epoch.pass;
+    if (!epoch.spec.custom_loss) {
+        const LossArgs<T> loss = network_.loss_args();
+        team.share_range(count, [&](Index begin, Index end, int thread) {
+            forward_rows(layers, pass, batch, false, kernels, thread, begin, end);
+            kernels.head_loss(head_args(loss, pass, batch, thread), begin, end);
+            backward_rows(layers, pass, false, kernels, begin, end);
+        });
+        return;
     }
-    backward_rows(layers, epoch.pass, false, kernels, begin, end);
+    team.share_range(count, [&](Index begin, Index end, int thread) {
+        forward_rows(layers, pass, batch, true, kernels, thread, begin, end);
+    });
+    custom_delta(epoch, batch, count);
+    if (epoch.failed)
+        return;
+    team.share_range(count, [&](Index begin, Index end, int thread) {
+        kernels.head_delta(head_only_args(layers, pass, thread), begin, end);
+        backward_rows(layers, pass, false, kernels, begin, end);
+    });
 }
 
 template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> &batch, Index count) {
@@ -257,36 +261,36 @@ template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> 
 // Phase 2, by tiles of the weights: the weight gradient and, with the last piece of a batch, the update.
 template <class T>
 void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
-                                 const TeamMember &member) {
+                                 Team &team) {
     const bool update = last && spec_.clip_norm == 0.0;
-    epoch.shares.each(member, [&](const UnitShares::Share &share) {
-        const Layer<T> &layer = network_.layers()[share.l - 1];
-        const LayerState<T> &state = states_[share.l - 1];
-        WeightArgs<T> args = weight_args(layer, epoch.pass, share.l, count);
+    epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
+        const Layer<T> &layer = network_.layers()[piece.l - 1];
+        const LayerState<T> &state = states_[piece.l - 1];
+        WeightArgs<T> args = weight_args(layer, epoch.pass, piece.l, count);
         args.accumulate = !first;
         args.store = !update;
         if (update) {
             args.step = &step;
             args.state[0] = state.state[0];
             args.state[1] = state.state[1];
-            args.transposed = share.l > 1 ? layer.transposed : nullptr;
+            args.transposed = piece.l > 1 ? layer.transposed : nullptr;
             args.penalty = has_penalty() ? state.penalty : nullptr;
         }
-        network_.kernels().weights(args, share.begin, share.end);
+        network_.kernels().weights(args, piece.begin, piece.end);
     });
     if (last && !update)
-        clip_and_update(epoch, step, member);
+        clip_and_update(epoch, step, team);
     if (last && spec_.max_norm > 0.0)
-        limit_norms(epoch, member);
+        limit_norms(epoch, team);
 }
 
 template <class T>
-void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, const TeamMember &member) {
+void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team) {
     constexpr Index kLane = kLineLength<T>;
-    epoch.shares.each(member, [&](const UnitShares::Share &share) {
-        const Layer<T> &layer = network_.layers()[share.l - 1];
+    epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
+        const Layer<T> &layer = network_.layers()[piece.l - 1];
         const Index columns = line_count<T>(layer.n_in);
-        for (Index unit = share.begin; unit < share.end; ++unit) {
+        for (Index unit = piece.begin; unit < piece.end; ++unit) {
             const Index line = unit / columns;
             const Index first = unit % columns * kLane;
             const Index rows = unit % columns == columns - 1 ? layer.n_in + 1 - first : kLane;
@@ -297,40 +301,34 @@ void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, c
                     const double g = static_cast<double>(layer.gradient[line * layer.panel() + (first + i) * kLane + j]);
                     sum += g * g;
                 }
-            states_[share.l - 1].squared_norm[unit] = sum;
+            states_[piece.l - 1].squared_norm[unit] = sum;
         }
     });
-    member.wait();
-    if (member.thread == 0) {
-        double sum = 0.0;
-        for (std::size_t i = 0; i < states_.size(); ++i)
-            for (Index unit = 0; unit < network_.layers()[i].units(); ++unit)
-                sum += states_[i].squared_norm[unit];
-        const double norm = std::sqrt(sum);
-        epoch.clip_scale = norm > spec_.clip_norm ? spec_.clip_norm / norm : 1.0;
-    }
-    member.wait();
-    epoch.shares.each(member, [&](const UnitShares::Share &share) {
-        const Layer<T> &layer = network_.layers()[share.l - 1];
-        const LayerState<T> &state = states_[share.l - 1];
-        WeightArgs<T> args = refresh_args(layer, state, share.l);
+    double squares = 0.0;
+    for (std::size_t i = 0; i < states_.size(); ++i)
+        for (Index unit = 0; unit < network_.layers()[i].units(); ++unit)
+            squares += states_[i].squared_norm[unit];
+    const double norm = std::sqrt(squares);
+    const T scale = static_cast<T>(norm > spec_.clip_norm ? spec_.clip_norm / norm : 1.0);
+    epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
+        const Layer<T> &layer = network_.layers()[piece.l - 1];
+        const LayerState<T> &state = states_[piece.l - 1];
+        WeightArgs<T> args = refresh_args(layer, state, piece.l);
         args.gradient = layer.gradient;
         args.accumulate = true;
-        args.gradient_scale = static_cast<T>(epoch.clip_scale);
+        args.gradient_scale = scale;
         args.step = &step;
         args.state[0] = state.state[0];
         args.state[1] = state.state[1];
-        network_.kernels().weights(args, share.begin, share.end);
+        network_.kernels().weights(args, piece.begin, piece.end);
     });
 }
 
 // Scales the weights into each unit whose norm is too large (Srivastava et al. 2014, section 5.1).
-template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, const TeamMember &member) {
+template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, Team &team) {
     constexpr Index kLane = kLineLength<T>;
-    member.wait();
     for (Layer<T> &layer : network_.layers()) {
-        const Index lines = line_count<T>(layer.n_out);
-        for (Index line = member.begin(lines); line < member.end(lines); ++line) {
+        team.share(line_count<T>(layer.n_out), [&](Index line, int) {
             T *weights = layer.weights + line * layer.panel();
             for (Index j = 0; j < std::min(kLane, layer.n_out - line * kLane); ++j) {
                 double sum = 0.0;
@@ -341,25 +339,31 @@ template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, const TeamMember
                     for (Index i = 0; i < layer.n_in; ++i)
                         weights[i * kLane + j] *= static_cast<T>(spec_.max_norm / norm);
             }
-        }
+        });
     }
-    member.wait();
-    epoch.shares.each(member, [&](const UnitShares::Share &share) {
-        network_.kernels().weights(refresh_args(network_.layers()[share.l - 1], states_[share.l - 1], share.l),
-                                   share.begin, share.end);
+    epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
+        network_.kernels().weights(refresh_args(network_.layers()[piece.l - 1], states_[piece.l - 1], piece.l),
+                                   piece.begin, piece.end);
     });
 }
 
-template <class T> void TrainerOf<T>::run(Epoch &epoch, const TeamMember &member) {
+template <class T> bool TrainerOf<T>::asked_to_stop(Epoch &epoch) const {
+    const auto now = std::chrono::steady_clock::now();
+    if (!epoch.spec.should_stop || now - epoch.asked < std::chrono::milliseconds(50))
+        return false;
+    epoch.asked = now;
+    epoch.stopped = epoch.spec.should_stop(epoch.spec.context);
+    return epoch.stopped;
+}
+
+template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const EpochSpec &spec = epoch.spec;
-    const bool caller = member.thread == 0;
     if (has_penalty()) {
-        epoch.shares.each(member, [&](const UnitShares::Share &share) {
-            WeightArgs<T> args = refresh_args(network_.layers()[share.l - 1], states_[share.l - 1], share.l);
+        epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
+            WeightArgs<T> args = refresh_args(network_.layers()[piece.l - 1], states_[piece.l - 1], piece.l);
             args.transposed = nullptr;
-            network_.kernels().weights(args, share.begin, share.end);
+            network_.kernels().weights(args, piece.begin, piece.end);
         });
-        member.wait();
     }
     double momentum_product = spec_.optimizer == Optimizer::nadam ? nadam_product(spec_.beta_1, steps_) : 1.0;
     for (Index s = 0; s < epoch.n_steps; ++s) {
@@ -375,35 +379,26 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, const TeamMember &member
         const double scale = weight > 0.0 ? 1.0 / weight : 0.0;
         const OptimizerStep<T> step =
             step_numbers(steps_ + s + 1, spec.learning_rates[s], weight > 0.0 ? weight : 1.0, momentum_product);
-        const double penalty = caller && has_penalty() ? penalty_sum() * scale : 0.0;
+        const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
         for (Index done = 0; done < batch_rows; done += kPieceRows) {
             const Index count = std::min(kPieceRows, batch_rows - done);
             const Index first = batch_begin + done;
             const Batch<T> batch{&spec.rows, epoch.targets, spec.order ? spec.order + first : nullptr,
                                  first,      done,          scale,
                                  mix_bits(seed_ + static_cast<std::uint64_t>(steps_ + s))};
-            phase_rows(epoch, batch, count, member);
-            member.wait();
+            phase_rows(epoch, batch, count, team);
             if (epoch.failed)
                 return;
             const bool last = done + count == batch_rows;
-            if (caller) {
-                epoch.batch_loss += weighted_loss(epoch.pass.row_loss, batch, count);
-                if (last) {
-                    epoch.loss += (epoch.batch_loss * scale + penalty) * static_cast<double>(batch_rows);
-                    epoch.batch_loss = 0.0;
-                    epoch.steps_done = s + 1;
-                }
-                const auto now = std::chrono::steady_clock::now();
-                if (spec.should_stop && now - epoch.asked > std::chrono::milliseconds(50)) {
-                    epoch.asked = now;
-                    if (spec.should_stop(spec.context))
-                        epoch.stop = true;
-                }
+            epoch.batch_loss += weighted_loss(epoch.pass.row_loss, batch, count);
+            if (last) {
+                epoch.loss += (epoch.batch_loss * scale + penalty) * static_cast<double>(batch_rows);
+                epoch.batch_loss = 0.0;
             }
-            phase_weights(epoch, count, done == 0, last, step, member);
-            member.wait();
-            if (epoch.stop.load(std::memory_order_relaxed))
+            phase_weights(epoch, count, done == 0, last, step, team);
+            if (last)
+                epoch.steps_done = s + 1;
+            if (asked_to_stop(epoch))
                 return;
         }
     }
@@ -443,20 +438,20 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
         options.training = true;
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
     }
-    const UnitShares shares(network_.layers(), threads);
-    Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, shares, {}, {}, {}};
+    const UnitChunks units(network_.layers(), threads);
+    Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, units, {}, {}, {}};
     if (spec.custom_loss) {
         const std::size_t count = static_cast<std::size_t>(piece * network_.layers().back().n_out);
         epoch.output.resize(count);
         epoch.loss_gradient.resize(count);
         epoch.row_numbers.resize(static_cast<std::size_t>(piece));
     }
-    run_team(threads, [&](const TeamMember &member) { run(epoch, member); });
+    run_team(threads, [&](Team &team) { run(epoch, team); });
     network_.layers()[0].transposed_is_current = false;
     steps_ += epoch.steps_done;
     const Index rows_done = std::min(spec.n_order, epoch.steps_done * spec.batch_size);
     return {epoch.loss / static_cast<double>(std::max<Index>(rows_done, 1)), epoch.steps_done,
-            epoch.failed || epoch.stop.load()};
+            epoch.failed || epoch.stopped};
 }
 
 } // namespace
