@@ -10,9 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing, ids, make_network, make_rows, make_target,
-same_bits from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer,
-_core
+
+from cases import (
+    CASES,
+    DTYPES,
+    HIDDEN,
+    ISAS,
+    PAIRINGS,
+    Pairing,
+    ids,
+    make_network,
+    make_rows,
+    make_target,
+    same_bits,
+)
+from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
 
 THREADS = [1, 2, 3]
 OPTIMIZERS = [
