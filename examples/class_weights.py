@@ -24,7 +24,7 @@ y = np.repeat(["common", "rare"], [len(common), len(rare)])
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
 
 # %% The same network three times.
-weights = {"no weights": None, "'balanced'": "balanced", "{'rare': 10}": {"rare": 10.0}}
+weights = {"None": None, "'balanced'": "balanced", "{'rare': 10}": {"rare": 10.0}}
 fitted = {}
 for name, class_weight in weights.items():
     clf = MLPClassifier(

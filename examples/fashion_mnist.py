@@ -1,7 +1,7 @@
 """Train a classifier on Fashion-MNIST and draw what it learned: `make demo`.
 
-The images are Debian's package dataset-fashion-mnist, which is installed first where apt can do so. Elsewhere the
-small digits that come with scikit-learn take their place.
+The images are Debian's package dataset-fashion-mnist, which is installed first where apt can do so. Elsewhere
+the small digits that come with scikit-learn take their place.
 """
 
 import gzip
@@ -133,7 +133,7 @@ def main() -> None:
         X_train, y_train, X_test, y_test = digits()
         print("Fashion-MNIST is not here (Debian: apt install dataset-fashion-mnist).")
         print(
-            f"In its place scikit-learn's digits: {len(X_train):,} images to train on, {len(X_test):,} to test on, 8 × 8"
+            f"In its place scikit-learn's digits: {len(X_train):,} to train on, {len(X_test):,} to test on, 8 × 8"
         )
         parameters = {"hidden_layer_sizes": (128, 64), "batch_size": 32, "max_iter": 60, "dropout": 0.1}
 
