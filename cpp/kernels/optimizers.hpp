@@ -43,6 +43,13 @@ template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, T bet
     return flush_denormals<T>(fma(m, broadcast<T>(beta), g * (T(1) - beta)));
 }
 
+// g^2, and zero where it, or (1 - beta) g^2, would be a denormal: far below what any epsilon lets through.
+template <class T> DENSEGRAD_INLINE Vec<T> square(Vec<T> g) {
+    constexpr T negligible = sizeof(T) == 4 ? T(0x1p-56) : T(0x1p-500);
+    const Vec<T> kept = abs<T>(g) < negligible ? Vec<T>{} : g;
+    return kept * kept;
+}
+
 // velocity = momentum velocity - lr g; w += velocity, with Nesterov's momentum: w += momentum velocity - lr
 // g. scikit-learn's form: the velocity holds the learning rate.
 template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
@@ -75,7 +82,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, g * g, beta_2);
+        v = moving_mean<T>(v, square<T>(g), beta_2);
         w = fma(m / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
     }
 };
@@ -94,7 +101,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, g * g, beta_2);
+        v = moving_mean<T>(v, square<T>(g), beta_2);
         w = fma(m / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
     }
 };
@@ -113,7 +120,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, g * g, beta_2);
+        v = moving_mean<T>(v, square<T>(g), beta_2);
         const Vec<T> ahead = fma(m, broadcast<T>(correction_1), g * correction_2);
         w = fma(ahead / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
     }
@@ -131,7 +138,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
 
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &move) const {
         penalty.apply(g, w);
-        v = moving_mean<T>(v, g * g, beta_2);
+        v = moving_mean<T>(v, square<T>(g), beta_2);
         move = flush_denormals<T>(fma(move, broadcast<T>(momentum), g / (sqrt(v) + epsilon)));
         w = fma(move, broadcast<T>(-learning_rate), w);
     }
@@ -147,7 +154,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
 
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &) const {
         penalty.apply(g, w);
-        v = flush_denormals<T>(fma(g, g, v));
+        v = v + square<T>(g);
         w = fma(g / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
     }
 };
