@@ -48,7 +48,10 @@ __all__ = [
     "show_config",
 ]
 
-_core.set_instruction_set(os.environ.get("DENSEGRAD_ISA", ""))
+try:
+    _core.set_instruction_set(os.environ.get("DENSEGRAD_ISA", ""))
+except ValueError as error:
+    raise ValueError(f"environment variable DENSEGRAD_ISA: {error}") from None
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core.after_fork_in_child)
 
