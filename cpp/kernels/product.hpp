@@ -82,57 +82,69 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&
     }
 }
 
-template <class T, int kRows, int kWidth, int kUsed> __attribute__((noinline)) void row_tile(const RowTileArgs<T> &args) {
-    Vec<T> c[kRows][kWidth][kUsed];
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
-                c[i][j][q] = load<T>(args.start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
-    const T *a = args.a;
-    const T *b = args.b;
+// `count` tiles, one below the other.
+template <class T, int kRows, int kWidth, int kUsed>
+__attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count) {
+    const Index a_stride = args.a_stride;
     const Index b_stride = args.b_stride;
-    Index left = args.n_sum; // at least 1
-    do {
-        const T *x = a;
-        const T *end = a + (left < kLane<T> ? left : kLane<T>);
-        do {
-            add_term<T, kRows, kWidth, kUsed>(x, b, b_stride, c);
-            b += kLane<T>;
-        } while (++x != end);
-        a += args.a_stride;
-        left -= kLane<T>;
-    } while (left > 0);
+    const T *start = args.start;
+    const T *tile_a = args.a;
+    T *tile_c = args.c;
+    for (; count > 0; --count) {
+        Vec<T> c[kRows][kWidth][kUsed];
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
+        for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kWidth; ++j)
+            for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
-                store<T>(args.c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
-}
-
-// The tile of `rows` x `width`, picked from the templates.
-template <class T, int kRows = 1, int kWidth = 1>
-DENSEGRAD_INLINE void run_row_tile(int rows, int width, const RowTileArgs<T> &args) {
-    if constexpr (kRows <= kMaxTileRows) {
-        if (rows != kRows)
-            return run_row_tile<T, kRows + 1, 1>(rows, width, args);
-        if constexpr (kWidth < max_tile_width(kRows)) {
-            if (width != kWidth)
-                return run_row_tile<T, kRows, kWidth + 1>(rows, width, args);
-        }
-        row_tile<T, kRows, kWidth, kVecs>(args);
+                for (int q = 0; q < kUsed; ++q)
+                    c[i][j][q] = load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+        const T *a = tile_a;
+        const T *b = args.b;
+        Index left = args.n_sum; // at least 1
+        do {
+            const T *x = a;
+            const T *end = a + (left < kLane<T> ? left : kLane<T>);
+            do {
+                add_term<T, kRows, kWidth, kUsed>(x, b, b_stride, c);
+                b += kLane<T>;
+            } while (++x != end);
+            a += a_stride;
+            left -= kLane<T>;
+        } while (left > 0);
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+                for (int q = 0; q < kUsed; ++q)
+                    store<T>(tile_c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
+        tile_a += kRows * kLane<T>;
+        tile_c += kRows * kLane<T>;
+        start += kRows * args.start_row_stride;
     }
 }
 
-template <class T, int kRows = 1> DENSEGRAD_INLINE void run_short_row_tile(int rows, const RowTileArgs<T> &args) {
+// The tiles of `rows` x `width`, picked from the templates.
+template <class T, int kRows = 1, int kWidth = 1>
+DENSEGRAD_INLINE void run_row_tiles(int rows, int width, const RowTileArgs<T> &args, Index count) {
+    if constexpr (kRows <= kMaxTileRows) {
+        if (rows != kRows)
+            return run_row_tiles<T, kRows + 1, 1>(rows, width, args, count);
+        if constexpr (kWidth < max_tile_width(kRows)) {
+            if (width != kWidth)
+                return run_row_tiles<T, kRows, kWidth + 1>(rows, width, args, count);
+        }
+        row_tiles<T, kRows, kWidth, kVecs>(args, count);
+    }
+}
+
+template <class T, int kRows = 1>
+DENSEGRAD_INLINE void run_short_row_tiles(int rows, const RowTileArgs<T> &args, Index count) {
     if constexpr (kRows <= kMaxShortTileRows) {
         if (rows != kRows)
-            return run_short_row_tile<T, kRows + 1>(rows, args);
-        row_tile<T, kRows, 1, 1>(args);
+            return run_short_row_tiles<T, kRows + 1>(rows, args, count);
+        row_tiles<T, kRows, 1, 1>(args, count);
     }
 }
 
@@ -182,7 +194,12 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
             tile.start_stride = args.from_line ? args.b_stride : 0;
             tile.start_row_stride = 0;
             Index row = row_begin;
-            for (Index t = 0; t < parts.count; ++t) {
+            for (int part = 0; part < 2; ++part) {
+                const bool longer = part == 0;
+                const Index count = longer ? parts.longer : parts.count - parts.longer;
+                const int rows = static_cast<int>(parts.size) + (longer ? 1 : 0);
+                if (count == 0)
+                    continue;
                 tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
                 tile.c = args.c + line * args.c_stride + row * kLane<T>;
                 if (k > 0) {
@@ -190,8 +207,8 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
                     tile.start_stride = args.c_stride;
                     tile.start_row_stride = kLane<T>;
                 }
-                run(parts[t], width, tile);
-                row += parts[t];
+                run(rows, width, tile, count);
+                row += rows * count;
             }
             if (left <= kSumChunk<T>)
                 for (int j = 0; j < width; ++j)
@@ -200,12 +217,14 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
         Index line = 0;
         for (Index g = 0; g < groups.count; ++g) {
             run_lines(line, groups[g], tiles,
-                      [](int rows, int width, const RowTileArgs<T> &a) { run_row_tile<T>(rows, width, a); });
+                      [](int rows, int tile_width, const RowTileArgs<T> &a, Index count) {
+                          run_row_tiles<T>(rows, tile_width, a, count);
+                      });
             line += groups[g];
         }
         if (last_is_short)
             run_lines(line, 1, short_tiles,
-                      [](int rows, int, const RowTileArgs<T> &a) { run_short_row_tile<T>(rows, a); });
+                      [](int rows, int, const RowTileArgs<T> &a, Index count) { run_short_row_tiles<T>(rows, a, count); });
         k += kSumChunk<T>;
     } while (k < args.n_sum);
 }
