@@ -132,9 +132,7 @@ def main() -> None:
     else:
         X_train, y_train, X_test, y_test = digits()
         print("Fashion-MNIST is not here (Debian: apt install dataset-fashion-mnist).")
-        print(
-            f"In its place scikit-learn's digits: {len(X_train):,} to train on, {len(X_test):,} to test on, 8 × 8"
-        )
+        print("In its place scikit-learn's digits, 8 × 8:", f"{len(X_train):,} and {len(X_test):,} images")
         parameters = {"hidden_layer_sizes": (128, 64), "batch_size": 32, "max_iter": 60, "dropout": 0.1}
 
     seconds: list[float] = []

@@ -374,7 +374,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         elif order is not None and order.resumes(self._random_state, data.n_rows):
             order.resume(data.rows)
         else:
-            self._row_order = RowOrder(self._random_state, data.n_rows, data.rows)
+            shared = not isinstance(self.random_state, Integral)
+            self._row_order = RowOrder(self._random_state, data.n_rows, data.rows, shared=shared)
 
     def _watcher(self, start: float) -> Watcher | None:
         return Watcher(self, start) if self.callbacks or self.progress else None

@@ -221,9 +221,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             Columns in the order of `classes_`.
         """
         outputs = self._forward(X)
-        if outputs.shape[1] == 1:
-            return np.hstack([1 - outputs, outputs])
-        return outputs
+        if outputs.shape[1] > 1:
+            return outputs
+        both = np.empty((outputs.shape[0], 2), outputs.dtype)
+        both[:, 1] = outputs[:, 0]
+        np.subtract(1, both[:, 1], out=both[:, 0])
+        return both
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> NDArray[Any]:

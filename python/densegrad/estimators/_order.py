@@ -29,15 +29,23 @@ class RowOrder:
         Number of rows that an epoch visits.
     rows : ndarray of int64, shape (n_rows,), default=None
         The rows themselves where they are a part of X. None stands for 0 … n_rows - 1.
+    shared : bool, default=True
+        Whether somebody else may draw from `rng`, too.
     """
 
     def __init__(
-        self, rng: np.random.RandomState, n_rows: int, rows: NDArray[np.int64] | None = None
+        self,
+        rng: np.random.RandomState,
+        n_rows: int,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        shared: bool = True,
     ) -> None:
         self.n_rows = n_rows
         self._rng = rng
+        self._shared = shared
         self._start: dict[str, Any] = rng.get_state(legacy=False)
-        self._end = _fingerprint(rng)
+        self._end: tuple[int, int] | None = None
         self._n_shuffles = 0
         self._order: NDArray[np.int64] | None = np.arange(n_rows) if rows is None else rows
 
@@ -50,7 +58,7 @@ class RowOrder:
 
     def pause(self) -> None:
         """Note where the generator stands, at the end of a fit."""
-        self._end = _fingerprint(self._rng)
+        self._end = _fingerprint(self._rng) if self._shared else None
 
     def resumes(self, rng: np.random.RandomState, n_rows: int) -> bool:
         """Tell whether the next epoch of `n_rows` rows may go on from here.
@@ -58,7 +66,9 @@ class RowOrder:
         It may not when somebody else has drawn from the generator meanwhile: then no uninterrupted training
         exists that could be continued.
         """
-        return n_rows == self.n_rows and rng is self._rng and _fingerprint(rng) == self._end
+        if n_rows != self.n_rows or rng is not self._rng:
+            return False
+        return not self._shared or _fingerprint(rng) == self._end
 
     def resume(self, rows: NDArray[np.int64] | None = None) -> None:
         """Draw the order again if it was dropped. `rows` as at construction."""
