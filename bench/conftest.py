@@ -38,13 +38,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     medians = config.stash[MEDIANS]
     if not medians:
         return
     terminalreporter.section("NumPy by hand / densegrad, one thread (densegrad's median)")
     terminalreporter.write_line(f"{'':14}" + "".join(f"{operation:>22}" for operation in OPERATIONS))
-    for case, dtype in dict.fromkeys((case, dtype) for case, dtype, _, _ in medians):
+    from cases import CASES
+
+    order = [case.name for case in CASES]
+    for case, dtype in sorted({key[:2] for key in medians}, key=lambda pair: (order.index(pair[0]), pair[1])):
         cells = []
         for operation in OPERATIONS:
             ours = medians.get((case, dtype, operation, "densegrad"))
