@@ -74,14 +74,15 @@ def test_every_activation_equals_the_twin(hidden: str, dtype: str, rng: np.rando
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_targets", [1, 2, 9])
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+@pytest.mark.parametrize(
+    ("pairing", "n_targets"),
+    [(p, n) for p in PAIRINGS for n in (1, 2, 9) if n > 1 or p.head != "softmax"],
+    ids=str,
+)
 @pytest.mark.usefixtures("isa")
 def test_every_loss_equals_the_twin(
     pairing: Pairing, n_targets: int, dtype: str, rng: np.random.Generator
 ) -> None:
-    if pairing.head == "softmax" and n_targets == 1:
-        pytest.skip("softmax of one output is 1")
     case = (19, 6, 7, n_targets)
     network = make_network(case, pairing, "tanh", dtype)
     X = make_rows(case, rng, dtype)

@@ -92,11 +92,13 @@ def test_every_shape_trains_as_the_twin(case: tuple[int, ...], dtype: str, rng: 
     follow(network, SGD(0.1, 0.9), X, target, rng.uniform(0.5, 2, case[0]), batch_size, rng, epochs=2)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"),
+    # Not Lion in float32: it takes the sign of sums that rounding may decide.
+    [(o, dtype) for o in OPTIMIZERS for dtype in DTYPES if dtype == "float64" or not isinstance(o, Lion)],
+    ids=str,
+)
 def test_every_optimizer_trains_as_the_twin(optimizer: Any, dtype: str, rng: np.random.Generator) -> None:
-    if dtype == "float32" and isinstance(optimizer, Lion):
-        pytest.skip("the sign of a gradient that rounding decides may differ")
     case = (40, 5, 17, 9, 3)
     network = make_network(case, Pairing("log_loss", "softmax"), dtype=dtype)
     X, target = make_rows(case, rng, dtype), rng.integers(3, size=40)

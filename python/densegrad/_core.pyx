@@ -7,13 +7,11 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_FORMAT,
     PyBUF_STRIDES,
-    PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
@@ -229,10 +227,10 @@ cdef int threads_of(object n_threads) except -1:
 
 
 cdef void *memory_of(object array) except NULL:
-    """The memory of an array of our own making, which outlives the call that writes into it."""
+    """The memory of an array of our own making, which outlives the use of it."""
     cdef Py_buffer buffer
     cdef void *memory
-    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS)
     memory = buffer.buf
     PyBuffer_Release(&buffer)
     return memory
@@ -250,6 +248,8 @@ cdef class Network:
     def __init__(self, n_inputs, layers, loss, parameter, levels, label_smoothing, dtype):
         cdef cpp.NetworkSpec spec
         cdef cpp.LayerSpec layer
+        if self.engine.get() != NULL:
+            raise RuntimeError("this network has been initialised already")
         spec.n_inputs = n_inputs
         for units, activation, dropout in layers:
             layer.n_units = units
@@ -577,10 +577,10 @@ cdef cbool custom_loss(void *context, const void *output, const int64_t *row_num
         rows = _empty(n_rows, np.int64)
         memcpy(memory_of(outputs), output, size)
         memcpy(memory_of(rows), row_numbers, n_rows * sizeof(int64_t))
+        # Checked by the caller: float64 (n_rows,), and the network's dtype (n_rows, n_L).
         losses, gradient = call.custom_loss(rows, outputs)
-        np.copyto(np.frombuffer(PyMemoryView_FromMemory(<char *>row_loss, n_rows * sizeof(double), 0x200)), losses)
-        np.copyto(np.frombuffer(PyMemoryView_FromMemory(<char *>loss_gradient, size, 0x200), call.dtype),
-                  gradient.reshape(-1))
+        memcpy(row_loss, memory_of(losses), n_rows * sizeof(double))
+        memcpy(loss_gradient, memory_of(gradient), size)
         return True
     except BaseException as error:
         call.error = error

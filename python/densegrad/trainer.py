@@ -144,6 +144,7 @@ class Trainer:
         self._memory: dict[str, float] = {}
         self._first_step = 0
         self._rows_in_order = np.arange(0)
+        self._rates = np.zeros(0)
         self.epochs = 0
         self.history: History | None = None
 
@@ -224,7 +225,7 @@ class Trainer:
             Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
         """
         samples = samples_of(self.network, X, target, sample_weight)
-        rows = self._order(samples.n_rows) if order is None else _checked_order(order, samples.n_rows)
+        rows = self._order(samples.n_rows) if order is None else _checked_order(order)
         n_rows = samples.n_rows if rows is None else len(rows)
         batch_size = self._batch_size(n_rows)
         n_steps = math.ceil(n_rows / batch_size)
@@ -428,7 +429,9 @@ class Trainer:
 
     def _learning_rates(self, n_steps: int, last: int | None) -> NDArray[np.float64]:
         if self.schedule is None:
-            return np.full(n_steps, self._optimizer.lr)
+            if len(self._rates) != n_steps or self._rates[0] != self._optimizer.lr:
+                self._rates = np.full(n_steps, self._optimizer.lr)
+            return self._rates
         steps = np.arange(self.steps, self.steps + n_steps)
         if isinstance(self.schedule, schedules.Schedule):
             position = schedules.Position(steps, self.epochs, self._first_step, last, self._memory)
@@ -513,13 +516,14 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         members = self.__dict__.copy()
-        for name in ("_core", "_rows_in_order"):
+        for name in ("_core", "_rows_in_order", "_rates"):
             del members[name]
         return {"members": members, "state": self.state_dict()}
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
         self.__dict__.update(pickled["members"])
         self._rows_in_order = np.arange(0)
+        self._rates = np.zeros(0)
         self.load_state_dict(pickled["state"])
 
     def __repr__(self) -> str:
@@ -539,32 +543,28 @@ def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     return checked
 
 
-def _checked_order(order: ArrayLike, n_rows: int) -> NDArray[np.int64]:
+def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
+    """Return row numbers as the core reads them; it checks itself that X has such rows."""
     array = np.asarray(order)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
-    numbers = np.ascontiguousarray(array, np.int64)
-    if numbers.min() < 0 or numbers.max() >= n_rows:
-        raise ValueError(
-            f"order must hold row numbers in [0, {n_rows - 1}]; got {numbers.min()} ... {numbers.max()}"
-        )
-    return numbers
+    return np.ascontiguousarray(array, np.int64)
 
 
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
     try:
-        array = np.asarray(rates, np.float64)
+        array = np.ascontiguousarray(rates, np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
-    if array.shape not in ((), (n_steps,)):
+    if array.shape not in ((1,), (n_steps,)):
         raise ValueError(
-            f"{name} must be one number or one for each of {n_steps} updates; got shape {array.shape}"
+            f"{name} must be one number or one for each of {n_steps} updates; got shape {np.shape(rates)}"
         )
-    if not np.all(np.isfinite(array)) or np.any(array < 0):
-        raise ValueError(f"{name} must be finite and not negative; got {array}")
-    return np.ascontiguousarray(np.broadcast_to(array, (n_steps,)))
+    if not (array.min() >= 0 and array.max() < math.inf):
+        raise ValueError(f"{name} must be finite and not negative; got {rates!r}")
+    return array if len(array) == n_steps else np.full(n_steps, array[0])
 
 
 def _checked_batches(X: Any, epochs: int) -> Iterable[Any]:
