@@ -258,7 +258,7 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        _model.check_solver_takes(self)
+        _model.check_parameters(self)
         reset = first or not hasattr(self, "n_features_in_")
         X, y = self._validated(X, y, incremental, reset, **arguments)
         if hasattr(X, "tocsr"):

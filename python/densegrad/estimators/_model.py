@@ -39,8 +39,11 @@ def hidden_units(sizes: Any) -> list[int]:
     return [int(number) for number in units]
 
 
-def check_solver_takes(estimator: BaseMLP) -> None:
-    """Refuse what solver='lbfgs' would have to ignore."""
+def check_parameters(estimator: BaseMLP) -> None:
+    """Refuse what the constraints of single parameters let through."""
+    for callback in estimator.callbacks or ():
+        if not callable(callback):
+            raise TypeError(f"callbacks must be callables f(epoch, logs); got {callback!r}")
     if estimator.solver != "lbfgs":
         return
     for name in _STOCHASTIC_ONLY:

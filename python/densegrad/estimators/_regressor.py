@@ -287,6 +287,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             n_outputs *= 2
         elif self._has_levels():
             n_outputs *= len(np.asarray(self.quantile))
+            if n_outputs == 0:
+                raise ValueError("quantile must be a level in (0, 1), or hold at least one; got none")
         return n_outputs, "exp" if self.loss in _POSITIVE_LOSSES else "identity"
 
     def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:

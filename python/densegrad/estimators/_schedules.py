@@ -108,7 +108,11 @@ class StepRates:
         if isinstance(self.schedule, Schedule):
             position = Position(steps, self.first_epoch + epoch, self.first_step, self.last, self.memory)
             return self.initial * np.asarray(self.schedule.factors(position), np.float64)
-        return np.array([self.schedule(int(step), self.last) for step in steps], np.float64)
+        rates = [self.schedule(int(step), self.last) for step in steps]
+        try:
+            return np.array(rates, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None
 
     def epoch_ends(self, monitored: float) -> bool:
         """Show the schedule the loss of the epoch; True where it ends the training."""
