@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,13 @@ def has_openmp() -> bool: ...
 def available_threads() -> int: ...
 def after_fork_in_child() -> None: ...
 
+@final
 class Rows:
     def __init__(self, X: Any, n_columns: int = -1, name: str = "X") -> None: ...
     @property
     def n_rows(self) -> int: ...
 
+@final
 class Targets:
     def __init__(
         self,
@@ -88,6 +90,7 @@ class Network:
     def _gradient(self) -> NDArray[Any]: ...
     def _poison_padding(self) -> None: ...
 
+@final
 class Trainer:
     def __init__(self, network: Network, optimizer: int, numbers: dict[str, Any], seed: int) -> None: ...
     @property
