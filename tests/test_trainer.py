@@ -595,6 +595,25 @@ def test_ctrl_c_stops_a_fit_at_once(n_threads: int) -> None:
     assert float(done.stdout) < 0.2
 
 
+READ_IN_PLACE = """
+import resource, numpy as np, densegrad as d
+X = np.ones((300_000, 100))
+target = np.zeros(300_000)
+net = d.Network(100, [d.Dense(8), d.Dense(1, "identity")], random_state=0)
+trainer = d.Trainer(net, random_state=0)
+trainer.fit(X[:1000], target[:1000], epochs=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trainer.fit(X, target, epochs=2, validation=(X, target))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_rows_are_never_copied() -> None:
+    done = subprocess.run([sys.executable, "-c", READ_IN_PLACE], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 32, "MB more than before, beside X of 240 MB"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_can_train(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(2000, 40)), rng.normal(size=(2000, 5))
