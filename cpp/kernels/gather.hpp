@@ -11,6 +11,11 @@ template <class T> DENSEGRAD_INLINE Index source_row(const GatherArgs<T> &args, 
     return args.order ? args.order[row] : args.first_row + row;
 }
 
+template <class T, class S>
+DENSEGRAD_INLINE const S *row_pointer(const GatherArgs<T> &args, Index row, const S *data) {
+    return data + source_row(args, row) * args.rows->row_stride;
+}
+
 template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, T *line) {
     typedef S SourceVec __attribute__((vector_size(kVecLane<T> * sizeof(S))));
     for (int q = 0; q < kVecs; ++q) {
@@ -20,18 +25,31 @@ template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, 
     }
 }
 
+// Several rows at a time: what is written is then a few lines on end in each column.
 template <class T, class S> void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    constexpr Index kRows = 8;
+    const S *data = static_cast<const S *>(args.rows->data);
     const Index n = args.rows->n_columns;
     const Index full = n / kLane<T>;
     const Index rest = n % kLane<T>;
-    for (Index r = row_begin; r < row_end; ++r) {
-        const S *source = static_cast<const S *>(args.rows->data) + source_row(args, r) * args.rows->row_stride;
-        T *line = args.output + r * kLane<T>;
-        for (Index b = 0; b < full; ++b, source += kLane<T>, line += args.stride)
-            convert_line<T, S>(source, line);
-        if (rest > 0)
+    for (Index first = row_begin; first < row_end; first += kRows) {
+        const Index count = row_end - first < kRows ? row_end - first : kRows;
+        const S *source[kRows];
+        const S *next[kRows]; // rows in random order are strangers to the hardware's prefetcher
+        for (Index r = 0; r < count; ++r) {
+            const Index after = first + kRows + r < row_end ? first + kRows + r : first + r;
+            source[r] = row_pointer(args, first + r, data);
+            next[r] = row_pointer(args, after, data);
+        }
+        T *column = args.output + first * kLane<T>;
+        for (Index b = 0; b < full; ++b, column += args.stride)
+            for (Index r = 0; r < count; ++r) {
+                __builtin_prefetch(next[r] + b * kLane<T>);
+                convert_line<T, S>(source[r] + b * kLane<T>, column + r * kLane<T>);
+            }
+        for (Index r = 0; rest > 0 && r < count; ++r)
             for (Index i = 0; i < kLane<T>; ++i)
-                line[i] = i < rest ? static_cast<T>(source[i]) : T(0);
+                column[r * kLane<T> + i] = i < rest ? static_cast<T>(source[r][full * kLane<T> + i]) : T(0);
     }
 }
 
