@@ -16,9 +16,9 @@ CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 demo: $(VENV)/.installed
 	$(BIN)/python examples/fashion_mnist.py
 
-# The objects are handed to the test that looks for weak symbols in them.
+# Tests look into the objects of this build, and link a program of their own with them.
 test: $(VENV)/.installed $(VENV)/.group-test
-	DENSEGRAD_KERNEL_OBJECTS=$(BUILD) $(BIN)/python -m pytest $(ARGS)
+	DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest $(ARGS)
 
 # What needs large libraries of others has an environment of its own.
 test-torch:

@@ -1,11 +1,13 @@
 """What every test run says of itself, and the one source of random numbers."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import densegrad
+from builds import CMAKE, ROOT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,3 +28,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers that depend on --seed and nothing else."""
     return np.random.default_rng(request.config.getoption("--seed"))
+
+
+@pytest.fixture(scope="session")
+def build_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the build under test, named by DENSEGRAD_BUILD (`make test` does), or an empty one."""
+    if os.environ.get("DENSEGRAD_BUILD"):
+        return ROOT / os.environ["DENSEGRAD_BUILD"]
+    if CMAKE is None:
+        pytest.skip("needs CMake")
+    return tmp_path_factory.mktemp("build")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import densegrad
+from builds import ROOT, build
 
-ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 60  # s: a hang is what some of these tests look for
 
 
@@ -119,25 +119,12 @@ def test_unknown_instruction_set_is_a_clear_error(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def kernel_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
-    """Object files by instruction set: those of the build under test, or a build of their own."""
-    if os.environ.get("DENSEGRAD_KERNEL_OBJECTS"):
-        build = ROOT / os.environ["DENSEGRAD_KERNEL_OBJECTS"]
-    else:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        cmake = shutil.which("cmake", path=path)
-        if cmake is None:
-            pytest.skip("needs CMake, or DENSEGRAD_KERNEL_OBJECTS set to a build directory")
-        build = tmp_path_factory.mktemp("kernels")
-        targets = [f"kernels_{isa}" for isa in densegrad._core.built_instruction_sets()]
-        for command in (
-            [cmake, "-S", str(ROOT), "-B", str(build)],
-            [cmake, "--build", str(build), "-j", "2", "--target", *targets],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+def kernel_objects(build_directory: Path) -> dict[str, list[Path]]:
+    """Object files of the kernels by instruction set."""
+    if not os.environ.get("DENSEGRAD_BUILD"):
+        build(build_directory, *(f"kernels_{isa}" for isa in densegrad._core.built_instruction_sets()))
     found: dict[str, list[Path]] = {}
-    for path in build.glob("**/kernels_*.dir/**/*.o"):
+    for path in build_directory.glob("**/kernels_*.dir/**/*.o"):
         library = next(part for part in path.parts if part.startswith("kernels_"))
         found.setdefault(library.removeprefix("kernels_").removesuffix(".dir"), []).append(path)
     return found
