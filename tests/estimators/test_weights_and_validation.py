@@ -114,6 +114,19 @@ def test_bad_weights_change_nothing(weight):
     assert clf.coefs_ is coefs
 
 
+def test_a_batch_without_weight_does_not_train():
+    weight = np.ones(len(X))
+    weight[:40] = 0
+    parameters = {**COMMON, "batch_size": 40, "shuffle": False, "alpha": 0.0, "solver": "sgd", "momentum": 0.0}
+    a = MLPClassifier(**parameters).fit(X, Y, weight)
+    b = MLPClassifier(**parameters).fit(X[40:], Y[40:])
+    np.testing.assert_array_equal(a.coefs_[0], MLPClassifier(**parameters).fit(X, Y, weight).coefs_[0])
+    same_weights(a, b, rtol=1e-12)
+    regularised = MLPClassifier(**{**parameters, "alpha": 1.0}).fit(X, Y, weight)
+    assert np.isfinite(regularised.loss_)
+    assert np.isfinite(regularised.predict_proba(X)).all()
+
+
 def test_own_validation_rows_decide_when_to_stop():
     parameters = {**COMMON, "max_iter": 200, "n_iter_no_change": 3, "early_stopping": True}
     clf = MLPClassifier(**parameters).fit(X[:120], Y[:120], X_val=X[120:], y_val=Y[120:])
