@@ -56,5 +56,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             if ours is None or theirs is None:
                 cells.append("–")
             else:
-                cells.append(f"{theirs / ours:.2f}x ({ours * 1e6:,.1f} µs)")
+                shown = f"{ours * 1e6:.1f} µs" if ours < 1e-2 else f"{ours * 1e3:.1f} ms"
+                cells.append(f"{theirs / ours:.2f}x ({shown})")
         terminalreporter.write_line(f"{case:6}{dtype:8}" + "".join(f"{cell:>22}" for cell in cells))
