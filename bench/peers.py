@@ -264,7 +264,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--libraries", type=names, default=list(LIBRARIES), help="names, comma-separated")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
     parser.add_argument("--dtypes", type=names, default=["float32", "float64"])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="few cases, two repeats, float32, one thread")
     parser.add_argument("--no-training", action="store_true", help="leave the training cases out")
     parser.add_argument("--no-prediction", action="store_true", help="leave prediction out")

@@ -154,8 +154,8 @@ def test_backward(measure: Any, side: Any, batch: Any, problem: Problem, dtype: 
     found = side.backward(loss_gradient)
     gradients = side.weight_gradients(len(problem.weights))
     for mine, theirs in zip([found, *gradients], [expected, *by_hand.network.dW], strict=True):
-        # One of the 786,432 preactivations of `wide` is within rounding error of zero: relu passes its delta in
-        # float64 alone, which moves the gradients by 0.5 % of their norm. float64 shows that the work is equal.
+        # One of the 786,432 preactivations of `wide` is within rounding error of zero: relu passes its delta
+        # in float64 alone, which moves the gradients by 0.5 % of their norm. float64 shows the work is equal.
         limit = 2e-2 if dtype == "float32" else 1e-12
         assert np.linalg.norm(mine - theirs) < limit * np.linalg.norm(theirs)
 
