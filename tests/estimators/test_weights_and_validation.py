@@ -117,7 +117,8 @@ def test_bad_weights_change_nothing(weight):
 def test_a_batch_without_weight_does_not_train():
     weight = np.ones(len(X))
     weight[:40] = 0
-    parameters = {**COMMON, "batch_size": 40, "shuffle": False, "alpha": 0.0, "solver": "sgd", "momentum": 0.0}
+    steps = {"batch_size": 40, "shuffle": False, "solver": "sgd", "momentum": 0.0}
+    parameters = {**COMMON, **steps, "alpha": 0.0}
     a = MLPClassifier(**parameters).fit(X, Y, weight)
     b = MLPClassifier(**parameters).fit(X[40:], Y[40:])
     np.testing.assert_array_equal(a.coefs_[0], MLPClassifier(**parameters).fit(X, Y, weight).coefs_[0])
