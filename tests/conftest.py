@@ -24,6 +24,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def threads_as_asked() -> None:
+    """Small networks would otherwise be trained on one thread whatever a test asks for."""
+    densegrad._core.set_exact_threads(True)
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers that depend on --seed and nothing else."""

@@ -51,7 +51,8 @@ print("kept")
 def test_denormals_survive_a_fit() -> None:
     code = """
 import numpy as np
-from densegrad import Dense, Network, Trainer, SGD
+from densegrad import Dense, Network, Trainer, SGD, _core
+_core.set_exact_threads(True)
 net = Network(3, [Dense(2, "tanh"), Dense(1)], loss="squared_error", random_state=0)
 Trainer(net, SGD(0.1), batch_size=4, n_threads=2).fit(np.ones((8, 3)), np.ones(8), epochs=1)
 assert (np.array([2.3e-308]) / 4)[0] > 0
@@ -82,7 +83,8 @@ def test_version_is_the_project_s() -> None:
 FIT = """
 import numpy as np
 import densegrad
-from densegrad import Dense, Network, Trainer, Adam
+from densegrad import Dense, Network, Trainer, Adam, _core
+_core.set_exact_threads(True)
 rng = np.random.RandomState(7)
 X, t = rng.standard_normal((37, 5)), rng.standard_normal((37, 2))
 net = Network(5, [Dense(19, "gelu"), Dense(2)], loss="squared_error", random_state=0)

@@ -566,6 +566,7 @@ def test_the_network_cannot_be_trained_from_within_its_own_training(rng: np.rand
 
 INTERRUPTED = """
 import sys, threading, time, os, signal, numpy as np, densegrad as d
+d._core.set_exact_threads(True)
 net = d.Network(50, [d.Dense(200), d.Dense(1, "identity")], random_state=0)
 X = np.broadcast_to(np.random.RandomState(0).normal(size=(1, 50)), (3_000_000, 50))
 samples = net.samples(X, np.zeros((3_000_000, 1), np.float32))

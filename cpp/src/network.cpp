@@ -222,18 +222,10 @@ template <class T> void NetworkOf<T>::need_gradients() {
 }
 
 template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
-    if (requested > 0)
-        return requested;
-    // A team costs some microseconds to meet after a phase; below this much work a member, one thread is faster.
-    constexpr double kWorkPerThread = 1.5e6; // multiplications
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
         work += static_cast<double>(layer.n_in + 1) * static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
-    work *= static_cast<double>(rows) * passes;
-    const double fits = work / kWorkPerThread;
-    if (fits < 2.0)
-        return 1;
-    return static_cast<int>(std::min(static_cast<double>(available_threads()), fits));
+    return team_size_for(work * static_cast<double>(rows) * passes, requested);
 }
 
 template <class T>

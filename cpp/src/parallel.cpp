@@ -18,6 +18,7 @@ namespace densegrad {
 namespace {
 
 std::atomic<bool> forked{false};
+std::atomic<bool> exact_threads{false};
 
 void relax() {
 #if defined(__x86_64__)
@@ -185,6 +186,19 @@ bool has_openmp() { return false; }
 int available_threads() { return 1; }
 
 #endif
+
+int team_size_for(double multiplications, int most) {
+    // A team costs some microseconds to meet after a phase; below this much work a member, fewer are faster.
+    constexpr double kWorkPerThread = 1.5e6;
+    if (most > 0 && exact_threads.load())
+        return most;
+    const double pays = multiplications / kWorkPerThread;
+    if (most == 1 || pays < 2.0)
+        return 1;
+    return static_cast<int>(std::min(static_cast<double>(most > 0 ? most : available_threads()), pays));
+}
+
+void set_exact_threads(bool exact) { exact_threads.store(exact); }
 
 void after_fork_in_child() { forked.store(true); }
 

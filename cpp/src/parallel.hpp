@@ -66,6 +66,9 @@ class Team {
     std::atomic<bool> closed_{false};
 };
 
+// Threads for a phase of so many multiplications: as many as pay, at most `most` (0: as many as the process may use).
+int team_size_for(double multiplications, int most);
+
 void run_team(int n_threads, void (*body)(void *context, Team &team), void *context);
 
 // Runs body(team) with a team of up to n_threads threads. What the body throws is thrown here.

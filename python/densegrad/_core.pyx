@@ -102,6 +102,11 @@ def available_threads():
     return cpp.available_threads()
 
 
+def set_exact_threads(bint exact):
+    """For tests: use as many threads as are asked for, however small the work."""
+    cpp.set_exact_threads(exact)
+
+
 def after_fork_in_child():
     """Train on one thread from now on: the team of the OpenMP run-time library does not survive a fork."""
     cpp.after_fork_in_child()
@@ -305,7 +310,8 @@ cdef class Network:
         X : array-like or sparse matrix of shape (n_rows, n_0)
             float32 and float64 arrays of any order and CSR matrices are read in place.
         n_threads : int or None
-            None chooses by the work; results are the same bits for any number.
+            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
+            bits for any number.
 
         Returns
         -------
@@ -335,7 +341,8 @@ cdef class Network:
         ----------
         X : array-like or sparse matrix of shape (n_rows, n_0)
         n_threads : int or None
-            None chooses by the work; results are the same bits for any number.
+            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
+            bits for any number.
 
         Returns
         -------
@@ -365,7 +372,8 @@ cdef class Network:
         loss_gradient : array-like of shape (n_rows, n_L)
             L'_(L) = dLoss/dy_(L), one row for each row given to `forward`.
         n_threads : int or None
-            None chooses by the work; results are the same bits for any number.
+            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
+            bits for any number.
 
         Returns
         -------

@@ -147,4 +147,5 @@ cdef extern from "densegrad/config.hpp" namespace "densegrad" nogil:
     string compiler() except +
     cbool has_openmp() except +
     int available_threads() except +
+    void set_exact_threads(cbool exact) except +
     void after_fork_in_child() except +

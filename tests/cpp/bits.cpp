@@ -159,6 +159,7 @@ template <class T> std::uint64_t run_all(int n_threads) {
 
 int main(int argc, char **argv) try {
     set_instruction_set(argc > 1 ? argv[1] : "");
+    set_exact_threads(true);
     const int n_threads = argc > 2 ? std::atoi(argv[2]) : 1;
     std::printf("float32 %016" PRIx64 "\n", run_all<float>(n_threads));
     std::printf("float64 %016" PRIx64 "\n", run_all<double>(n_threads));

@@ -17,6 +17,9 @@ std::string compiler();
 bool has_openmp();
 int available_threads(); // that this process may use: affinity, cgroup, OMP_NUM_THREADS, after fork 1
 
+// For tests: a number of threads that is asked for is used as it is, however small the work.
+void set_exact_threads(bool exact);
+
 // After fork the child uses one thread: the team of the OpenMP runtime does not survive.
 void after_fork_in_child();
 

@@ -38,7 +38,7 @@ struct EpochSpec {
     std::int64_t n_order = 0;
     std::int64_t batch_size = 0;
     const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
-    int n_threads = 0;                      // 0: choose
+    int n_threads = 0; // at most so many, small work uses fewer; 0: as many as the process may use
     bool (*should_stop)(void *context) = nullptr; // asked about 20 times a second by the calling thread
     CustomLoss custom_loss = nullptr;
     void *context = nullptr; // for both

@@ -61,7 +61,7 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
 
 _MORE_PARAMETERS = """\
 n_threads : int or None, default=None
-        Threads to compute with. None chooses by the work in a step, never more than the process may use.
+        Largest number of threads; a step of little work uses fewer. None: as many as the process may use.
         Results are the same bits for any number."""
 
 _REGULARISATION = """\
