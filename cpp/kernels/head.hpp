@@ -112,7 +112,7 @@ template <class T> DENSEGRAD_INLINE void smooth_labels(const LossArgs<T> &loss, 
 
 // Deltas this small are as good as zero, and their products on the way down would be denormals, which are
 // slow: a network that has learned its rows has nothing else.
-template <class T> DENSEGRAD_INLINE void drop_negligible(T *delta, Index n_out) {
+template <class T> DENSEGRAD_INLINE void drop_negligible_deltas(T *delta, Index n_out) {
     constexpr T negligible = sizeof(T) == 4 ? T(0x1p-80) : T(0x1p-900);
     for (Index i = 0; i < n_out * kLane<T>; i += kVecLane<T>) {
         const Vec<T> d = load<T>(delta + i);
@@ -184,7 +184,7 @@ template <class T> void head_loss(const HeadArgs<T> &args, Index row_begin, Inde
         if (args.loss.label_smoothing != T(0))
             smooth_labels<T>(args.loss, group.target);
         loss_of_group<T>(args.loss, group);
-        drop_negligible<T>(group.delta, n_out);
+        drop_negligible_deltas<T>(group.delta, n_out);
         store_group<T>(group.z, n_out, args.output, args.stride, row, count);
         store_group<T>(group.delta, n_out, args.delta, args.stride, row, count);
         if (group.gradient)

@@ -232,7 +232,7 @@ template <class T> struct Normal {
 };
 template <class T> DENSEGRAD_INLINE Normal<T> normal(Vec<T> x) {
     // cdf(-a) = exp(-a^2 / 2) P(a) / Q(a); the rounding of a^2 is carried along, since exp would magnify it.
-    constexpr T low = kIsFloat<T> ? T(-83.6) : T(-703.9); // cdf(-a) is normal above this -a^2 / 2
+    constexpr T low = kIsFloat<T> ? T(-83.6) : T(-703.8); // cdf(-a) is normal above this -a^2 / 2
     const Vec<T> a = at_most<T>(abs<T>(x), kIsFloat<T> ? T(13) : T(38));
     const Vec<T> square = a * a;
     const Vec<T> square_low = fma(a, a, -square);

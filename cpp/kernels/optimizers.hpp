@@ -2,9 +2,12 @@
 //
 // A functor is made once for a run of weights, so that its numbers stay in registers, and then called for
 // each vector with the gradient, the weights and the two states, which it updates. Penalties and decay leave
-// the bias row out: a functor for it is made with `penalised` false. State nearer to zero than the smallest
-// normal number becomes zero: that of a unit that gets no gradient would decay into denormals, which are
-// slow.
+// the bias row out: a functor for it is made with `penalised` false.
+//
+// Nothing may decay into denormals, which are slow, when a unit gets no gradient: velocities and means below
+// kNegligible become zero, and squares have it as their floor. It is far enough above the smallest normal
+// number that l2 w, which shrinks w until the mean of it is dropped, stays normal too; where g acts without a
+// mean, or divided by its own root, w itself is dropped.
 #pragma once
 
 #include "kernels.hpp"
@@ -14,6 +17,12 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T, Optimizer O> struct OptimizerFunctor;
+
+template <class T> constexpr T kNegligible = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900);
+
+template <class T> DENSEGRAD_INLINE Vec<T> drop_negligible(Vec<T> v) {
+    return abs<T>(v) < kNegligible<T> ? Vec<T>{} : v;
+}
 
 // -1, 0 or 1; NaN gives 0.
 template <class T> DENSEGRAD_INLINE Vec<T> sign(Vec<T> v) {
@@ -34,24 +43,28 @@ template <class T> struct Penalty {
         g = fma(w, broadcast<T>(l2), g);
         if (l1 != T(0))
             g = fma(sign<T>(w), broadcast<T>(l1), g);
-        w = fma(w, broadcast<T>(-decay), w);
+        if (decay != T(0))
+            w = drop_negligible<T>(fma(w, broadcast<T>(-decay), w));
     }
 };
 
-// beta m + (1 - beta) g, flushed.
+// beta m + (1 - beta) g.
 template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, T beta) {
-    return flush_denormals<T>(fma(m, broadcast<T>(beta), g * (T(1) - beta)));
+    return drop_negligible<T>(fma(m, broadcast<T>(beta), g * (T(1) - beta)));
 }
 
-// g^2, and zero where it, or (1 - beta) g^2, would be a denormal: far below what any epsilon lets through.
+// g^2, and the floor, whose root is far below any epsilon.
 template <class T> DENSEGRAD_INLINE Vec<T> square(Vec<T> g) {
-    constexpr T negligible = sizeof(T) == 4 ? T(0x1p-56) : T(0x1p-500);
-    const Vec<T> kept = abs<T>(g) < negligible ? Vec<T>{} : g;
-    return kept * kept;
+    return fma(g, g, broadcast<T>(kNegligible<T>));
 }
 
-// velocity = momentum velocity - lr g; w += velocity, with Nesterov's momentum: w += momentum velocity - lr
-// g. scikit-learn's form: the velocity holds the learning rate.
+// beta v + (1 - beta) g^2.
+template <class T> DENSEGRAD_INLINE Vec<T> mean_square(Vec<T> v, Vec<T> g, T beta) {
+    return fma(v, broadcast<T>(beta), square<T>(g) * (T(1) - beta));
+}
+
+// velocity = momentum velocity - lr g; w += velocity, or w += momentum velocity - lr g with Nesterov's
+// momentum. scikit-learn's form: the velocity holds the learning rate.
 template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
     Penalty<T> penalty;
     T learning_rate, momentum;
@@ -64,7 +77,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &velocity, Vec<T> &) const {
         penalty.apply(g, w);
         const Vec<T> move = g * learning_rate;
-        velocity = flush_denormals<T>(fma(velocity, broadcast<T>(momentum), -move));
+        velocity = drop_negligible<T>(fma(velocity, broadcast<T>(momentum), -move));
         w = w + (nesterov ? fma(velocity, broadcast<T>(momentum), -move) : velocity);
     }
 };
@@ -82,7 +95,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, square<T>(g), beta_2);
+        v = mean_square<T>(v, g, beta_2);
         w = fma(m / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
     }
 };
@@ -101,7 +114,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, square<T>(g), beta_2);
+        v = mean_square<T>(v, g, beta_2);
         w = fma(m / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
     }
 };
@@ -120,9 +133,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
-        v = moving_mean<T>(v, square<T>(g), beta_2);
+        v = mean_square<T>(v, g, beta_2);
         const Vec<T> ahead = fma(m, broadcast<T>(correction_1), g * correction_2);
-        w = fma(ahead / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
+        w = drop_negligible<T>(fma(ahead / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w));
     }
 };
 
@@ -138,9 +151,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
 
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &move) const {
         penalty.apply(g, w);
-        v = moving_mean<T>(v, square<T>(g), beta_2);
-        move = flush_denormals<T>(fma(move, broadcast<T>(momentum), g / (sqrt(v) + epsilon)));
-        w = fma(move, broadcast<T>(-learning_rate), w);
+        v = mean_square<T>(v, g, beta_2);
+        move = drop_negligible<T>(fma(move, broadcast<T>(momentum), g / (sqrt(v) + epsilon)));
+        w = drop_negligible<T>(fma(move, broadcast<T>(-learning_rate), w));
     }
 };
 
