@@ -91,17 +91,17 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     return block;
 }
 
-// What the update will read of these rows: its memory traffic then hides under the sums.
+// What the update will read of these rows, where it is too much for the caches near the core: its memory traffic then
+// hides under the sums.
 template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args, Index first, int rows) {
-    if (!args.step)
+    constexpr Index kNearBytes = 128 * 1024;
+    const Index numbers = (args.n_in + 1) * line_count<T>(args.n_out) * kLane<T>;
+    if (!args.step || 3 * numbers * static_cast<Index>(sizeof(T)) < kNearBytes)
         return;
-    for (int i = 0; i < rows; ++i) {
-        const Index at = first + i * kLane<T>;
-        __builtin_prefetch(args.weights + at, 1);
-        __builtin_prefetch(args.state[0] + at, 1);
-        if (args.state[1])
-            __builtin_prefetch(args.state[1] + at, 1);
-    }
+    const T *const arrays[] = {args.weights, args.state[0], args.state[1] ? args.state[1] : args.state[0]};
+    for (const T *array : arrays)
+        for (int i = 0; i < rows; ++i)
+            __builtin_prefetch(array + first + i * kLane<T>, 1);
 }
 
 template <class T, int kMaxRows, int kUsed>
@@ -169,22 +169,20 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
     }
 }
 
-// The transposed copy of a block: lanes of W become rows of W^T. A block at the edge of the weights reads lines that
-// belong to nobody or to its neighbour; they land in padding lanes.
+// The transposed copy of a block: lanes of W become rows of W^T.
 template <class T> DENSEGRAD_INLINE void transpose_unit(const WeightArgs<T> &args, const Block<T> &block) {
     const Index first_out = block.line * kLane<T>;
     const Index outputs = args.n_out - first_out < kLane<T> ? args.n_out - first_out : kLane<T>;
     T *destination = args.transposed + (block.column * args.n_out + first_out) * kLane<T>;
     const int inputs = block.rows - (block.bias ? 1 : 0);
-    if (inputs == kLane<T> && outputs == kLane<T>) {
-        transpose_block<T>(args.weights + block.at, kLane<T>, destination, kLane<T>);
+    const int columns = static_cast<int>(outputs);
+    if (columns % kChunk<T> == 0) {
+        transpose_columns<T>(args.weights + block.at, kLane<T>, destination, kLane<T>, columns, inputs);
         return;
     }
-    alignas(kLineBytes) T source[kLane<T> * kLane<T>] = {};
-    alignas(kLineBytes) T result[kLane<T> * kLane<T>];
-    __builtin_memcpy(source, args.weights + block.at, static_cast<std::size_t>(inputs) * kLineBytes);
-    transpose_block<T>(source, kLane<T>, result, kLane<T>);
-    __builtin_memcpy(destination, result, static_cast<std::size_t>(outputs) * kLineBytes);
+    alignas(kLineBytes) T lines[kLane<T> * kLane<T>]; // the lines behind the last output belong to another unit
+    transpose_columns<T>(args.weights + block.at, kLane<T>, lines, kLane<T>, columns, inputs);
+    __builtin_memcpy(destination, lines, static_cast<std::size_t>(columns) * kLineBytes);
 }
 
 // Sums over the lanes of a line, in one fixed tree: halves of the line are added until one number is left.
