@@ -1,5 +1,5 @@
-// Where the time of a training step goes: the phases of one step, called kernel by kernel on one thread, each with its
-// share of the step and of the core's FMA peak. Built by the CMake option DENSEGRAD_BENCH.
+// Where the time of a training step goes: the phases of one step, called kernel by kernel on one thread, each
+// with its share of the step and of the core's FMA peak. Built by the CMake option DENSEGRAD_BENCH.
 //
 //     phases rows batch n_0 n_1 ... n_L
 #include "../../cpp/src/engine.hpp"
@@ -115,7 +115,8 @@ int main(int argc, char **argv) {
                                  {"  + transpose", products}};
     for (int repeat = 0; repeat < 60; ++repeat)
         for (Index first = 0; first + batch_size <= std::min(n_rows, 8 * batch_size); first += batch_size) {
-            Batch<T> batch{&rows, {}, order.data() + first, first, 0, 1.0 / static_cast<double>(batch_size), 0};
+            Batch<T> batch{&rows, {}, order.data() + first, first, 0, 1.0 / static_cast<double>(batch_size),
+                           0};
             batch.targets.classes = classes.data();
             timed(phases[0], [&] { k.gather(batch.gather(pass.output[0], pass.stride), 0, batch_size); });
             timed(phases[1], [&] {

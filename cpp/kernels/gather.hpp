@@ -26,7 +26,8 @@ template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, 
 }
 
 // Several rows at a time: what is written is then a few lines on end in each column.
-template <class T, class S> void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+template <class T, class S>
+void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     constexpr Index kRows = 8;
     const S *data = static_cast<const S *>(args.rows->data);
     const Index n = args.rows->n_columns;
@@ -64,7 +65,8 @@ template <class T, class S> void gather_strided(const GatherArgs<T> &args, Index
     }
 }
 
-template <class T, class S, class I> void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+template <class T, class S, class I>
+void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     const I *indptr = static_cast<const I *>(args.rows->indptr);
     const I *indices = static_cast<const I *>(args.rows->indices);
     const S *data = static_cast<const S *>(args.rows->data);
@@ -107,7 +109,8 @@ template <class T> void prefetch(const GatherArgs<T> &args, Index row_begin, Ind
         return;
     const Index size = args.rows->scalar == Scalar::float32 ? 4 : 8;
     for (Index r = row_begin; r < row_end; ++r) {
-        const char *p = static_cast<const char *>(args.rows->data) + source_row(args, r) * args.rows->row_stride * size;
+        const char *p =
+            static_cast<const char *>(args.rows->data) + source_row(args, r) * args.rows->row_stride * size;
         for (Index at = 0; at < args.rows->n_columns * size; at += kLineBytes)
             __builtin_prefetch(p + at, 0, 2);
     }

@@ -2,14 +2,15 @@
 //
 // A *line* is 64 bytes: kLane numbers, 16 float32 or 8 float64. Every matrix is kept in columns of one line:
 //
-//     activations, deltas   [ceil(n / kLane)][stride]      stride numbers from one column of lines to the next,
+//     activations, deltas   [ceil(n / kLane)][stride]      stride numbers from one column of lines to the
+//     next,
 //                                                          row r of a column at r * kLane
 //     weights               [ceil(n_out / kLane)][n_in + 1][kLane]     row n_in is the bias
 //     transposed weights    [ceil(n_in / kLane)][n_out][kLane]
 //
 // Lanes beyond n are padding: kernels may write anything there, and no result may depend on what they hold.
-// Every number of a product is one chain of fused multiply-adds in the order of the sum (sums over the batch: in
-// slices of kBatchSlice rows, each a chain from zero, added up in order), so results do not depend on the
+// Every number of a product is one chain of fused multiply-adds in the order of the sum (sums over the batch:
+// in slices of kBatchSlice rows, each a chain from zero, added up in order), so results do not depend on the
 // instruction set, on how rows or tiles are shared among threads, or on the batch a row came in.
 // Kernels neither allocate nor throw. Row ranges and unit ranges may be given to different threads.
 #pragma once
@@ -80,18 +81,20 @@ template <class T> struct LossArgs {
     Loss loss;
     Activation head;
     Index n_out;     // n_L
-    Index n_targets; // outputs a target has; n_out but for quantile (n_out / n_levels) and gaussian_nll (n_out / 2)
+    Index n_targets; // outputs a target has; n_out but for quantile (n_out / n_levels) and gaussian_nll
+                     // (n_out / 2)
     T parameter;     // of the table row
     T label_smoothing;
     const T *levels; // quantile: n_levels increasing levels in (0, 1)
     Index n_levels;
 };
 
-// Head and loss layer in one: from z_(L) to y_(L), the loss of each row and delta_(L), rows [row_begin, row_end).
+// Head and loss layer in one: from z_(L) to y_(L), the loss of each row and delta_(L), rows [row_begin,
+// row_end).
 template <class T> struct HeadArgs {
     LossArgs<T> loss;
-    T *output; // in: z_(L), out: y_(L); [ceil(n_out / kLane)][stride]
-    T *delta;  // out: row weight * dloss/dz
+    T *output;        // in: z_(L), out: y_(L); [ceil(n_out / kLane)][stride]
+    T *delta;         // out: row weight * dloss/dz
     T *loss_gradient; // out: row weight * dloss/dy; null: not wanted
     Index stride;
     TargetsView<T> targets;
@@ -103,17 +106,18 @@ template <class T> struct HeadArgs {
 };
 template <class T> constexpr Index head_scratch_size(Index n_out) { return (5 * n_out + 4) * kLineLength<T>; }
 
-// The head alone. activate: z_(L) to y_(L), for softmax and several quantile levels (elementwise heads are done by
-// forward). delta: from L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
+// The head alone. activate: z_(L) to y_(L), for softmax and several quantile levels (elementwise heads are
+// done by forward). delta: from L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
 template <class T> struct HeadOnlyArgs {
-    T *output; // [ceil(n_out / kLane)][stride]
-    T *delta;  // in: L'_(L), out: delta_(L); not used by activate
+    T *output;      // [ceil(n_out / kLane)][stride]
+    T *delta;       // in: L'_(L), out: delta_(L); not used by activate
     const T *local; // dy/dz where it has a buffer; null: it follows from the output
     Index stride;
     Index n_out;
     Activation head;
     T *scratch;
-    Index n_levels = 1; // as in LossArgs; with several, q_0 = z_0 and q_k = q_(k-1) + softplus(z_k) for each target
+    Index n_levels =
+        1; // as in LossArgs; with several, q_0 = z_0 and q_k = q_(k-1) + softplus(z_k) for each target
 };
 
 // One step of an optimizer: the numbers that all weights share.
@@ -124,10 +128,10 @@ template <class T> struct OptimizerStep {
     T momentum;      // SGD, RMSprop
     T beta_1, beta_2, epsilon;
     T correction_1, correction_2; // NAdam: factors of the momentum and of the gradient
-    T second_moment_scale; // 1 / (1 - beta_2^t), where it cannot be folded into the learning rate
-    T l2;            // added to the gradient: l2 * w (bias row: none)
-    T l1;            // added to the gradient: l1 * sign(w) (bias row: none)
-    T decay;         // decoupled weight decay: w -= decay * w (bias row: none)
+    T second_moment_scale;        // 1 / (1 - beta_2^t), where it cannot be folded into the learning rate
+    T l2;                         // added to the gradient: l2 * w (bias row: none)
+    T l1;                         // added to the gradient: l1 * sign(w) (bias row: none)
+    T decay;                      // decoupled weight decay: w -= decay * w (bias row: none)
 };
 
 // The weight gradient of one layer, tile by tile, and what is done with it while it is in registers.
@@ -138,18 +142,20 @@ template <class T> struct WeightArgs {
     Index delta_stride;
     Index n_rows; // rows of the batch summed here; 0: only what `gradient` holds
     Index n_in, n_out;
-    T *weights;    // read and, where `step` is not null, updated
-    T *transposed; // out: the transposed copy, made after the update; null: not wanted
-    T *gradient;   // like weights; null: not wanted
-    bool accumulate;       // the sum starts from what `gradient` holds (else from zero)
-    bool store;            // the sum is left in `gradient`
-    T gradient_scale;      // applied to the sum before the step (gradient clipping; else 1)
+    T *weights;                   // read and, where `step` is not null, updated
+    T *transposed;                // out: the transposed copy, made after the update; null: not wanted
+    T *gradient;                  // like weights; null: not wanted
+    bool accumulate;              // the sum starts from what `gradient` holds (else from zero)
+    bool store;                   // the sum is left in `gradient`
+    T gradient_scale;             // applied to the sum before the step (gradient clipping; else 1)
     const OptimizerStep<T> *step; // null: no update
-    T *state[2];           // like weights
-    double *penalty;       // out: (2, units) sums of w^2 and of |w| after the update, bias row left out; null: not wanted
+    T *state[2];                  // like weights
+    double *penalty; // out: (2, units) sums of w^2 and of |w| after the update, bias row left out; null: not
+                     // wanted
 };
 
-// A unit is a block of kLane rows of one column of lines of the weights (the last block has the bias row too).
+// A unit is a block of kLane rows of one column of lines of the weights (the last block has the bias row
+// too).
 template <class T> constexpr Index weight_units(Index n_in, Index n_out) {
     return line_count<T>(n_in) * line_count<T>(n_out);
 }

@@ -1,6 +1,7 @@
 // The three products of back propagation. Each is an outer-product tile over the line-blocked layout:
 //
-//     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...      i: rows of the tile, j: lanes of its lines
+//     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...      i: rows of the tile, j: lanes of its
+//     lines
 //
 // a is broadcast, b is a line, and the tile of c stays in registers over the sum:
 //
@@ -32,18 +33,20 @@ constexpr int kTileLines = 6;
 constexpr int kMaxTileRows = 6;
 #endif
 
-// The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single row.
+// The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single
+// row.
 constexpr int max_tile_width(int rows) {
     const int fits = kTileLines / rows;
     const int useful = rows == 1 ? 8 : 4;
     return fits < useful ? fits : useful;
 }
 
-// A line of which one register holds all that is wanted (the last one, where few outputs are left) has tiles of its
-// own, of as many registers.
+// A line of which one register holds all that is wanted (the last one, where few outputs are left) has tiles
+// of its own, of as many registers.
 constexpr int kMaxShortTileRows = kVecs == 1 ? 0 : 2 * kMaxTileRows;
 
-// Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1 cache.
+// Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1
+// cache.
 constexpr Index kSumChunkBytes = 16 * 1024;
 // Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
 constexpr Index kRowGroupBytes = 128 * 1024;
@@ -98,7 +101,8 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
             for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
                 for (int q = 0; q < kUsed; ++q)
-                    c[i][j][q] = load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+                    c[i][j][q] =
+                        load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
         const T *a = tile_a;
         const T *b = args.b;
         Index left = args.n_sum; // at least 1
@@ -152,7 +156,8 @@ DENSEGRAD_INLINE void run_short_row_tiles(int rows, const RowTileArgs<T> &args, 
 struct EvenParts {
     Index count, size, longer;
     EvenParts(Index total, Index most)
-        : count((total + most - 1) / most), size(count > 0 ? total / count : 0), longer(total - size * count) {}
+        : count((total + most - 1) / most), size(count > 0 ? total / count : 0),
+          longer(total - size * count) {}
     int operator[](Index part) const { return static_cast<int>(size + (part < longer ? 1 : 0)); }
 };
 
@@ -171,7 +176,8 @@ template <class T> struct RowProductArgs {
 // c = a b for rows [row_begin, row_end), which are few enough for their part of a to stay in the L2 cache;
 // finish(line, row_begin, row_end) is called when all of these rows of a column are summed.
 template <class T, class Finish>
-DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
+DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row_begin, Index row_end,
+                                        Finish finish) {
     alignas(kLineBytes) static constexpr T kZeros[kLane<T>] = {};
     const Index rest = args.n_columns % kLane<T>;
     const bool last_is_short = kVecs > 1 && rest > 0 && rest <= kVecLane<T>;
@@ -223,14 +229,16 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
             line += groups[g];
         }
         if (last_is_short)
-            run_lines(line, 1, short_tiles,
-                      [](int rows, int, const RowTileArgs<T> &a, Index count) { run_short_row_tiles<T>(rows, a, count); });
+            run_lines(line, 1, short_tiles, [](int rows, int, const RowTileArgs<T> &a, Index count) {
+                run_short_row_tiles<T>(rows, a, count);
+            });
         k += kSumChunk<T>;
     } while (k < args.n_sum);
 }
 
 template <class T, class Finish>
-DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin, Index row_end, Finish finish) {
+DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin, Index row_end,
+                                  Finish finish) {
     if (row_begin >= row_end)
         return;
     const Index terms = args.n_sum < kSumChunk<T> ? args.n_sum : kSumChunk<T>;
@@ -245,15 +253,9 @@ DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin
 }
 
 template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
-    const RowProductArgs<T> product{args.input,
-                                    args.input_stride,
-                                    args.weights,
-                                    (args.n_in + 1) * kLane<T>,
-                                    args.n_in,
-                                    true,
-                                    args.output,
-                                    args.output_stride,
-                                    args.n_out};
+    const RowProductArgs<T> product{
+        args.input,  args.input_stride,  args.weights, (args.n_in + 1) * kLane<T>, args.n_in, true,
+        args.output, args.output_stride, args.n_out};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         const Index at = line * args.output_stride + begin * kLane<T>;
         T *output = args.output + at;
@@ -265,15 +267,9 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
 }
 
 template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
-    const RowProductArgs<T> product{args.delta,
-                                    args.delta_stride,
-                                    args.transposed,
-                                    args.n_out * kLane<T>,
-                                    args.n_out,
-                                    false,
-                                    args.input_delta,
-                                    args.input_stride,
-                                    args.n_in};
+    const RowProductArgs<T> product{
+        args.delta,       args.delta_stride, args.transposed, args.n_out * kLane<T>, args.n_out, false,
+        args.input_delta, args.input_stride, args.n_in};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         const Index at = line * args.input_stride + begin * kLane<T>;
         const Index count = (end - begin) * kLane<T>;
@@ -285,7 +281,8 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
             for (Index i = 0; i < count; i += kVecLane<T>)
                 store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
         } else {
-            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta, end - begin);
+            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta,
+                                 end - begin);
         }
     });
 }

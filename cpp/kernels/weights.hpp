@@ -1,4 +1,5 @@
-// The weight gradient dW_(l) = [y_(l-1), 1]^T delta_(l), block by block, and the update while a block is at hand.
+// The weight gradient dW_(l) = [y_(l-1), 1]^T delta_(l), block by block, and the update while a block is at
+// hand.
 #pragma once
 
 #include "kernels.hpp"
@@ -21,8 +22,8 @@ constexpr int kMaxGradientRows = 6;
 // In a short line, of which one register holds all outputs.
 constexpr int kMaxShortGradientRows = kVecs == 1 ? 0 : 9;
 
-// sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row, whose y is 1.
-// kUsed: registers of a line that are summed.
+// sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row,
+// whose y is 1. kUsed: registers of a line that are summed.
 template <class T, int kRows, bool kBias, int kUsed>
 __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n_rows, T *sum, bool add) {
     constexpr int kInputs = kBias ? kRows - 1 : kRows;
@@ -91,8 +92,8 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     return block;
 }
 
-// What the update will read of these rows, where it is too much for the caches near the core: its memory traffic then
-// hides under the sums.
+// What the update will read of these rows, where it is too much for the caches near the core: its memory
+// traffic then hides under the sums.
 template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args, Index first, int rows) {
     constexpr Index kNearBytes = 128 * 1024;
     const Index numbers = (args.n_in + 1) * line_count<T>(args.n_out) * kLane<T>;
@@ -118,8 +119,8 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
             const bool bias = block.bias && t == tiles - 1;
             if (first == 0)
                 prefetch_rows(args, block.at + row * kLane<T>, rows);
-            run_gradient_tile<T, kMaxRows, kUsed>(rows, bias, y + first * kLane<T> + row, delta + first * kLane<T>,
-                                                  slice, sum + row * kLane<T>, add);
+            run_gradient_tile<T, kMaxRows, kUsed>(rows, bias, y + first * kLane<T> + row,
+                                                  delta + first * kLane<T>, slice, sum + row * kLane<T>, add);
             row += rows;
         }
         add = true;
@@ -127,8 +128,8 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
 }
 
 template <class T, Optimizer kOptimizer, int kUsed>
-DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum, T *weights,
-                                   T *state_0, T *state_1) {
+DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum,
+                                   T *weights, T *state_0, T *state_1) {
     const OptimizerFunctor<T, kOptimizer> update(step, penalised);
     for (Index line = 0; line < lines; ++line)
         for (int q = 0; q < kUsed; ++q) {
@@ -145,8 +146,8 @@ DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised,
 }
 
 template <class T, Optimizer kOptimizer, int kUsed>
-void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights, T *state_0,
-                  T *state_1) {
+void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights,
+                  T *state_0, T *state_1) {
     const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
     const int penalised = block.bias ? block.rows - 1 : block.rows;
     update_lines<T, kOptimizer, kUsed>(step, true, penalised, sum, weights, state_0, state_1);
@@ -158,13 +159,14 @@ void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, co
 }
 
 template <class T, int kId = 0>
-DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum, T *weights,
-                                       T *state_0, T *state_1) {
+DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum,
+                                       T *weights, T *state_0, T *state_1) {
     if constexpr (kId < kOptimizerCount) {
         constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
         if (step.optimizer == kOptimizer)
-            return block.is_short ? update_block<T, kOptimizer, 1>(step, block, sum, weights, state_0, state_1)
-                                  : update_block<T, kOptimizer, kVecs>(step, block, sum, weights, state_0, state_1);
+            return block.is_short
+                       ? update_block<T, kOptimizer, 1>(step, block, sum, weights, state_0, state_1)
+                       : update_block<T, kOptimizer, kVecs>(step, block, sum, weights, state_0, state_1);
         run_update_block<T, kId + 1>(step, block, sum, weights, state_0, state_1);
     }
 }
@@ -180,7 +182,8 @@ template <class T> DENSEGRAD_INLINE void transpose_unit(const WeightArgs<T> &arg
         transpose_columns<T>(args.weights + block.at, kLane<T>, destination, kLane<T>, columns, inputs);
         return;
     }
-    alignas(kLineBytes) T lines[kLane<T> * kLane<T>]; // the lines behind the last output belong to another unit
+    alignas(kLineBytes)
+        T lines[kLane<T> * kLane<T>]; // the lines behind the last output belong to another unit
     transpose_columns<T>(args.weights + block.at, kLane<T>, lines, kLane<T>, columns, inputs);
     __builtin_memcpy(destination, lines, static_cast<std::size_t>(columns) * kLineBytes);
 }
@@ -196,7 +199,9 @@ template <class T> DENSEGRAD_INLINE double line_sum(const T *line, Index lanes) 
     return static_cast<double>(s[0]);
 }
 
-template <class T> DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> &block, double *out, Index units) {
+template <class T>
+DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> &block, double *out,
+                                      Index units) {
     const Index left = args.n_out - block.line * kLane<T>;
     const Index lanes = left < kLane<T> ? left : kLane<T>;
     const int inputs = block.rows - (block.bias ? 1 : 0);

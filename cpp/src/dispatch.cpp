@@ -80,7 +80,8 @@ void set_instruction_set(const std::string &name) {
         }
         allowed += (allowed.empty() ? "" : ", ") + std::string(implementation.table->name);
     }
-    throw std::invalid_argument("instruction set '" + name + "' is not available; this build on this CPU has: " + allowed);
+    throw std::invalid_argument("instruction set '" + name +
+                                "' is not available; this build on this CPU has: " + allowed);
 }
 
 std::string compiler() {

@@ -12,8 +12,8 @@
 
 namespace densegrad {
 
-// Rows that a pass holds at once; longer batches go piece by piece. A multiple of kBatchSlice, so that the pieces
-// add up in the same slices whatever this is.
+// Rows that a pass holds at once; longer batches go piece by piece. A multiple of kBatchSlice, so that the
+// pieces add up in the same slices whatever this is.
 inline constexpr Index kPieceRows = 1024;
 static_assert(kPieceRows % kBatchSlice == 0);
 
@@ -48,10 +48,12 @@ struct PassOptions {
     }
 };
 
-// The buffers of a pass over at most `rows` rows. Everything cached in the forward pass lives here until the next.
+// The buffers of a pass over at most `rows` rows. Everything cached in the forward pass lives here until the
+// next.
 template <class T> struct Pass {
     Index rows;   // capacity
-    Index stride; // numbers from one column of lines to the next: an odd number of lines, which spreads over the cache
+    Index stride; // numbers from one column of lines to the next: an odd number of lines, which spreads over
+                  // the cache
     PassOptions options;
     std::vector<T *> output;        // y_(l), l = 0 ... L
     std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, where it has a buffer
@@ -119,10 +121,10 @@ template <class T> struct Pass {
 template <class T> struct Batch {
     const RowsView *rows;
     TargetsView<T> targets;
-    const Index *order;  // null: rows first_row, first_row + 1, ...
-    Index first_row;     // the first row when there is no order
+    const Index *order;   // null: rows first_row, first_row + 1, ...
+    Index first_row;      // the first row when there is no order
     Index first_in_batch; // for the dropout counter
-    double weight_scale; // 1 / (sum of the batch's sample weights)
+    double weight_scale;  // 1 / (sum of the batch's sample weights)
     std::uint64_t dropout_key;
 
     GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
@@ -135,8 +137,9 @@ inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 
     return x ^ (x >> 31);
 }
 
-template <class T> ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass,
-                                               const Batch<T> &batch, std::size_t l) {
+template <class T>
+ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                            std::size_t l) {
     const Layer<T> &layer = layers[l - 1];
     DropoutArgs<T> dropout;
     if (pass.options.training && layer.dropout > 0) {
@@ -144,13 +147,15 @@ template <class T> ForwardArgs<T> forward_args(const std::vector<Layer<T>> &laye
         dropout.scale = static_cast<T>(1.0 / (1.0 - layer.dropout));
         dropout.key = mix_bits(batch.dropout_key + l);
     }
-    return {pass.output[l - 1], pass.stride,  layer.weights, pass.output[l],   pass.stride, pass.local[l],
-            layer.n_in,         layer.n_out, layer.activation, dropout, batch.first_in_batch};
+    return {pass.output[l - 1], pass.stride,   layer.weights,       pass.output[l],
+            pass.stride,        pass.local[l], layer.n_in,          layer.n_out,
+            layer.activation,   dropout,       batch.first_in_batch};
 }
 
 // Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L).
-template <class T> void forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
-                                     bool activate_head, const Kernels<T> &kernels, int thread, Index begin, Index end) {
+template <class T>
+void forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                  bool activate_head, const Kernels<T> &kernels, int thread, Index begin, Index end) {
     if (begin >= end)
         return;
     const std::size_t depth = layers.size();
@@ -168,8 +173,9 @@ template <class T> void forward_rows(const std::vector<Layer<T>> &layers, const 
 }
 
 // From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0].
-template <class T> void backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass,
-                                      bool input_gradient, const Kernels<T> &kernels, Index begin, Index end) {
+template <class T>
+void backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
+                   const Kernels<T> &kernels, Index begin, Index end) {
     if (begin >= end)
         return;
     const std::size_t last = input_gradient ? 0 : 1;
@@ -177,32 +183,44 @@ template <class T> void backward_rows(const std::vector<Layer<T>> &layers, const
         const Layer<T> &layer = layers[l - 1];
         const bool input = l == 1;
         kernels.backward(BackwardArgs<T>{pass.delta[l], pass.stride, layer.transposed, pass.delta[l - 1],
-                                         pass.loss_gradient[l - 1], pass.output[l - 1], pass.local[l - 1], pass.stride,
-                                         layer.n_in, layer.n_out,
+                                         pass.loss_gradient[l - 1], pass.output[l - 1], pass.local[l - 1],
+                                         pass.stride, layer.n_in, layer.n_out,
                                          input ? Activation::identity : layers[l - 2].activation},
                          begin, end);
     }
 }
 
-template <class T> HeadArgs<T> head_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch, int thread) {
+template <class T>
+HeadArgs<T> head_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch, int thread) {
     const std::size_t depth = pass.output.size() - 1;
-    return {loss,          pass.output[depth],
-            pass.delta[depth], pass.loss_gradient[depth],
-            pass.stride,   batch.targets,
-            batch.order,   batch.first_row,
-            batch.weight_scale, pass.row_loss,
+    return {loss,
+            pass.output[depth],
+            pass.delta[depth],
+            pass.loss_gradient[depth],
+            pass.stride,
+            batch.targets,
+            batch.order,
+            batch.first_row,
+            batch.weight_scale,
+            pass.row_loss,
             pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
 template <class T>
 HeadOnlyArgs<T> head_only_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, int thread) {
     const std::size_t depth = layers.size();
-    return {pass.output[depth], pass.delta[depth],     pass.local[depth], pass.stride,
-            layers.back().n_out, layers.back().activation, pass.scratch[static_cast<std::size_t>(thread)],
+    return {pass.output[depth],
+            pass.delta[depth],
+            pass.local[depth],
+            pass.stride,
+            layers.back().n_out,
+            layers.back().activation,
+            pass.scratch[static_cast<std::size_t>(thread)],
             layers.back().n_levels};
 }
 
-template <class T> WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T> &pass, std::size_t l, Index rows) {
+template <class T>
+WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T> &pass, std::size_t l, Index rows) {
     WeightArgs<T> args{};
     args.input = pass.output[l - 1];
     args.input_stride = pass.stride;
@@ -243,7 +261,8 @@ class UnitChunks {
                     chunk.push_back({l, unit, unit});
                 chunk.back().end = unit + 1;
                 const bool last = unit % columns == columns - 1;
-                before += kUnitCost + (last ? layer.n_in - (columns - 1) * kLineLength<T> + 1 : kLineLength<T>);
+                before +=
+                    kUnitCost + (last ? layer.n_in - (columns - 1) * kLineLength<T> + 1 : kLineLength<T>);
             }
         }
     }

@@ -43,7 +43,8 @@ void check_loss(const NetworkSpec &spec) {
     if (spec.loss.loss != Loss::custom && !head_fits(row.heads, head))
         throw std::invalid_argument(loss + " does not go with a head of activation '" +
                                     kActivations[static_cast<int>(head)].name + "'");
-    if (row.parameter && !(spec.loss.parameter > row.parameter_low && spec.loss.parameter < row.parameter_high))
+    if (row.parameter &&
+        !(spec.loss.parameter > row.parameter_low && spec.loss.parameter < row.parameter_high))
         throw std::invalid_argument(loss + ": " + row.parameter + " is out of its range");
     if (!(spec.loss.label_smoothing >= 0.0 && spec.loss.label_smoothing < 1.0))
         throw std::invalid_argument("label_smoothing must be in [0, 1)");
@@ -57,7 +58,8 @@ void check_loss(const NetworkSpec &spec) {
             throw std::invalid_argument("quantile levels must increase within (0, 1)");
     }
     if (spec.loss.loss == Loss::gaussian_nll && n_out % 2 != 0)
-        throw std::invalid_argument("loss 'gaussian_nll' needs two outputs a target: a mean and a log-variance");
+        throw std::invalid_argument(
+            "loss 'gaussian_nll' needs two outputs a target: a mean and a log-variance");
 }
 
 void check_spec(const NetworkSpec &spec) {
@@ -65,7 +67,8 @@ void check_spec(const NetworkSpec &spec) {
         throw std::invalid_argument("a network needs at least one layer");
     const auto check_width = [](Index width, const char *what) {
         if (width < 1 || width >= kMaxWidth)
-            throw std::invalid_argument(std::string(what) + " must be in [1, 2^31), got " + std::to_string(width));
+            throw std::invalid_argument(std::string(what) + " must be in [1, 2^31), got " +
+                                        std::to_string(width));
     };
     check_width(spec.n_inputs, "the number of inputs");
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -85,8 +88,8 @@ void check_spec(const NetworkSpec &spec) {
 void check_shape(const RowsView &view, Index rows, Index columns, const char *what) {
     if (view.n_rows != rows || view.n_columns != columns)
         throw std::invalid_argument(std::string(what) + " must have shape (" + std::to_string(rows) + ", " +
-                                    std::to_string(columns) + "), got (" + std::to_string(view.n_rows) + ", " +
-                                    std::to_string(view.n_columns) + ")");
+                                    std::to_string(columns) + "), got (" + std::to_string(view.n_rows) +
+                                    ", " + std::to_string(view.n_columns) + ")");
 }
 
 } // namespace
@@ -98,7 +101,8 @@ std::unique_ptr<Network> make_network(const NetworkSpec &spec) {
     return std::make_unique<NetworkOf<double>>(spec);
 }
 
-template <class T> NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegrad::kernels<T>()) {
+template <class T>
+NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegrad::kernels<T>()) {
     n_targets_ = targets_of(spec);
     for (const double level : spec.loss.levels)
         levels_.push_back(static_cast<T>(level));
@@ -120,20 +124,15 @@ template <class T> NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec
 }
 
 template <class T> LossArgs<T> NetworkOf<T>::loss_args() const {
-    return {spec_.loss.loss,
-            spec_.layers.back().activation,
-            layers_.back().n_out,
-            n_targets_,
-            static_cast<T>(spec_.loss.parameter),
-            static_cast<T>(spec_.loss.label_smoothing),
-            levels_.data(),
-            static_cast<Index>(levels_.size())};
+    return {spec_.loss.loss, spec_.layers.back().activation,       layers_.back().n_out,
+            n_targets_,      static_cast<T>(spec_.loss.parameter), static_cast<T>(spec_.loss.label_smoothing),
+            levels_.data(),  static_cast<Index>(levels_.size())};
 }
 
 template <class T> void NetworkOf<T>::check_layer(int l, int first) const {
     if (l < first || l > depth())
-        throw std::out_of_range("layer " + std::to_string(l) + " is not in " + std::to_string(first) + " ... " +
-                                std::to_string(depth()));
+        throw std::out_of_range("layer " + std::to_string(l) + " is not in " + std::to_string(first) +
+                                " ... " + std::to_string(depth()));
 }
 
 template <class T> void NetworkOf<T>::check_rows(const RowsView &rows) const {
@@ -154,21 +153,23 @@ template <class T> TargetsView<T> NetworkOf<T>::check_targets(const Targets &tar
         const Index n_classes = std::max<Index>(n_out, 2);
         for (Index r = 0; r < n_rows; ++r)
             if (targets.classes[r] < 0 || targets.classes[r] >= n_classes)
-                throw std::invalid_argument("class numbers must be in [0, " + std::to_string(n_classes) + "), got " +
-                                            std::to_string(targets.classes[r]));
+                throw std::invalid_argument("class numbers must be in [0, " + std::to_string(n_classes) +
+                                            "), got " + std::to_string(targets.classes[r]));
     } else if (targets.values) {
         if (targets.n_targets != n_targets_)
-            throw std::invalid_argument("the target must have " + std::to_string(n_targets_) + " columns, got " +
-                                        std::to_string(targets.n_targets));
+            throw std::invalid_argument("the target must have " + std::to_string(n_targets_) +
+                                        " columns, got " + std::to_string(targets.n_targets));
     } else if (spec_.loss.loss != Loss::custom) {
         throw std::invalid_argument("the loss needs a target");
     }
-    return {targets.classes, static_cast<const T *>(targets.values), targets.n_targets, targets.sample_weight};
+    return {targets.classes, static_cast<const T *>(targets.values), targets.n_targets,
+            targets.sample_weight};
 }
 
 template <class T> void NetworkOf<T>::get_weights(int l, void *out) const {
     check_layer(l, 1);
-    lines_to_rows<T>(layer(l).weights, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out, static_cast<T *>(out));
+    lines_to_rows<T>(layer(l).weights, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out,
+                     static_cast<T *>(out));
 }
 
 template <class T> void NetworkOf<T>::set_weights(int l, const RowsView &weights) {
@@ -182,7 +183,8 @@ template <class T> void NetworkOf<T>::get_weight_gradient(int l, void *out) cons
     check_layer(l, 1);
     if (!has_weight_gradients_)
         throw std::logic_error("there are no weight gradients before a backward pass");
-    lines_to_rows<T>(layer(l).gradient, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out, static_cast<T *>(out));
+    lines_to_rows<T>(layer(l).gradient, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out,
+                     static_cast<T *>(out));
 }
 
 template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
@@ -224,7 +226,8 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
-        work += static_cast<double>(layer.n_in + 1) * static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
+        work += static_cast<double>(layer.n_in + 1) *
+                static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
     return team_size_for(work * static_cast<double>(rows) * passes, requested);
 }
 
@@ -270,7 +273,8 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
                    Batch<T> batch{&rows, view, nullptr, first, 0, 1.0, 0};
                    forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
                    kernels_.head_loss(head_args(loss_args(), pass, batch, 0), 0, count);
-                   sums[static_cast<std::size_t>(first / kBatchSlice)] = weighted_loss(pass.row_loss, batch, count);
+                   sums[static_cast<std::size_t>(first / kBatchSlice)] =
+                       weighted_loss(pass.row_loss, batch, count);
                });
     double total = 0.0;
     for (const double sum : sums)
@@ -309,8 +313,8 @@ template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, i
 }
 
 template <class T>
-void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
-                                        Team &team) {
+void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate,
+                                        const UnitChunks &units, Team &team) {
     units.share(team, [&](const UnitChunks::Piece &piece) {
         WeightArgs<T> args = weight_args(layers_[piece.l - 1], pass, piece.l, rows);
         args.accumulate = accumulate;
@@ -423,7 +427,8 @@ template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const
         throw std::logic_error("there are no local gradients before a forward pass");
     const Layer<T> &at = layer(l);
     if (at.local_gradient() == LocalGradient::jacobian || at.n_levels > 1)
-        throw std::invalid_argument("the local gradient of softmax, or of several quantile levels, is a matrix");
+        throw std::invalid_argument(
+            "the local gradient of softmax, or of several quantile levels, is a matrix");
     // dy/dz is what a loss gradient of ones becomes.
     T *y = static_cast<T *>(out);
     std::fill(y, y + cached_rows_ * at.n_out, T(1));
@@ -443,8 +448,8 @@ template <class T> void NetworkOf<T>::get_loss_gradient(int l, void *out) const 
     check_layer(l, 0);
     if (!has_loss_gradients_)
         throw std::logic_error("there are no loss gradients before backpropagate");
-    lines_to_rows<T>(cache_->loss_gradient[static_cast<std::size_t>(l)], cache_->stride, cached_rows_, width(l),
-                     static_cast<T *>(out));
+    lines_to_rows<T>(cache_->loss_gradient[static_cast<std::size_t>(l)], cache_->stride, cached_rows_,
+                     width(l), static_cast<T *>(out));
 }
 
 template <class T> void NetworkOf<T>::poison_padding() {

@@ -35,7 +35,8 @@ template <class T> class NetworkOf final : public Network {
     LossArgs<T> loss_args() const;
     void need_transposed(bool first_layer);
     void need_gradients();
-    // Threads for `rows` rows, of which each costs `passes` forward passes: at most `requested` (0: all there are).
+    // Threads for `rows` rows, of which each costs `passes` forward passes: at most `requested` (0: all there
+    // are).
     int choose_threads(int requested, Index rows, double passes) const;
     TargetsView<T> check_targets(const Targets &targets, Index n_rows) const;
 

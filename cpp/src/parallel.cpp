@@ -28,15 +28,16 @@ void relax() {
 #endif
 }
 
-// Spins for some microseconds, then sleeps: a core that is busy with something else must not be waited for at full
-// power.
+// Spins for some microseconds, then sleeps: a core that is busy with something else must not be waited for at
+// full power.
 template <class Number, class Busy> void wait_while(const std::atomic<Number> &value, Busy busy) {
     for (int spin = 0; spin < 2000; ++spin) {
         if (!busy(value.load(std::memory_order_acquire)))
             return;
         relax();
     }
-    for (Number now = value.load(std::memory_order_acquire); busy(now); now = value.load(std::memory_order_acquire))
+    for (Number now = value.load(std::memory_order_acquire); busy(now);
+         now = value.load(std::memory_order_acquire))
         value.wait(now, std::memory_order_acquire);
 }
 
@@ -79,7 +80,8 @@ int cgroup_limit() {
 } // namespace
 
 bool Team::take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk) {
-    const std::int64_t end = n_chunks_.load(std::memory_order_relaxed) * static_cast<std::int64_t>(slot + 1) / size_;
+    const std::int64_t end =
+        n_chunks_.load(std::memory_order_relaxed) * static_cast<std::int64_t>(slot + 1) / size_;
     std::uint64_t next = slots_[slot].next.load(std::memory_order_relaxed);
     do {
         chunk = static_cast<std::int64_t>(next & 0xffffffffu);
@@ -109,7 +111,8 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
     n_chunks_.store(n_chunks, std::memory_order_relaxed);
     left_.store(static_cast<std::int32_t>(n_chunks), std::memory_order_relaxed);
     for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
-        const std::uint64_t begin = static_cast<std::uint64_t>(n_chunks * static_cast<std::int64_t>(slot) / size_);
+        const std::uint64_t begin =
+            static_cast<std::uint64_t>(n_chunks * static_cast<std::int64_t>(slot) / size_);
         slots_[slot].next.store(std::uint64_t{phase} << 32 | begin, std::memory_order_release);
     }
     phase_.store(phase, std::memory_order_release);

@@ -8,9 +8,9 @@
 
 namespace densegrad {
 
-// The caller runs the program; the others wait for a phase and help with it. Each member begins with chunks of its
-// own, which keeps data in its cache from phase to phase, and then takes what others have not begun. So a member
-// that the system has put to sleep holds up at most the chunk it is at.
+// The caller runs the program; the others wait for a phase and help with it. Each member begins with chunks
+// of its own, which keeps data in its cache from phase to phase, and then takes what others have not begun.
+// So a member that the system has put to sleep holds up at most the chunk it is at.
 class Team {
   public:
     explicit Team(int size) : slots_(static_cast<std::size_t>(size)), size_(size) {}
@@ -28,7 +28,9 @@ class Team {
         using Plain = std::remove_reference_t<Work>;
         run_phase(
             n_chunks,
-            [](void *context, std::int64_t chunk, int thread) { (*static_cast<Plain *>(context))(chunk, thread); },
+            [](void *context, std::int64_t chunk, int thread) {
+                (*static_cast<Plain *>(context))(chunk, thread);
+            },
             const_cast<void *>(static_cast<const void *>(&work)));
     }
 
@@ -47,7 +49,8 @@ class Team {
 
     using Function = void (*)(void *context, std::int64_t chunk, int thread);
     struct alignas(64) Slot {
-        std::atomic<std::uint64_t> next{0}; // number of the phase, and in the lower half the chunk to take next
+        std::atomic<std::uint64_t> next{
+            0}; // number of the phase, and in the lower half the chunk to take next
     };
 
     void run_phase(std::int64_t n_chunks, Function function, void *context);
@@ -66,7 +69,8 @@ class Team {
     std::atomic<bool> closed_{false};
 };
 
-// Threads for a phase of so many multiplications: as many as pay, at most `most` (0: as many as the process may use).
+// Threads for a phase of so many multiplications: as many as pay, at most `most` (0: as many as the process
+// may use).
 int team_size_for(double multiplications, int most);
 
 void run_team(int n_threads, void (*body)(void *context, Team &team), void *context);

@@ -37,7 +37,8 @@ template <class T> class TrainerOf final : public Trainer {
     bool has_penalty() const { return spec_.l2 > 0.0 || spec_.l1 > 0.0; }
     int state_count() const { return kOptimizers[static_cast<int>(spec_.optimizer)].state_count; }
     // momentum_product: NAdam's of the steps before t; of those up to t when it returns.
-    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight, double &momentum_product) const;
+    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight,
+                                  double &momentum_product) const;
     double penalty_sum() const;
     WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
     void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
@@ -66,8 +67,8 @@ template <class T> struct TrainerOf<T>::Epoch {
     const UnitChunks &units;
     std::vector<T> output, loss_gradient; // C order, for a custom loss
     std::vector<Index> row_numbers;
-    double loss = 0.0;         // sum over the batches so far
-    double batch_loss = 0.0;   // weighted sum over the rows of this batch so far
+    double loss = 0.0;       // sum over the batches so far
+    double batch_loss = 0.0; // weighted sum over the rows of this batch so far
     Index steps_done = 0;
     bool failed = false; // the custom loss gave no gradient
     bool stopped = false;
@@ -116,7 +117,9 @@ TrainerOf<T>::TrainerOf(NetworkOf<T> &network, const OptimizerSpec &spec, std::u
     };
     carve([&](auto *&piece, Index count) { arena_.plan<std::remove_reference_t<decltype(*piece)>>(count); });
     arena_.allocate();
-    carve([&](auto *&piece, Index count) { piece = arena_.take<std::remove_reference_t<decltype(*piece)>>(count); });
+    carve([&](auto *&piece, Index count) {
+        piece = arena_.take<std::remove_reference_t<decltype(*piece)>>(count);
+    });
 }
 
 template <class T> void TrainerOf<T>::set_optimizer(const OptimizerSpec &spec) {
@@ -134,14 +137,15 @@ template <class T> void TrainerOf<T>::set_steps(std::int64_t steps) {
 
 template <class T> void TrainerOf<T>::check_state(int l, int s) const {
     if (l < 1 || l > network_.depth() || s < 0 || s >= state_count())
-        throw std::out_of_range("there is no optimizer state " + std::to_string(s) + " of layer " + std::to_string(l));
+        throw std::out_of_range("there is no optimizer state " + std::to_string(s) + " of layer " +
+                                std::to_string(l));
 }
 
 template <class T> void TrainerOf<T>::get_state(int l, int s, void *out) const {
     check_state(l, s);
     const Layer<T> &layer = network_.layers()[static_cast<std::size_t>(l - 1)];
-    lines_to_rows<T>(states_[static_cast<std::size_t>(l - 1)].state[s], layer.panel(), layer.n_in + 1, layer.n_out,
-                     static_cast<T *>(out));
+    lines_to_rows<T>(states_[static_cast<std::size_t>(l - 1)].state[s], layer.panel(), layer.n_in + 1,
+                     layer.n_out, static_cast<T *>(out));
 }
 
 template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &state) {
@@ -200,7 +204,8 @@ template <class T> double TrainerOf<T>::penalty_sum() const {
 
 // What brings the transposed copy and the penalties up to the weights, and changes nothing else.
 template <class T>
-WeightArgs<T> TrainerOf<T>::refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const {
+WeightArgs<T> TrainerOf<T>::refresh_args(const Layer<T> &layer, const LayerState<T> &state,
+                                         std::size_t l) const {
     WeightArgs<T> args{};
     args.n_in = layer.n_in;
     args.n_out = layer.n_out;
@@ -211,7 +216,8 @@ WeightArgs<T> TrainerOf<T>::refresh_args(const Layer<T> &layer, const LayerState
 }
 
 // Phase 1, by rows: gather, forward, loss, backward to every delta.
-template <class T> void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
+template <class T>
+void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
     const std::vector<Layer<T>> &layers = network_.layers();
     const Kernels<T> &kernels = network_.kernels();
     const Pass<T> &pass = epoch.pass;
@@ -249,19 +255,24 @@ template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> 
     }
     for (Index r = 0; r < count; ++r) {
         const double *weight = batch.targets.sample_weight;
-        const double scale = batch.weight_scale * (weight ? weight[epoch.row_numbers[static_cast<std::size_t>(r)]] : 1.0);
+        const double scale =
+            batch.weight_scale * (weight ? weight[epoch.row_numbers[static_cast<std::size_t>(r)]] : 1.0);
         for (Index c = 0; c < n_out; ++c)
             epoch.loss_gradient[static_cast<std::size_t>(r * n_out + c)] *= static_cast<T>(scale);
     }
-    const RowsView view{epoch.loss_gradient.data(), sizeof(T) == 4 ? Scalar::float32 : Scalar::float64, count, n_out,
-                        n_out, 1};
+    const RowsView view{epoch.loss_gradient.data(),
+                        sizeof(T) == 4 ? Scalar::float32 : Scalar::float64,
+                        count,
+                        n_out,
+                        n_out,
+                        1};
     rows_to_lines<T>(view, pass.delta.back(), pass.stride);
 }
 
 // Phase 2, by tiles of the weights: the weight gradient and, with the last piece of a batch, the update.
 template <class T>
-void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
-                                 Team &team) {
+void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last,
+                                 const OptimizerStep<T> &step, Team &team) {
     const bool update = last && spec_.clip_norm == 0.0;
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
         const Layer<T> &layer = network_.layers()[piece.l - 1];
@@ -298,7 +309,8 @@ void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, T
             double sum = 0.0;
             for (Index i = 0; i < rows; ++i)
                 for (Index j = 0; j < lanes; ++j) {
-                    const double g = static_cast<double>(layer.gradient[line * layer.panel() + (first + i) * kLane + j]);
+                    const double g =
+                        static_cast<double>(layer.gradient[line * layer.panel() + (first + i) * kLane + j]);
                     sum += g * g;
                 }
             states_[piece.l - 1].squared_norm[unit] = sum;
@@ -333,7 +345,8 @@ template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, Team &team) {
             for (Index j = 0; j < std::min(kLane, layer.n_out - line * kLane); ++j) {
                 double sum = 0.0;
                 for (Index i = 0; i < layer.n_in; ++i)
-                    sum += static_cast<double>(weights[i * kLane + j]) * static_cast<double>(weights[i * kLane + j]);
+                    sum += static_cast<double>(weights[i * kLane + j]) *
+                           static_cast<double>(weights[i * kLane + j]);
                 const double norm = std::sqrt(sum);
                 if (norm > spec_.max_norm)
                     for (Index i = 0; i < layer.n_in; ++i)
@@ -342,8 +355,9 @@ template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, Team &team) {
         });
     }
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
-        network_.kernels().weights(refresh_args(network_.layers()[piece.l - 1], states_[piece.l - 1], piece.l),
-                                   piece.begin, piece.end);
+        network_.kernels().weights(
+            refresh_args(network_.layers()[piece.l - 1], states_[piece.l - 1], piece.l), piece.begin,
+            piece.end);
     });
 }
 
@@ -377,14 +391,18 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
         }
         // A batch without weight has no gradient of its own; the optimizer steps on.
         const double scale = weight > 0.0 ? 1.0 / weight : 0.0;
-        const OptimizerStep<T> step =
-            step_numbers(steps_ + s + 1, spec.learning_rates[s], weight > 0.0 ? weight : 1.0, momentum_product);
+        const OptimizerStep<T> step = step_numbers(steps_ + s + 1, spec.learning_rates[s],
+                                                   weight > 0.0 ? weight : 1.0, momentum_product);
         const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
         for (Index done = 0; done < batch_rows; done += kPieceRows) {
             const Index count = std::min(kPieceRows, batch_rows - done);
             const Index first = batch_begin + done;
-            const Batch<T> batch{&spec.rows, epoch.targets, spec.order ? spec.order + first : nullptr,
-                                 first,      done,          scale,
+            const Batch<T> batch{&spec.rows,
+                                 epoch.targets,
+                                 spec.order ? spec.order + first : nullptr,
+                                 first,
+                                 done,
+                                 scale,
                                  mix_bits(seed_ + static_cast<std::uint64_t>(steps_ + s))};
             phase_rows(epoch, batch, count, team);
             if (epoch.failed)
@@ -439,7 +457,8 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
     }
     const UnitChunks units(network_.layers(), threads);
-    Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, units, {}, {}, {}};
+    Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, units, {},
+                {},   {}};
     if (spec.custom_loss) {
         const std::size_t count = static_cast<std::size_t>(piece * network_.layers().back().n_out);
         epoch.output.resize(count);

@@ -1,5 +1,5 @@
-// The table of activations. To add one: an enumerator and a row here, a functor in cpp/kernels/activations.hpp,
-// a line in tests/reference.py.
+// The table of activations. To add one: an enumerator and a row here, a functor in
+// cpp/kernels/activations.hpp, a line in tests/reference.py.
 #pragma once
 
 namespace densegrad {
@@ -29,7 +29,8 @@ enum class LocalGradient : int {
 };
 
 // The uniform distribution that the initial weights are drawn from: glorot is +-sqrt(6 / (n_in + n_out)),
-// he is +-sqrt(6 / n_in). glorot_logistic is Glorot's with the 2 in place of 6 that scikit-learn uses for logistic units.
+// he is +-sqrt(6 / n_in). glorot_logistic is Glorot's with the 2 in place of 6 that scikit-learn uses for
+// logistic units.
 enum class Initializer : int { glorot, glorot_logistic, he };
 
 struct ActivationRow {

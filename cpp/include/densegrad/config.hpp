@@ -9,8 +9,8 @@ namespace densegrad {
 std::vector<std::string> built_instruction_sets();     // in order of preference
 std::vector<std::string> supported_instruction_sets(); // of those, what this CPU and system can run
 std::string instruction_set();                         // the one in use
-// Chooses the kernels: "" for the best supported one. Throws std::invalid_argument for any other name that is not
-// supported here. Call it before the first network is made.
+// Chooses the kernels: "" for the best supported one. Throws std::invalid_argument for any other name that is
+// not supported here. Call it before the first network is made.
 void set_instruction_set(const std::string &name);
 
 std::string compiler();

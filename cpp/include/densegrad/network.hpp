@@ -1,8 +1,8 @@
 // A dense network: layers l = 1 ... L, then a loss layer. y_(0) = x, y_(l) = a_(l)([y_(l-1), 1] W_(l)).
 //
-// Arrays that go in are views of any strides and either precision; arrays that come out are written in C order in
-// the network's own precision. Bad arguments throw std::invalid_argument, calls out of order std::logic_error, and
-// leave the network as it was.
+// Arrays that go in are views of any strides and either precision; arrays that come out are written in C
+// order in the network's own precision. Bad arguments throw std::invalid_argument, calls out of order
+// std::logic_error, and leave the network as it was.
 #pragma once
 
 #include "densegrad/activations.hpp"
@@ -76,8 +76,9 @@ class Network {
 
     // What the last forward or backpropagate left; rows of its batch, (n_rows, n_l).
     virtual std::int64_t cached_rows() const = 0;
-    virtual void get_output(int l, void *out) const = 0;         // y_(l), l = 0 ... L
-    virtual void get_local_gradient(int l, void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, elementwise only
+    virtual void get_output(int l, void *out) const = 0; // y_(l), l = 0 ... L
+    virtual void get_local_gradient(int l,
+                                    void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, elementwise only
     // L'_(l), l = 0 ... L; after backpropagate, for a custom loss after backward.
     virtual void get_loss_gradient(int l, void *out) const = 0;
 

@@ -13,8 +13,8 @@ struct OptimizerRow {
 };
 
 inline constexpr OptimizerRow kOptimizers[] = {
-    {Optimizer::sgd, "SGD", 1},         {Optimizer::adam, "Adam", 2},       {Optimizer::adamw, "AdamW", 2},
-    {Optimizer::nadam, "NAdam", 2},     {Optimizer::rmsprop, "RMSprop", 2}, {Optimizer::adagrad, "Adagrad", 1},
+    {Optimizer::sgd, "SGD", 1},     {Optimizer::adam, "Adam", 2},       {Optimizer::adamw, "AdamW", 2},
+    {Optimizer::nadam, "NAdam", 2}, {Optimizer::rmsprop, "RMSprop", 2}, {Optimizer::adagrad, "Adagrad", 1},
     {Optimizer::lion, "Lion", 1},
 };
 

@@ -18,18 +18,18 @@ struct OptimizerSpec {
     double beta_1 = 0.9;
     double beta_2 = 0.999;
     double epsilon = 1e-8;
-    double l2 = 0.0;           // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights), bias rows left out
-    double l1 = 0.0;           // loss += l1 * sum |w| / (the same)
+    double l2 = 0.0; // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights), bias rows left out
+    double l1 = 0.0; // loss += l1 * sum |w| / (the same)
     double weight_decay = 0.0; // decoupled: w -= learning_rate * weight_decay * w, bias rows left out
     double max_norm = 0.0;     // largest norm of the weights into one unit, bias left out; 0: no limit
     double clip_norm = 0.0;    // largest norm of the whole gradient; 0: no limit
 };
 
-// Loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers: (n_rows,) which rows of
-// the targets; loss_gradient: out, (n_rows, n_L), dloss/dy of each row; row_loss: out, (n_rows,).
+// Loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers: (n_rows,) which
+// rows of the targets; loss_gradient: out, (n_rows, n_L), dloss/dy of each row; row_loss: out, (n_rows,).
 // Returns false to stop the epoch.
-using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers, std::int64_t n_rows,
-                            void *loss_gradient, double *row_loss);
+using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers,
+                            std::int64_t n_rows, void *loss_gradient, double *row_loss);
 
 struct EpochSpec {
     RowsView rows;
