@@ -21,3 +21,11 @@ def build(directory: Path, *targets: str, options: tuple[str, ...] = ()) -> Path
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+def hashes(*command: str | Path) -> str:
+    """Run test_bits, by an emulator or not, and return what it prints: one hash a type."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    return done.stdout

@@ -1,12 +1,11 @@
 """The same bits on another processor: the core cross-compiled for aarch64 and run under emulation."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from builds import CMAKE, build
+from builds import CMAKE, build, hashes
 
 COMPILER = "aarch64-linux-gnu-g++"
 LIBRARIES = "/usr/aarch64-linux-gnu"  # Debian's place for what the cross-compiler links with
@@ -16,13 +15,6 @@ pytestmark = pytest.mark.skipif(
     EMULATOR is None or shutil.which(COMPILER) is None or CMAKE is None,
     reason=f"needs {COMPILER}, qemu-aarch64 and CMake (Debian: g++-aarch64-linux-gnu, qemu-user-static)",
 )
-
-
-def hashes(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2  # one hash a type
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,21 @@
+"""The same bits from the AVX-512 kernels, on any CPU: compiled with intrinsics that are emulated number by number."""
+
+from pathlib import Path
+
+import pytest
+
+from builds import build, hashes
+
+# The optimiser's last tenth costs minutes here and tells nothing about bits.
+OPTIONS = ("-DDENSEGRAD_EMULATED_AVX512=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1")
+
+
+@pytest.fixture(scope="module")
+def emulated(build_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("avx512"), "test_bits", options=OPTIONS) / "test_bits"
+
+
+@pytest.mark.parametrize("n_threads", ["1", "2"])
+def test_same_bits_from_avx512_kernels(n_threads: str, build_directory: Path, emulated: Path) -> None:
+    native = build(build_directory, "test_bits") / "test_bits"
+    assert hashes(emulated, "", n_threads) == hashes(native, "", n_threads)
