@@ -1,4 +1,4 @@
-"""The same bits from the AVX-512 kernels, on any CPU: compiled with intrinsics that are emulated number by number."""
+"""The same bits from the AVX-512 kernels on any CPU: compiled with intrinsics emulated number by number."""
 
 from pathlib import Path
 
