@@ -53,8 +53,8 @@ class Trainer:
     random_state : int, RandomState, Generator or None
         Source of the orders and of the dropout masks.
     n_threads : int or None
-        At most so many; small work uses fewer. None: as many as the process may use. The results are the same bits
-        for any number.
+        At most so many; small work uses fewer. None: as many as the process may use. The results are the same
+        bits for any number.
     l2 : float, default 0.0
         The loss of a batch gets l2 / 2 · sum w² / (sum of the batch's sample weights), biases left out.
     l1 : float, default 0.0
