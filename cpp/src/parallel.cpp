@@ -79,16 +79,20 @@ int cgroup_limit() {
 
 } // namespace
 
+std::int64_t Team::first_chunk(std::size_t slot) const {
+    return n_chunks_ * static_cast<std::int64_t>(slot) / size_;
+}
+
+// Whether a chunk is left is read off the slot alone: a member that is late may stand here while the caller
+// sets up the next phase, and must not match this phase's slot with that one's chunks.
 bool Team::take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk) {
-    const std::int64_t end =
-        n_chunks_.load(std::memory_order_relaxed) * static_cast<std::int64_t>(slot + 1) / size_;
-    std::uint64_t next = slots_[slot].next.load(std::memory_order_relaxed);
+    std::uint64_t rest = slots_[slot].rest.load(std::memory_order_relaxed);
     do {
-        chunk = static_cast<std::int64_t>(next & 0xffffffffu);
-        if (static_cast<std::uint32_t>(next >> 32) != phase || chunk >= end)
+        if (static_cast<std::uint32_t>(rest >> 32) != phase || static_cast<std::uint32_t>(rest) == 0)
             return false;
-    } while (!slots_[slot].next.compare_exchange_weak(next, next + 1, std::memory_order_acquire,
+    } while (!slots_[slot].rest.compare_exchange_weak(rest, rest - 1, std::memory_order_acquire,
                                                       std::memory_order_relaxed));
+    chunk = first_chunk(slot + 1) - static_cast<std::int64_t>(static_cast<std::uint32_t>(rest));
     return true;
 }
 
@@ -108,12 +112,12 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
     const std::uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
     function_ = function;
     context_ = context;
-    n_chunks_.store(n_chunks, std::memory_order_relaxed);
+    n_chunks_ = n_chunks;
     left_.store(static_cast<std::int32_t>(n_chunks), std::memory_order_relaxed);
     for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
-        const std::uint64_t begin =
-            static_cast<std::uint64_t>(n_chunks * static_cast<std::int64_t>(slot) / size_);
-        slots_[slot].next.store(std::uint64_t{phase} << 32 | begin, std::memory_order_release);
+        const std::int64_t count = first_chunk(slot + 1) - first_chunk(slot);
+        slots_[slot].rest.store(std::uint64_t{phase} << 32 | static_cast<std::uint64_t>(count),
+                                std::memory_order_release);
     }
     phase_.store(phase, std::memory_order_release);
     phase_.notify_all();

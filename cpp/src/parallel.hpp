@@ -49,21 +49,23 @@ class Team {
 
     using Function = void (*)(void *context, std::int64_t chunk, int thread);
     struct alignas(64) Slot {
-        std::atomic<std::uint64_t> next{
-            0}; // number of the phase, and in the lower half the chunk to take next
+        std::atomic<std::uint64_t> rest{
+            0}; // number of the phase, and in the lower half the number of chunks that nobody has taken
     };
 
     void run_phase(std::int64_t n_chunks, Function function, void *context);
     void help(int thread);
     void close();
+    std::int64_t first_chunk(std::size_t slot) const;
     bool take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk);
     void work_off(int thread, std::uint32_t phase);
 
     std::vector<Slot> slots_; // one a member, with the range of chunks that it begins with
     int size_;
-    Function function_ = nullptr; // of the phase; read only by who holds one of its chunks
+    // Of the phase; read only by who holds one of its chunks, which keeps the phase from ending.
+    Function function_ = nullptr;
     void *context_ = nullptr;
-    std::atomic<std::int64_t> n_chunks_{0};
+    std::int64_t n_chunks_ = 0;
     alignas(64) std::atomic<std::uint32_t> phase_{0}; // waited for by members without work
     alignas(64) std::atomic<std::int32_t> left_{0};   // chunks of the phase that are not done
     std::atomic<bool> closed_{false};
