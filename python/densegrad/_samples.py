@@ -82,7 +82,7 @@ def _targets(
         if n_targets == 1 or (kind != "values" and network.layers[-1].activation != "logistic"):
             allowed = f"({n_rows},) or {allowed}"
         raise ValueError(f"target must have shape {allowed}; got {np.shape(target)}")
-    values = _validation.finite("target", np.ascontiguousarray(array, network.dtype))
+    values = _validation.finite("target", array, network.dtype)
     if kind != "values":
         if np.any((values < 0) | (values > 1)):
             raise ValueError(
@@ -110,11 +110,10 @@ def _class_numbers(network: Network, array: NDArray[Any]) -> NDArray[np.int64]:
             f"target must be 0 or 1 in each of {network.layers[-1].units} columns; got {array.shape}"
         )
     if array.dtype.kind == "f":
-        _validation.finite("target", array)
+        _validation.finite("target", array, array.dtype)
         if np.any(array != np.floor(array)):
             raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got fractions")
-    numbers = np.ascontiguousarray(array, np.int64)
-    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < n_classes:
-        wrong = numbers.min() if numbers.min() < 0 else numbers.max()
-        raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong}")
-    return numbers
+    if len(array) and not 0 <= array.min() <= array.max() < n_classes:
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
+    return np.ascontiguousarray(array, np.int64)

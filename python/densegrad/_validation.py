@@ -182,11 +182,13 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
     return weights
 
 
-def finite(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` if all its numbers are finite."""
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite; got NaN or infinity")
-    return array
+def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` in C order and `dtype`, if all its numbers are finite there."""
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if not np.all(np.isfinite(converted)):
+        raise ValueError(f"{name} must be finite; got NaN, infinity or a number too large for {dtype}")
+    return converted
 
 
 def finite_rows(name: str, X: Any) -> None:

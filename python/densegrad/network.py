@@ -165,7 +165,7 @@ class Network(_core.Network):
                     f"initializer must return weights of shape {(n_in, layer.units)} or, with the bias row, "
                     f"{W.shape}; got {drawn.shape}"
                 )
-            W[: len(drawn)] = _validation.finite("initializer", drawn)
+            W[: len(drawn)] = _validation.finite("initializer", drawn, self.dtype)
             n_in = layer.units
         return parameters
 
@@ -184,7 +184,7 @@ class Network(_core.Network):
         array = _validation.real_array("W", W)
         if array.shape != shape:
             raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
-        self._set_weights(l, _validation.finite("W", _validation.to_float(array)))
+        self._set_weights(l, _validation.finite("W", array, self.dtype))
 
     @property
     def weight_gradients(self) -> PerLayer[NDArray[Any]]:
@@ -204,8 +204,7 @@ class Network(_core.Network):
         array = _validation.real_array("parameters", parameters)
         if array.shape != (self.n_parameters,):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
-        array = np.ascontiguousarray(_validation.to_float(array))
-        self._set_parameters(_validation.finite("parameters", array))
+        self._set_parameters(_validation.finite("parameters", array, self.dtype))
 
     # --- passes ---
 
@@ -385,7 +384,7 @@ class Network(_core.Network):
         )
         if parameters.shape != (network.n_parameters,):
             raise ValueError(f"expected {network.n_parameters} weights; got {parameters.shape}")
-        network._set_parameters(parameters)
+        network._set_parameters(_validation.to_float(_validation.real_array("weights", parameters)))
         return network
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -427,7 +426,9 @@ class Network(_core.Network):
             raise ValueError(f"loss must be {needs}")
         try:
             parameters = np.concatenate([W.reshape(-1) for W in weights])
-            return cls._from_description(description, parameters, loss)
+            network = cls._from_description(description, parameters, loss)
+            network._check_shapes([W.shape for W in weights])
+            return network
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
 

@@ -1,5 +1,5 @@
-// Counts the allocations of epochs of 10 and of 100 steps: after the first epoch a step allocates nothing, so both
-// counts are the same. Prints them.
+// Counts the allocations of epochs of 10 and of 100 steps: after the first epoch a step allocates nothing, so
+// both counts are the same. Prints them.
 #include "densegrad/config.hpp"
 #include "densegrad/network.hpp"
 #include "densegrad/trainer.hpp"

@@ -108,8 +108,7 @@ class ShownWeights:
             networks.append(self._trainer.network)
         _model.check_shapes(weights, self._network)
         for network in networks:
-            for l, W in enumerate(weights, 1):
-                network.weights[l] = W
+            network.parameters = np.concatenate([W.reshape(-1) for W in weights])
         self.__dict__.pop("_best_parameters", None)
         # The caller's own lists, so that they stay the ones that are looked at; read-only copies in them.
         coefs, intercepts = self._coefs, self._intercepts
