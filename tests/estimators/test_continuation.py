@@ -167,6 +167,17 @@ def test_assigned_weights_are_used():
     np.testing.assert_array_equal(copy.deepcopy(reg).coefs_[1], W1)
 
 
+@pytest.mark.parametrize("wrong", [1e300, 1j, np.nan])
+def test_assigned_weights_are_taken_all_or_none(wrong):
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG.astype(np.float32), Y_REG)
+    before = reg._network.parameters
+    coefs = reg.coefs_
+    reg.coefs_ = [coefs[0] + 1, *coefs[1:-1], coefs[-1] * np.array([wrong])]
+    with pytest.raises((TypeError, ValueError), match=r"coefs_|parameters"):
+        reg.predict(X_REG)
+    np.testing.assert_array_equal(reg._network.parameters, before)
+
+
 def test_edits_in_place_fail_loudly():
     reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
     with pytest.raises(ValueError, match="read-only"):
