@@ -253,6 +253,19 @@ def test_csr_that_points_outside_is_no_crash() -> None:
         refused("X is not a valid CSR", lambda matrix=matrix: network.predict(matrix))
 
 
+@pytest.mark.parametrize("indptr_type", [np.int32, np.int64, np.uint16])
+@pytest.mark.parametrize("indices_type", [np.int32, np.int64, np.int16, np.dtype(np.int32).newbyteorder()])
+def test_csr_indices_of_any_type_are_read_and_left_alone(indptr_type: Any, indices_type: Any) -> None:
+    network = make_network((1, 3, 1))
+    X = np.array([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 3.0]])
+    matrix = scipy.sparse.csr_array(X)
+    indptr, indices = matrix.indptr.astype(indptr_type), matrix.indices.astype(indices_type)
+    matrix.indptr, matrix.indices = indptr, indices
+    assert same_bits(network.predict(matrix), network.predict(X))
+    assert matrix.indptr is indptr
+    assert matrix.indices is indices
+
+
 @pytest.mark.parametrize("n_threads", [0, -1, 1.5, "2", True, 2**40])
 def test_n_threads(n_threads: Any) -> None:
     network = make_network((1, 2, 1))
@@ -277,12 +290,21 @@ def test_no_rows_have_no_loss() -> None:
         lambda: network.evaluate(X, target),
         lambda: network.backpropagate(X, target),
         lambda: network.loss_and_gradient(X, target),
+        lambda: trainer.epoch(X, target),
         lambda: trainer.fit(X, target),
         lambda: trainer.step(X, target),
-        lambda: trainer.epoch(X, target),
         lambda: trainer.fit([], epochs=1),
     ):
         refused("X must .*at least one", action)
+
+
+def test_validation_is_checked_before_the_first_epoch() -> None:
+    network, other = make_network((1, 2, 1)), make_network((1, 2, 1))
+    X, target = np.ones((4, 2)), np.ones((4, 1))
+    trainer = Trainer(network)
+    for validation in ((X[:0], target[:0]), network.samples(X[:0], target[:0]), other.samples(X, target)):
+        refused("one row|another network", lambda v=validation: trainer.fit(X, target, validation=v))
+    assert trainer.steps == 0
 
 
 def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
@@ -292,7 +314,10 @@ def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
         for dtype in (np.float32, np.float64):
             X = np.zeros((10, 2), dtype)
             X[7, 1] = value
-            for rows in (X, scipy.sparse.csr_array(X), X.tolist()):
+            formats = [
+                scipy.sparse.csr_array(X).asformat(name) for name in ("csr", "csc", "lil", "dok", "bsr")
+            ]
+            for rows in (X, X.tolist(), *formats):
                 refused("X must be finite", lambda rows=rows: Trainer(network).fit(rows, np.zeros(10)))
     assert same_bits(network.parameters, before)
 
@@ -376,6 +401,22 @@ def test_weights(W: Any) -> None:
         network.weights[1] = W
 
     refused("W", assign)
+    assert same_bits(network.parameters, before)
+
+
+def test_weights_that_float32_cannot_hold() -> None:
+    network = make_network((1, 2, 3, 1), dtype="float32")
+    before = network.parameters
+
+    def too_large(n_in: int, n_out: int, random: Any) -> Any:
+        return np.full((n_in, n_out), 1e300)
+
+    for action in (
+        lambda: network.weights.__setitem__(1, np.full((3, 3), 1e300)),
+        lambda: setattr(network, "parameters", np.full(13, -1e39)),
+        lambda: Network(2, [Dense(1, "identity", initializer=too_large)]),
+    ):
+        refused("must be finite.*too large for float32", action)
     assert same_bits(network.parameters, before)
 
 

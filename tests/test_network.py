@@ -386,6 +386,27 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         Network.load(tmp_path / "nothing")
 
 
+def test_files_with_weights_of_other_types_and_shapes(tmp_path: Path) -> None:
+    import safetensors
+    import safetensors.numpy
+
+    path = tmp_path / "net"
+    network = make_network((1, 4, 5, 2))
+    network.save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    for dtype in (np.float16, np.float32, np.float64):
+        safetensors.numpy.save_file({name: W.astype(dtype) for name, W in weights.items()}, path, metadata)
+        loaded = Network.load(path)
+        for l in range(1, network.depth + 1):
+            np.testing.assert_array_equal(loaded.weights[l], network.weights[l].astype(dtype))
+    turned = {name: np.ascontiguousarray(W.T) for name, W in weights.items()}
+    safetensors.numpy.save_file(turned, path, metadata)
+    with pytest.raises(ValueError, match=r"weights.2 must have shape"):
+        Network.load(path)
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     network = make_network((1, 4, 5, 2))
     with pytest.raises(OSError, match="nowhere"):

@@ -290,6 +290,10 @@ def test_state_of_another_kind_is_refused(rng: np.random.Generator) -> None:
         {"state": [[np.zeros((2, 2))] * 2] * 2},
         {"steps": -1},
         {"epochs": "many"},
+        {"seed": -1},
+        {"seed": 0.5},
+        {"random_state": "a"},
+        {"schedule": 3},
     ):
         with pytest.raises(ValueError, match=r"must"):
             trainer.load_state_dict({**good, **change})

@@ -56,6 +56,13 @@ def samples_of(network: Network, X: Any, target: Any, sample_weight: Any) -> Sam
     return X
 
 
+def some_rows(samples: Samples) -> Samples:
+    """Return `samples` if they hold at least one row."""
+    if samples.n_rows == 0:
+        raise ValueError("X must have at least one row; got 0")
+    return samples
+
+
 def _check_length(target: NDArray[Any], n_rows: int) -> None:
     if target.ndim == 0 or len(target) != n_rows:
         raise ValueError(f"target must have {n_rows} rows, as X has; got shape {target.shape}")

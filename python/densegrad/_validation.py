@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 from collections.abc import Iterable
@@ -142,14 +143,14 @@ def readable_rows(X: Any, name: str = "X") -> Any:
 
 
 def _readable_csr(X: Any, name: str) -> Any:
-    matrix = X.tocsr()
+    matrix = X.tocsr()  # X itself where it is such: not to be changed
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {matrix.shape}")
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {matrix.dtype}")
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
-    indptr, indices = matrix.indptr, matrix.indices
+    indptr, indices = np.asarray(matrix.indptr), np.asarray(matrix.indices)
     if (
         len(indptr) != matrix.shape[0] + 1
         or indptr[0] != 0
@@ -158,8 +159,9 @@ def _readable_csr(X: Any, name: str) -> Any:
         or (len(indices) and not 0 <= indices.min() <= indices.max() < matrix.shape[1])
     ):
         raise ValueError(f"{name} is not a valid CSR matrix: its indices point outside of it")
-    if matrix.indptr.dtype != matrix.indices.dtype:
-        matrix.indptr = matrix.indptr.astype(matrix.indices.dtype)
+    if indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64):
+        matrix = copy.copy(matrix)
+        matrix.indptr, matrix.indices = indptr.astype(np.int64), indices.astype(np.int64)
     return matrix
 
 
@@ -193,10 +195,12 @@ def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]
 
 def finite_rows(name: str, X: Any) -> None:
     """Raise ValueError where `X` has NaN or infinity; needs no memory to speak of."""
-    numbers = X.data if hasattr(X, "tocsr") else X
-    array = np.asarray(numbers) if not isinstance(numbers, np.ndarray) else numbers
-    if array.dtype.kind != "f" or np.isfinite(np.sum(array, dtype=np.float64)):
-        return
+    if hasattr(X, "tocsr"):
+        X = X.data if getattr(X, "format", "") in ("csr", "csc", "coo") else X.tocsr().data
+    array = np.asarray(X)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(np.sum(array, dtype=np.float64)):
+            return
     for first in range(0, len(array), 4096):
         if not np.all(np.isfinite(array[first : first + 4096])):
             raise ValueError(f"{name} must be finite; got NaN or infinity")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, storage
-from densegrad._samples import Samples, samples_of
+from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import ACTIVATION_NUMBER, ACTIVATIONS, LOSS_NUMBER, LOSSES
 from densegrad.backpropagation import Backpropagation, LocalGradients, PerLayer, WeightsPerLayer
 from densegrad.initializers import BY_NAME
@@ -242,7 +242,7 @@ class Network(_core.Network):
 
         Parameters are those of `samples`, or Samples alone. No rows at all have no loss: ValueError.
         """
-        samples = _some_rows(samples_of(self, X, target, sample_weight))
+        samples = some_rows(samples_of(self, X, target, sample_weight))
         if self.custom_loss is None:
             return self._evaluate(samples.rows, samples.targets, n_threads)
         loss, _ = self._custom(samples, self.predict(samples.rows, n_threads))
@@ -267,7 +267,7 @@ class Network(_core.Network):
         loss : float
         gradient : ndarray of shape (n_parameters,)
         """
-        samples = _some_rows(samples_of(self, X, target, sample_weight))
+        samples = some_rows(samples_of(self, X, target, sample_weight))
         if self.custom_loss is None:
             loss = self._loss_and_gradient(samples.rows, samples.targets, n_threads)
         else:
@@ -291,7 +291,7 @@ class Network(_core.Network):
         -------
         Backpropagation
         """
-        samples = _some_rows(samples_of(self, X, target, sample_weight))
+        samples = some_rows(samples_of(self, X, target, sample_weight))
         if self.custom_loss is None:
             loss = self._backpropagate(samples.rows, samples.targets, n_threads)
         else:
@@ -427,7 +427,10 @@ class Network(_core.Network):
         try:
             parameters = np.concatenate([W.reshape(-1) for W in weights])
             network = cls._from_description(description, parameters, loss)
-            network._check_shapes([W.shape for W in weights])
+            for l, W in enumerate(weights, 1):
+                shape = network.width(l - 1) + 1, network.width(l)
+                if W.shape != shape:
+                    raise ValueError(f"weights.{l} must have shape {shape}; got {W.shape}")
             return network
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
@@ -485,12 +488,6 @@ def _quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
     below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
     jacobian: NDArray[Any] = slopes.reshape(len(q), 1, -1) * below
     return jacobian
-
-
-def _some_rows(samples: Samples) -> Samples:
-    if samples.n_rows == 0:
-        raise ValueError("X must have at least one row; got 0")
-    return samples
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

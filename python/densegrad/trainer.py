@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
-from densegrad._samples import Samples, samples_of
+from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.history import Best, History, ProgressBar
 from densegrad.network import Network
@@ -195,7 +195,7 @@ class Trainer:
         float
             The loss of the batch before the update, penalties included.
         """
-        samples = samples_of(self.network, X, target, sample_weight)
+        samples = some_rows(samples_of(self.network, X, target, sample_weight))
         loss, _, _ = self._run(samples, None, self._learning_rates(1, None), samples.n_rows)
         return loss
 
@@ -225,7 +225,7 @@ class Trainer:
         float
             Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
         """
-        samples = samples_of(self.network, X, target, sample_weight)
+        samples = some_rows(samples_of(self.network, X, target, sample_weight))
         rows = self._order(samples.n_rows) if order is None else _checked_order(order)
         n_rows = samples.n_rows if rows is None else len(rows)
         batch_size = self._batch_size(n_rows)
@@ -345,11 +345,9 @@ class Trainer:
         self._first_step = self.steps
         if target is None and not isinstance(X, Samples):
             return self._batches_runner(_checked_batches(X, epochs), sample_weight, epochs, end)
-        samples = samples_of(self.network, X, target, sample_weight)
+        samples = some_rows(samples_of(self.network, X, target, sample_weight))
         if samples is not X:
             _validation.finite_rows("X", X)
-        if samples.n_rows == 0:
-            raise ValueError("X must have at least one row; got 0")
         batch_size = self._batch_size(samples.n_rows)
         n_steps = math.ceil(samples.n_rows / batch_size)
         last = self.steps + epochs * n_steps
@@ -408,13 +406,15 @@ class Trainer:
                 yield samples
 
     def _validation_samples(self, validation: Sequence[Any] | None) -> Samples | None:
-        if validation is None or isinstance(validation, Samples):
-            return validation
+        if validation is None:
+            return None
+        if isinstance(validation, Samples):
+            return some_rows(samples_of(self.network, validation, None, None))
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(
                 f"validation must be (X, target) or (X, target, sample_weight); got {type(validation)}"
             )
-        return self.network.samples(*validation)
+        return some_rows(self.network.samples(*validation))
 
     def _batch_size(self, n_rows: int) -> int:
         return max(1, min(200 if self.batch_size == "auto" else int(self.batch_size), n_rows))
@@ -449,8 +449,6 @@ class Trainer:
         end: float = math.inf,
     ) -> tuple[float, int, bool]:
         """Make the updates of one epoch: (loss, updates made, whether the time was up before the last)."""
-        if samples.n_rows == 0:
-            raise ValueError("X must have at least one row; got 0")
         custom = None
         if (y_true := samples.custom_target) is not None:
             custom = lambda rows, y_pred: self.network._custom_rows(y_true[rows], y_pred)  # noqa: E731
@@ -496,7 +494,8 @@ class Trainer:
                 raise ValueError(f"state must be of the optimizer {name}; got one of {state['optimizer']!r}")
             if len(state["state"]) != self.network.depth:
                 raise ValueError(f"state must be of {self.network.depth} layers; got {len(state['state'])}")
-            core = self._make_core(state["seed"])
+            seed = _validation.integer("seed", state["seed"], 0, 2**64 - 1)
+            core = self._make_core(seed)
             for l, arrays in enumerate(state["state"], 1):
                 if len(arrays) != OPTIMIZERS[name]["state_count"]:
                     raise ValueError(
@@ -506,11 +505,8 @@ class Trainer:
                     core.set_state(l, s, array)
             core.steps = _validation.integer("steps", state["steps"], 0)
             epochs = _validation.integer("epochs", state["epochs"], 0)
-            random, memory, seed = (
-                copy.deepcopy(state["random_state"]),
-                dict(state["schedule"]),
-                state["seed"],
-            )
+            random = copy.deepcopy(_validation.random_source(state["random_state"]))
+            memory = dict(state["schedule"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._core, self.epochs, self._random, self._memory, self._seed = core, epochs, random, memory, seed
