@@ -47,7 +47,7 @@ def check_parameters(estimator: BaseMLP) -> None:
     if estimator.solver != "lbfgs":
         return
     for name in _STOCHASTIC_ONLY:
-        if np.any(getattr(estimator, name)):
+        if np.any(np.asarray(getattr(estimator, name), dtype=object)):  # a name, a number or several
             raise ValueError(
                 f"solver='lbfgs' makes no gradient steps that {name} could act on; got"
                 f" {name}={getattr(estimator, name)!r}. Choose another solver, or leave {name} alone."
