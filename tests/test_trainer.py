@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import pickle
@@ -274,6 +275,29 @@ def test_a_pickle_holds_the_state_and_not_the_data(rng: np.random.Generator) -> 
     for _ in range(20):
         trainer.fit(X, target, epochs=1)
     assert len(pickle.dumps(trainer)) < size + 100
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("weight_decay", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *[SGD(0.05), SGD(0.05, 0.9, nesterov=True), Adam(0.01), NAdam(0.01), Adagrad(0.05), Lion(0.001)],
+        *[AdamW(0.01, weight_decay=0.0), RMSprop(0.01), RMSprop(0.01, momentum=0.5)],
+    ],
+    ids=repr,
+)
+def test_weights_without_gradient_do_not_decay_into_denormals(
+    optimizer: Any, weight_decay: float, l2: float, rng: np.random.Generator
+) -> None:
+    # Operations on them are slow. Five columns of X are zero: penalties alone act on their weights.
+    X = rng.normal(size=(32, 8)).astype(np.float32)
+    X[:, 3:] = 0
+    network = Network(8, [Dense(16), Dense(1, "identity")], random_state=0)
+    trainer = Trainer(network, optimizer, batch_size=8, weight_decay=weight_decay, l2=l2, random_state=0)
+    trainer.fit(X, 0.5 * X[:, :1], epochs=4000)
+    for array in (network.parameters, *itertools.chain(*trainer.state_dict()["state"])):
+        assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
 
 
 def test_state_of_another_kind_is_refused(rng: np.random.Generator) -> None:

@@ -78,7 +78,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
         penalty.apply(g, w);
         const Vec<T> move = g * learning_rate;
         velocity = drop_negligible<T>(fma(velocity, broadcast<T>(momentum), -move));
-        w = w + (nesterov ? fma(velocity, broadcast<T>(momentum), -move) : velocity);
+        w = nesterov ? drop_negligible<T>(w + fma(velocity, broadcast<T>(momentum), -move)) : w + velocity;
     }
 };
 
@@ -168,7 +168,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &) const {
         penalty.apply(g, w);
         v = v + square<T>(g);
-        w = fma(g / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
+        w = drop_negligible<T>(fma(g / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w));
     }
 };
 
