@@ -590,6 +590,26 @@ def test_the_network_cannot_be_trained_from_within_its_own_training(rng: np.rand
         trainer.fit(X, target)
 
 
+def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    actions: list[Any] = [
+        lambda: setattr(trainer, "optimizer", Adam(0.5)),
+        lambda: trainer.state_dict(),
+        lambda: setattr(trainer._core, "steps", 7),
+        lambda: trainer._core.set_state(1, 0, np.zeros((5, 2))),
+    ]
+
+    def own(y_true: Any, y_pred: Any) -> Any:
+        actions.pop()()
+
+    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    trainer = Trainer(network, Adam(0.1))
+    while actions:
+        with pytest.raises(RuntimeError, match="in use"):
+            trainer.fit(X, target)
+    assert (trainer.optimizer, trainer.steps) == (Adam(0.1), 0)
+
+
 # --- interrupts, threads, forks ---
 
 INTERRUPTED = """

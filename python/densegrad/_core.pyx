@@ -632,7 +632,12 @@ cdef class Trainer:
 
     def set_numbers(self, dict numbers):
         """Change the optimizer's numbers; its state is kept."""
-        self.engine.get().set_optimizer(optimizer_spec(self.optimizer, numbers))
+        cdef cpp.OptimizerSpec spec = optimizer_spec(self.optimizer, numbers)
+        self.network.enter()
+        try:
+            self.engine.get().set_optimizer(spec)
+        finally:
+            self.network.leave()
 
     @property
     def steps(self):
@@ -641,13 +646,21 @@ cdef class Trainer:
 
     @steps.setter
     def steps(self, int64_t steps):
-        self.engine.get().set_steps(steps)
+        self.network.enter()
+        try:
+            self.engine.get().set_steps(steps)
+        finally:
+            self.network.leave()
 
     def state(self, int l, int s):
         """Return a copy of the optimizer's numbers s for W_(l)."""
         self.network.check_layer(l, 1)
         state = _empty((self.network.width(l - 1) + 1, self.network.width(l)), self.network.dtype)
-        self.engine.get().get_state(l, s, memory_of(state))
+        self.network.enter()
+        try:
+            self.engine.get().get_state(l, s, memory_of(state))
+        finally:
+            self.network.leave()
         return state
 
     def set_state(self, int l, int s, state):
@@ -656,7 +669,11 @@ cdef class Trainer:
         cdef Rows rows = rows_of(state, self.network.width(l), "state")
         if rows.view.n_rows != self.network.width(l - 1) + 1:
             raise ValueError(f"state must have {self.network.width(l - 1) + 1} rows; got {rows.view.n_rows}")
-        self.engine.get().set_state(l, s, rows.view)
+        self.network.enter()
+        try:
+            self.engine.get().set_state(l, s, rows.view)
+        finally:
+            self.network.leave()
 
     def epoch(self, Rows rows, Targets targets, order, learning_rates, int64_t batch_size, int n_threads,
               double deadline, custom):
