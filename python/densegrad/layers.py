@@ -25,7 +25,8 @@ class Dense:
     units : int
         n_(l), the number of outputs.
     activation : str, default "relu"
-        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer.
+        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. Name the head's: "identity"
+        for values of either sign, "softmax" for classes. One left at "relu" never gives a negative number.
     dropout : float, default 0.0
         The share of the units set to zero at each step of the training, in [0, 1); the others are divided by
         1 - dropout. Hidden layers only.
