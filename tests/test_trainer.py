@@ -397,7 +397,7 @@ def test_callbacks_end_the_fit(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
     calls: list[int] = []
-    callbacks = [lambda epoch, _: epoch == 2, lambda epoch, _: calls.append(epoch)]
+    callbacks = [lambda epoch, _: np.int64(epoch) == 2, lambda epoch, _: calls.append(epoch)]
     history = trainer.fit(X, target, callbacks=callbacks)
     assert (history.stopped, len(history.loss)) == ("callback", 3)
     assert calls == [0, 1, 2]

@@ -327,7 +327,9 @@ class Trainer:
                 if callbacks or progress:
                     logs = history.last()
                     bar.update(logs)
-                    asked = [callback(epoch, logs) is True for callback in callbacks]
+                    answers = [callback(epoch, logs) for callback in callbacks]
+                    # A comparison of NumPy's numbers gives NumPy's True.
+                    asked = [isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers]
                     if any(asked):
                         history.stopped = history.stopped or "callback"
                 if not history.stopped and monotonic() >= end:

@@ -306,6 +306,11 @@ def test_verbose_prints_what_scikit_learn_prints(capsys):
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.parametrize("answer", [True, np.True_])
+def test_true_of_a_callback_stops_also_as_numpys(answer):
+    assert MLPClassifier(**COMMON, callbacks=[lambda epoch, logs: answer]).fit(X, Y).n_iter_ == 1
+
+
 def test_scikit_learns_callbacks():
     callback = pytest.importorskip("sklearn.callback")
 

@@ -88,8 +88,8 @@ dropout : float or list of float, default=0.0
     max_time : float or None, default=None
         Seconds after which no further epoch begins.
     callbacks : list of callable or None, default=None
-        Each is called after every epoch as ``f(epoch, logs)``, epoch from 1, logs with 'loss',
-        'learning_rate', 'seconds' and, with validation rows, 'validation_loss' and 'validation_score'. True
+        Each is called after every epoch as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
+        'learning_rate', 'seconds' and, with validation rows, 'validation_loss' and 'score'. True
         ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where scikit-learn has
         them.
     progress : bool, default=False

@@ -266,7 +266,7 @@ class Watcher:
             self.bar.update()
         # Every callback sees the epoch, also where an earlier one has asked to stop.
         answers = [callback(epoch, logs) for callback in self.callbacks]
-        return any(answer is True for answer in answers)
+        return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
 
     def close(self) -> None:
         """Leave the progress bar as it is."""
