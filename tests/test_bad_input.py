@@ -187,6 +187,7 @@ def test_a_network_is_made_once() -> None:
     network = make_network((1, 2, 1))
     with pytest.raises(RuntimeError, match="already"):
         network.__init__(2, ONE)  # type: ignore[misc]
+    assert network.n_inputs == 1
 
 
 # --- rows ---

@@ -352,6 +352,27 @@ def test_copies_are_equal_and_apart(dtype: str, rng: np.random.Generator, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["loss", "layers", "custom_loss", "label_smoothing", "n_inputs"])
+def test_what_makes_a_network_cannot_be_changed(name: str) -> None:
+    network = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+    before = getattr(network, name)
+    with pytest.raises(AttributeError, match=f"{name} of a network cannot be changed"):
+        setattr(network, name, 0.5)
+    assert getattr(network, name) is before
+
+
+def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
+    network = Network(2, [Dense(1, "identity")], loss=lambda t, y: (((y - t) ** 2).sum(), 2 * (y - t)))
+    with pytest.raises(ValueError, match=r"one loss a row, of shape \(3,\); got \(\)"):
+        network.backpropagate(np.ones((3, 2)), np.ones(3))
+
+
+def test_repr_of_both_passes_shows_the_jacobians_and_the_loss() -> None:
+    p = Network(2, [Dense(3, "tanh"), Dense(1, "identity")]).backpropagate(np.ones((5, 2)), np.ones(5))
+    assert repr(p.outputs) == f"PerLayer(0: (5, 2), 1: (5, 3), 2: (5, 1), 3: {p.loss!r})"
+    assert "wrt_weights: (5, 3, 3, 3)" in repr(p)
+
+
 def test_own_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
     network = Network(2, [Dense(1, "identity")], loss=half_square)
     network.save(tmp_path / "net")

@@ -23,6 +23,19 @@ from densegrad.layers import Dense
 #: its derivative by y_(L), (batch, n_L).
 CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
 
+_FIXED = frozenset(
+    {
+        "n_inputs",
+        "layers",
+        "loss",
+        "custom_loss",
+        "target_kind",
+        "label_smoothing",
+        "loss_parameter",
+        "quantile_levels",
+    }
+)
+
 
 class Network(_core.Network):
     """A dense network, layers l = 1 … L on the input l = 0, and a loss layer L + 1.
@@ -113,6 +126,12 @@ class Network(_core.Network):
         self._configure(n_inputs, checked, loss, given, label_smoothing, dtype)
         self._set_parameters(self._initial_parameters(checked, random))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The core has its own copy of these: setting one here would change what is shown and saved, no more.
+        if name in _FIXED and name in self.__dict__:
+            raise AttributeError(f"{name} of a network cannot be changed; make another Network")
+        super().__setattr__(name, value)
+
     def _configure(
         self,
         n_inputs: int,
@@ -122,6 +141,8 @@ class Network(_core.Network):
         label_smoothing: float,
         dtype: Any,
     ) -> None:
+        if "n_inputs" in self.__dict__:
+            raise RuntimeError("this network has been initialised already")
         self.n_inputs = _validation.integer("n_inputs", n_inputs, 1)
         self.layers = tuple(replace(layer, initializer=None) for layer in layers)
         self.custom_loss = loss if callable(loss) else None
@@ -339,8 +360,8 @@ class Network(_core.Network):
         except (TypeError, ValueError) as error:
             error.add_note("raised by, or on the result of, the loss function: it must return two arrays")
             raise
-        losses = np.ascontiguousarray(losses, np.float64)
-        derivative = np.ascontiguousarray(derivative, self.dtype)
+        losses = np.asarray(losses, np.float64, order="C")
+        derivative = np.asarray(derivative, self.dtype, order="C")
         if losses.shape != y_pred.shape[:1]:
             raise ValueError(
                 f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}"
