@@ -32,8 +32,13 @@ class PerLayer(Generic[T]):
         return len(self._numbers)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{l}: {np.shape(np.asarray(self._get(l)))}" for l in self._numbers)
+        shapes = ", ".join(f"{l}: {_outline(self._get(l))}" for l in self._numbers)
         return f"{type(self).__name__}({shapes})"
+
+
+def _outline(value: Any) -> str:
+    """Return an array's shape, and of anything else, the loss or local gradients, its repr."""
+    return str(value.shape) if isinstance(value, np.ndarray) else repr(value)
 
 
 class WeightsPerLayer(PerLayer[NDArray[Any]]):
@@ -56,10 +61,18 @@ class LocalGradients:
     """The local gradients of layer l: how y_(l) changes with what goes into it, sample by sample.
 
     The core keeps a'(z) and y_(l-1); the Jacobians follow from these and W_(l), and are built when asked for.
+
+    Attributes
+    ----------
+    wrt_preactivation : ndarray
+        dy_(l)/dz_(l): a'(z), of shape (batch, n_l); for a head of softmax, or of several quantiles, whose
+        outputs depend on several z each, the Jacobians, (batch, n_l, n_l).
+    wrt_input : ndarray of shape (batch, n_l, n_(l-1))
+        dy_(l)/dy_(l-1).
+    wrt_weights : ndarray of shape (batch, n_l, n_(l-1) + 1, n_l)
+        dy_(l)/dW_(l); the bias is row n_(l-1).
     """
 
-    #: dy_(l)/dz_(l): a'(z), of shape (batch, n_l); for softmax the Jacobians diag(y) - y yᵀ, (batch, n_l,
-    #: n_l).
     wrt_preactivation: NDArray[Any]
     _input: NDArray[Any] = field(repr=False)
     _weights: NDArray[Any] = field(repr=False)
@@ -102,15 +115,23 @@ class Backpropagation:
     """Every quantity of one forward and backward pass, by the layer's number l; L + 1 is the loss layer.
 
     Nothing in here changes when the network does.
+
+    Attributes
+    ----------
+    loss : float
+        y_(L+1): the mean over the batch of the loss of a sample, weighted by sample_weight.
+    outputs : PerLayer of ndarray
+        y_(l) of shape (batch, n_l), l = 0 … L; y_(L+1) is the loss.
+    loss_gradients : PerLayer of ndarray
+        L'_(l) = dLoss/dy_(l) of shape (batch, n_l), l = 0 … L; L'_(L+1) is 1.
+    weight_gradients : PerLayer of ndarray
+        dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), the bias in the last row, l = 1 … L.
+    local_gradients : PerLayer of LocalGradients
+        dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L.
     """
 
-    #: y_(L+1): the mean over the batch of the loss of a sample, weighted by sample_weight.
     loss: float
-    #: y_(l) of shape (batch, n_l), l = 0 ... L; y_(L+1) is the loss.
     outputs: PerLayer[Any]
-    #: L'_(l) = dLoss/dy_(l) of shape (batch, n_l), l = 0 ... L; L'_(L+1) is 1.
     loss_gradients: PerLayer[Any]
-    #: dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), l = 1 ... L.
     weight_gradients: PerLayer[NDArray[Any]]
-    #: dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 ... L.
     local_gradients: PerLayer[LocalGradients]
