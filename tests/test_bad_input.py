@@ -186,8 +186,8 @@ def test_a_network_that_was_never_made_is_no_crash() -> None:
 def test_a_network_is_made_once() -> None:
     network = make_network((1, 2, 1))
     with pytest.raises(RuntimeError, match="already"):
-        network.__init__(2, ONE)  # type: ignore[misc]
-    assert network.n_inputs == 1
+        network.__init__(3, ONE)  # type: ignore[misc]
+    assert network.n_inputs == 2
 
 
 # --- rows ---
