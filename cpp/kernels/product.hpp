@@ -49,7 +49,9 @@ constexpr int kMaxShortTileRows = kVecs == 1 ? 0 : 2 * kMaxTileRows;
 // cache.
 constexpr Index kSumChunkBytes = 16 * 1024;
 // Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
-constexpr Index kRowGroupBytes = 128 * 1024;
+constexpr Index kRowGroupBytes = 256 * 1024;
+// A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
+constexpr Index kNearBytes = 256 * 1024;
 constexpr Index kMinRowGroup = 4 * kMaxTileRows;
 template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
 
@@ -63,6 +65,9 @@ template <class T> struct RowTileArgs {
     Index start_stride, start_row_stride;
     T *c; // row 0 of the tile, [width][c_stride]
     Index c_stride;
+    const T
+        *next; // [width][b_stride], of b, for the tiles after these: each tile prefetches next_count lines
+    Index next_count;
 };
 
 // One term of the sum: a[i] at a + i * kLane. kUsed: registers of a line that are summed.
@@ -93,7 +98,11 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
     const T *start = args.start;
     const T *tile_a = args.a;
     T *tile_c = args.c;
+    const T *next = args.next;
     for (; count > 0; --count) {
+        for (Index i = 0; i < args.next_count; ++i, next += kLane<T>)
+            for (int j = 0; j < kWidth; ++j)
+                __builtin_prefetch(next + j * b_stride);
         Vec<T> c[kRows][kWidth][kUsed];
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i)
@@ -185,6 +194,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     const EvenParts tiles(row_end - row_begin, kMaxTileRows);
     const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
     const EvenParts short_tiles(row_end - row_begin, last_is_short ? kMaxShortTileRows : kMaxTileRows);
+    const bool far = args.n_sum * n_lines * kLineBytes > kNearBytes;
     RowTileArgs<T> tile;
     tile.a_stride = args.a_stride;
     tile.b_stride = args.b_stride;
@@ -199,6 +209,9 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
             tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLane<T> : kZeros;
             tile.start_stride = args.from_line ? args.b_stride : 0;
             tile.start_row_stride = 0;
+            tile.next = tile.b + width * args.b_stride;
+            tile.next_count =
+                far && line + width < n_lines ? (tile.n_sum + parts.count - 1) / parts.count : 0;
             Index row = row_begin;
             for (int part = 0; part < 2; ++part) {
                 const bool longer = part == 0;
@@ -214,6 +227,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
                     tile.start_row_stride = kLane<T>;
                 }
                 run(rows, width, tile, count);
+                tile.next += tile.next_count * count * kLane<T>;
                 row += rows * count;
             }
             if (left <= kSumChunk<T>)
