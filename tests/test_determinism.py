@@ -188,3 +188,32 @@ def test_threads_and_seeds_do_not_reach_predict() -> None:
     network = Network(3, [Dense(4), Dense(1, "identity")], random_state=0)
     X = np.ones((5, 3))
     assert len({network.predict(X, n).tobytes() for n in (None, 1, 2, 3, 64)}) == 1
+
+
+LIBRARY_SCRIPT = """
+import hashlib, densegrad as d, numpy as np
+X = np.random.RandomState(0).normal(size=(4000, 2)); t = X[:, :1] * X[:, 1:]
+for optimizer in (d.Adam(1e-3, beta_2=0.9999), d.NAdam(1e-3), d.SGD(1e-2), d.RMSprop(1e-3)):
+    for schedule in (None, "cosine", "one_cycle", "invscaling", "step"):
+        net = d.Network(2, [d.Dense(3, "tanh"), d.Dense(1, "identity")], dtype="float64", random_state=0)
+        d.Trainer(net, optimizer, batch_size=5, random_state=0, schedule=schedule).fit(X, t, epochs=12)
+        print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
+"""
+
+
+def test_the_c_library_has_no_part_in_the_bits() -> None:
+    # glibc picks its variant of pow, cos, … by the CPU; here it is made to pick another one.
+    outputs = set()
+    for tunables in ("", "glibc.cpu.hwcaps=-FMA,-AVX2,-AVX2_Usable,-FMA_Usable,-FMA4"):
+        environment = {**os.environ, "GLIBC_TUNABLES": tunables, "NPY_DISABLE_CPU_FEATURES": ""}
+        if tunables:
+            environment["NPY_DISABLE_CPU_FEATURES"] = "AVX512_SKX AVX2 FMA3 X86_V3 X86_V4"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", LIBRARY_SCRIPT],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs.add(done.stdout)
+    assert len(outputs) == 1

@@ -17,7 +17,7 @@ CPP = ROOT / "cpp"
 LAYERS = [
     {"_validation"},
     {"_engine", "_core"},
-    {"_tables", "backpropagation", "config", "optimizers", "schedules", "storage"},
+    {"_tables", "backpropagation", "config", "_optimizers", "schedules", "storage"},
     {"layers"},
     {"_samples", "initializers"},
     {"network"},

@@ -25,7 +25,7 @@ from cases import (
     make_target,
     same_bits,
 )
-from densegrad import Dense, Network
+from densegrad import Dense, Network, Trainer
 from reference import ACTIVATIONS, Reference, local_jacobian
 
 
@@ -446,3 +446,54 @@ def test_repr_shows_layers_and_counts() -> None:
     assert lines[2].split() == ["1", "32", "tanh", "0.5", "2,080"]
     assert lines[3].split() == ["2", "10", "softmax", "0", "330"]
     assert lines[4].split() == ["2,410"]
+
+
+def test_backward_needs_the_weights_of_the_forward_pass(rng: np.random.Generator) -> None:
+    case = (9, 4, 5, 2)
+    network, X = make_network(case), make_rows(case, rng)
+    y = network.forward(X)
+    network.backward(y)
+    gradient = network.weight_gradients[2]
+    network.weights[2] = network.weights[2] - 0.1 * gradient
+    with pytest.raises(RuntimeError, match="they have changed"):
+        network.backward(y)
+    assert same_bits(network.weight_gradients[2], gradient)  # what was computed stays readable
+    network.backward(network.forward(X))
+    Trainer(network, clip_norm=1.0).step(X, rng.normal(size=(9, 2)))
+    with pytest.raises(RuntimeError, match="before a backward pass"):
+        _ = network.weight_gradients[2]
+
+
+def test_both_passes_can_be_pickled(rng: np.random.Generator) -> None:
+    case = (9, 4, 5, 2)
+    network = make_network(case)
+    p = network.backpropagate(make_rows(case, rng), rng.normal(size=(9, 2)))
+    q = pickle.loads(pickle.dumps(p))
+    assert q.loss == p.loss
+    assert list(q.loss_gradients)[-1] == 1.0
+    for l in range(1, 3):
+        assert same_bits(q.outputs[l], p.outputs[l])
+        assert same_bits(q.weight_gradients[l], p.weight_gradients[l])
+        assert same_bits(q.local_gradients[l].wrt_weights, p.local_gradients[l].wrt_weights)
+
+
+def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
+    shapes = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        shapes.append((y_true.shape, y_pred.shape))
+        return ((y_pred - y_true) ** 2).sum(axis=1), 2 * (y_pred - y_true)
+
+    network = Network(4, [Dense(1, "identity")], loss=loss, random_state=0)
+    network.evaluate(rng.normal(size=(9, 4)), rng.normal(size=9))
+    assert shapes == [((9, 1), (9, 1))]
+
+
+def test_frames_of_several_kinds_of_numbers_are_read() -> None:
+    network = Network(3, [Dense(1, "identity")], random_state=0)
+    mixed = np.array([[1, 0.5, True], [2, 0.25, False]], dtype=object)
+    assert same_bits(network.predict(mixed), network.predict(mixed.astype(np.float64)))
+    with pytest.raises(TypeError, match="must hold real numbers"):
+        network.predict(np.array([[1, 0.5, "1"]], dtype=object))
+    with pytest.raises(TypeError, match="masked"):
+        network.predict(np.ma.masked_invalid([[1.0, np.nan, 2.0]]))

@@ -28,7 +28,20 @@ from cases import (
     make_target,
     same_bits,
 )
-from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, schedules
+from densegrad import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Dense,
+    Lion,
+    NAdam,
+    Network,
+    RMSprop,
+    Trainer,
+    _core,
+    schedules,
+)
 from reference import Penalties, Reference, ReferenceTrainer
 
 OPTIMIZERS = [
@@ -614,6 +627,7 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
 
 INTERRUPTED = """
 import sys, threading, time, os, signal, numpy as np, densegrad as d
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 d._core.set_exact_threads(True)
 net = d.Network(50, [d.Dense(200), d.Dense(1, "identity")], random_state=0)
 X = np.broadcast_to(np.random.RandomState(0).normal(size=(1, 50)), (3_000_000, 50))
@@ -642,6 +656,42 @@ def test_ctrl_c_stops_a_fit_at_once(n_threads: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 0.2
+
+
+INTERRUPTED_CALLS = """
+import sys, threading, time, os, signal, warnings, numpy as np, densegrad as d
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+X = np.random.RandomState(0).normal(size=(100_000, 64)); t = X[:, 0]
+net = d.Network(64, [d.Dense(512), d.Dense(256), d.Dense(1, "identity")], random_state=0)
+samples = net.samples(np.broadcast_to(X[:1], (4_000_000, 64)), np.zeros((4_000_000, 1), np.float32))
+reg = d.MLPRegressor(hidden_layer_sizes=(512, 256), solver="lbfgs", max_iter=1000, random_state=0)
+calls = {
+    "predict": lambda: net.predict(samples.rows),
+    "evaluate": lambda: net.evaluate(samples),
+    "loss_and_gradient": lambda: net.loss_and_gradient(samples),
+    "lbfgs": lambda: reg.fit(X, t),
+}
+warnings.simplefilter("ignore")
+sent = []
+def interrupt():
+    time.sleep(1.0); sent.append(time.monotonic()); os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    calls[sys.argv[1]]()
+    assert sys.argv[1] == "lbfgs", "not interrupted"
+    assert reg.loss_ > 0 and np.isfinite(reg.predict(X[:5])).all()
+except KeyboardInterrupt:
+    assert sys.argv[1] != "lbfgs"
+print(time.monotonic() - sent[0])
+"""
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "lbfgs"])
+def test_ctrl_c_stops_every_long_call(call: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_CALLS, call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.5
 
 
 READ_IN_PLACE = """
@@ -724,3 +774,82 @@ def test_networks_train_in_several_threads_at_once(rng: np.random.Generator) -> 
     for thread in threads:
         thread.join()
     assert results[0] == results[1] == results[2] != b""
+
+
+def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
+    sizes = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        sizes.append(len(y_pred))
+        return 0.5 * ((y_pred - y_true) ** 2).sum(axis=1), y_pred - y_true
+
+    X, target = rng.normal(size=(5000, 3)), rng.normal(size=(5000, 1))
+    layers = [Dense(4, "tanh"), Dense(1, "identity")]
+    own = Network(3, layers, loss=loss, dtype="float64", random_state=0)
+    built_in = Network(3, layers, dtype="float64", random_state=0)
+    for network in (own, built_in):
+        Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
+    assert sizes == [3000, 2000] * 2
+    assert_close(own.parameters, built_in.parameters, "float64", 1e4)
+
+
+THREADS_SCRIPT = """
+import os, sys, threading, numpy as np
+from densegrad import Dense, Network, Trainer, _core
+
+def threads_of_a_fit(n_rows, width, **arguments):
+    X = np.zeros((n_rows, width), np.float32)
+    net = Network(width, [Dense(width), Dense(1, "identity")], random_state=0)
+    before = len(os.listdir("/proc/self/task"))
+    Trainer(net, batch_size=n_rows, **arguments).fit(X, np.zeros(n_rows), epochs=1)
+    net.predict(X, arguments.get("n_threads"))
+    return len(os.listdir("/proc/self/task")) - before
+
+available = _core.available_threads()
+print(available, threads_of_a_fit(20, 8), threads_of_a_fit(512, 512, n_threads=1))
+print(threads_of_a_fit(20, 8, n_threads=64))
+print(threads_of_a_fit(512, 512, n_threads=100_000), threads_of_a_fit(512, 512))
+"""
+
+
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP: there is one thread")
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_no_more_threads_than_pay_and_the_process_may_use(limit: int) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(limit), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_SCRIPT], env=environment, capture_output=True, text=True, check=True
+    )
+    available, small, one, small_of_many, many, default = map(int, done.stdout.split())
+    assert available == min(limit, len(os.sched_getaffinity(0)))
+    assert (small, one, small_of_many) == (0, 0, 0)
+    assert many == available - 1
+    assert default == 0  # the team that is there already
+
+
+@pytest.mark.parametrize("X", [np.full((40, 3), np.nan), np.full((40, 3), 1e100)])
+def test_rows_that_are_not_finite_are_refused(X: Any) -> None:
+    network = Network(3, [Dense(1, "identity")], random_state=0)
+    good, target = np.ones((40, 3)), np.ones(40)
+    with pytest.raises(ValueError, match="X must be finite"):
+        Trainer(network).fit(X, target)
+    with pytest.raises(ValueError, match="X of the validation must be finite"):
+        Trainer(network).fit(good, target, validation=(X, target))
+
+
+def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Generator) -> None:
+    loss = lambda y_true, y_pred: (np.ones(len(y_pred)), np.full_like(y_pred, np.nan))  # noqa: E731
+    network = Network(3, [Dense(1, "identity")], loss=loss, random_state=0)
+    with pytest.raises(ValueError, match="non-finite"):
+        Trainer(network).fit(rng.normal(size=(20, 3)), np.ones(20), epochs=1)
+
+
+def test_schedules_have_names(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(40, 3)), rng.normal(size=40)
+    curves = []
+    for schedule in ("cosine", schedules.Cosine()):
+        network = Network(3, [Dense(1, "identity")], random_state=0)
+        trainer = Trainer(network, batch_size=10, random_state=0, schedule=schedule)
+        curves.append(trainer.fit(X, target, epochs=3).loss)
+    assert curves[0] == curves[1]
+    with pytest.raises(ValueError, match="schedule must be one of constant,"):
+        Trainer(network, schedule="cosinus")

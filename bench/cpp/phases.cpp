@@ -95,8 +95,8 @@ int main(int argc, char **argv) {
     OptimizerStep<T> step{};
     step.optimizer = Optimizer::adam;
     step.learning_rate = 1e-4f;
-    step.beta_1 = 0.9f;
-    step.beta_2 = 0.999f;
+    step.beta_1 = Decay<T>::of(0.9);
+    step.beta_2 = Decay<T>::of(0.999);
     step.epsilon = 1e-8f;
 
     double products = 0.0, input_gradients = 0.0;

@@ -103,18 +103,5 @@ template <class T> void gather(const GatherArgs<T> &args, Index row_begin, Index
         gather_from<T, double>(args, row_begin, row_end);
 }
 
-// Brings rows that a later gather will read nearer, where they are contiguous and so short a way to name.
-template <class T> void prefetch(const GatherArgs<T> &args, Index row_begin, Index row_end) {
-    if (args.rows->indptr || args.rows->column_stride != 1)
-        return;
-    const Index size = args.rows->scalar == Scalar::float32 ? 4 : 8;
-    for (Index r = row_begin; r < row_end; ++r) {
-        const char *p =
-            static_cast<const char *>(args.rows->data) + source_row(args, r) * args.rows->row_stride * size;
-        for (Index at = 0; at < args.rows->n_columns * size; at += kLineBytes)
-            __builtin_prefetch(p + at, 0, 2);
-    }
-}
-
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

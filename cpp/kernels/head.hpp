@@ -120,6 +120,19 @@ template <class T> DENSEGRAD_INLINE void drop_negligible_deltas(T *delta, Index 
     }
 }
 
+// A row without weight moves nothing, also where its derivatives are no numbers.
+template <class T> DENSEGRAD_INLINE void drop_weightless_rows(const LossGroup<T> &group) {
+    for (int v = 0; v < kVecs; ++v) {
+        const Index part = v * kVecLane<T>;
+        const auto weightless = load<T>(group.weight + part) == T(0);
+        for (Index at = part; at < group.n_out * kLane<T>; at += kLane<T>) {
+            store<T>(group.delta + at, weightless ? Vec<T>{} : load<T>(group.delta + at));
+            if (group.gradient)
+                store<T>(group.gradient + at, weightless ? Vec<T>{} : load<T>(group.gradient + at));
+        }
+    }
+}
+
 template <class T> void loss_of_group(const LossArgs<T> &args, const LossGroup<T> &group) {
     switch (args.loss) {
     case Loss::squared_error:
@@ -184,6 +197,8 @@ template <class T> void head_loss(const HeadArgs<T> &args, Index row_begin, Inde
         if (args.loss.label_smoothing != T(0))
             smooth_labels<T>(args.loss, group.target);
         loss_of_group<T>(args.loss, group);
+        if (args.targets.sample_weight)
+            drop_weightless_rows<T>(group);
         drop_negligible_deltas<T>(group.delta, n_out);
         store_group<T>(group.z, n_out, args.output, args.stride, row, count);
         store_group<T>(group.delta, n_out, args.delta, args.stride, row, count);

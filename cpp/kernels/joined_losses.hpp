@@ -62,7 +62,8 @@ template <class T> struct LogisticFocal {
     }
 };
 
-// A positive output: y, log y and dy/dz / y.
+// A positive output: y, log y and dy/dz / y. The deviances are sums of exp_excess(c d), d = log y - log t:
+// terms that are never negative, so that nothing cancels where y is close to t.
 template <class T> struct Positive {
     Vec<T> y, log_y, ratio;
 };
@@ -76,29 +77,31 @@ template <class T> DENSEGRAD_INLINE Positive<T> positive_output(Vec<T> z, Activa
     return {y, z < low ? z : log<T>(y), z < low ? broadcast<T>(1) : ratio};
 }
 
-// y - t + t log(t / y), half of the Poisson deviance; dloss/dy = 1 - t / y.
+// y - t + t log(t / y) = t exp_excess(d), half of the Poisson deviance; dloss/dy = 1 - t / y.
 template <class T> struct PositivePoisson {
     Activation head;
     explicit DENSEGRAD_INLINE PositivePoisson(const LossArgs<T> &args) : head(args.head) {}
     DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
-        const Vec<T> loss = t == T(0) ? out.y : fma(t, log<T>(t) - out.log_y, out.y - t);
-        return {out.y, loss, (out.y - t) * out.ratio};
+        // Far below t, exp(d) is lost in d; far above, t exp(d) would overflow where y does not.
+        const Vec<T> d = out.log_y - log<T>(t);
+        const Vec<T> near = t * exp_excess<T>(at_most<T>(d, T(1)));
+        const Vec<T> loss = d <= T(1) ? near : fma(-t, d, out.y - t);
+        return {out.y, t == T(0) ? out.y : loss, (out.y - t) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
         return t == T(0) ? broadcast<T>(1) : T(1) - t / loss.y;
     }
 };
 
-// t / y - log(t / y) - 1, half of the gamma deviance; dloss/dy = (1 - t / y) / y.
+// t / y - log(t / y) - 1 = exp_excess(-d), half of the gamma deviance; dloss/dy = (1 - t / y) / y.
 template <class T> struct PositiveGamma {
     Activation head;
     explicit DENSEGRAD_INLINE PositiveGamma(const LossArgs<T> &args) : head(args.head) {}
     DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
         const Vec<T> u = t * exp<T>(-out.log_y);
-        const Vec<T> loss = (u - T(1)) - (log<T>(t) - out.log_y);
-        return {out.y, loss, (T(1) - u) * out.ratio};
+        return {out.y, exp_excess<T>(log<T>(t) - out.log_y), (T(1) - u) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
         return (T(1) - t / loss.y) / loss.y;
@@ -106,7 +109,8 @@ template <class T> struct PositiveGamma {
 };
 
 // t^(2-p) / ((1-p) (2-p)) - t y^(1-p) / (1-p) + y^(2-p) / (2-p), half of the Tweedie deviance of power p in
-// (1, 2); dloss/dy = (y - t) y^-p.
+// (1, 2): with a = 2 - p and b = p - 1, t^a (exp_excess(a d) / a + exp_excess(-b d) / b).
+// dloss/dy = (y - t) y^-p.
 template <class T> struct PositiveTweedie {
     Activation head;
     T above, below; // 2 - p and 1 - p
@@ -116,8 +120,10 @@ template <class T> struct PositiveTweedie {
         const Positive<T> out = positive_output<T>(z, head);
         const Vec<T> y_part = exp<T>(out.log_y * above);
         const Vec<T> mixed = t == T(0) ? Vec<T>{} : t * exp<T>(out.log_y * below);
-        const Vec<T> t_part = exp<T>(log<T>(t) * above);
-        const Vec<T> loss = t_part / (above * below) - mixed / below + y_part / above;
+        const Vec<T> log_t = log<T>(t);
+        const Vec<T> d = out.log_y - log_t;
+        const Vec<T> excess = exp_excess<T>(d * above) / above - exp_excess<T>(d * below) / below;
+        const Vec<T> loss = t == T(0) ? y_part / above : exp<T>(log_t * above) * excess;
         return {out.y, loss, (y_part - mixed) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &loss) const {
@@ -148,39 +154,51 @@ DENSEGRAD_INLINE void joined_loss(const LossArgs<T> &args, const LossGroup<T> &g
 }
 
 // -sum t log y, y = softmax(z); delta = y sum(t) - t, dloss/dy = -t / y.
+//
+// With r the sum of exp(z - max z) but for the one of the greatest output (the first where there are
+// several), log sum = log(1 + r), and for that output y = 1 - r / (1 + r): both keep what is lost in 1 once a
+// network is sure of itself.
 template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &group) {
-    Line<T> greatest = Line<T>::at(group.z);
-    for (Index c = 1; c < group.n_out; ++c)
-        for (int v = 0; v < kVecs; ++v)
-            greatest.part[v] = max(load<T>(group.z + c * kLane<T> + v * kVecLane<T>), greatest.part[v]);
-    Line<T> sum = Line<T>::of(0), mass = sum, dot = sum; // of exp(z - max), t, t (z - max)
-    for (Index c = 0; c < group.n_out; ++c)
-        for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
+    for (int v = 0; v < kVecs; ++v) {
+        const Index part = v * kVecLane<T>;
+        Vec<T> greatest = load<T>(group.z + part);
+        for (Index c = 1; c < group.n_out; ++c)
+            greatest = max(load<T>(group.z + c * kLane<T> + part), greatest);
+        Vec<T> rest{}, mass{}, dot{}; // sums of exp(z - max) but for the greatest, of t, of t (z - max)
+        Int<T> seen{};                // lanes whose greatest output has been
+        for (Index c = 0; c < group.n_out; ++c) {
+            const Index at = c * kLane<T> + part;
             const Vec<T> t = load<T>(group.target + at);
-            const Vec<T> shifted = load<T>(group.z + at) - greatest.part[v];
+            const Vec<T> shifted = load<T>(group.z + at) - greatest;
             const Vec<T> e = exp_nonpositive<T>(shifted);
-            sum.part[v] = sum.part[v] + e;
-            mass.part[v] = mass.part[v] + t;
-            dot.part[v] = fma(t, shifted, dot.part[v]);
+            const Int<T> first = (shifted == T(0)) & ~seen;
+            seen = seen | first;
+            rest = rest + (first ? Vec<T>{} : e);
+            mass = mass + t;
+            dot = fma(t, shifted, dot);
             store<T>(group.z + at, e);
         }
-    Line<T> inverse;
-    for (int v = 0; v < kVecs; ++v) {
-        store<T>(group.loss + v * kVecLane<T>, fma(mass.part[v], log<T>(sum.part[v]), -dot.part[v]));
-        inverse.part[v] = T(1) / sum.part[v];
-    }
-    for (Index c = 0; c < group.n_out; ++c)
-        for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
-            const Vec<T> weight = load<T>(group.weight + v * kVecLane<T>);
+        const Vec<T> sum = rest + T(1);
+        const Vec<T> log_sum = rest <= T(1) ? log1p_unit<T>(at_most<T>(rest, T(1))) : log<T>(sum);
+        store<T>(group.loss + part, fma(mass, log_sum, -dot));
+        const Vec<T> inverse = T(1) / sum;
+        const Vec<T> missing = rest * inverse; // 1 - y of the greatest
+        const Vec<T> weight = load<T>(group.weight + part);
+        seen = Int<T>{};
+        for (Index c = 0; c < group.n_out; ++c) {
+            const Index at = c * kLane<T> + part;
             const Vec<T> t = load<T>(group.target + at);
-            const Vec<T> y = load<T>(group.z + at) * inverse.part[v];
+            const Vec<T> e = load<T>(group.z + at);
+            const Int<T> first = (e == T(1)) & ~seen;
+            seen = seen | first;
+            const Vec<T> y = e * inverse;
             store<T>(group.z + at, y);
-            store<T>(group.delta + at, fma(y, mass.part[v], -t) * weight);
+            const Vec<T> delta = first ? fma(-missing, mass, mass - t) : fma(y, mass, -t);
+            store<T>(group.delta + at, delta * weight);
             if (group.gradient)
                 store<T>(group.gradient + at, t == T(0) ? Vec<T>{} : -t / y * weight);
         }
+    }
 }
 
 // -sum t (1 - y)^gamma log y; with h_c = y_c dloss/dy_c: delta_c = h_c - y_c sum(h).
@@ -301,7 +319,8 @@ template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group)
             const Index at_s = (m + c) * kLane<T> + part;
             const Vec<T> s = load<T>(group.z + at_s);
             const Vec<T> r = load<T>(group.z + at_mean) - load<T>(group.target + at_mean);
-            const Vec<T> scaled = r * exp<T>(-s);
+            // Bounded: where r is 0, so is r times this.
+            const Vec<T> scaled = r * exp<T>(at_most<T>(-s, kExpHigh<T>));
             const Vec<T> square = r * scaled;
             total = total + ((s + square) * T(0.5) + T(0.918938533204672741780));
             const Vec<T> delta_mean = scaled * weight;

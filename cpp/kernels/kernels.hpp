@@ -120,13 +120,21 @@ template <class T> struct HeadOnlyArgs {
         1; // as in LossArgs; with several, q_0 = z_0 and q_k = q_(k-1) + softplus(z_k) for each target
 };
 
+// What a moving mean keeps of itself and takes of the new number: beta, and 1 - beta rounded once.
+template <class T> struct Decay {
+    T kept, added;
+
+    static Decay of(double beta) { return {static_cast<T>(beta), static_cast<T>(1.0 - beta)}; }
+};
+
 // One step of an optimizer: the numbers that all weights share.
 template <class T> struct OptimizerStep {
     Optimizer optimizer;
     bool nesterov;
     T learning_rate; // with Adam's bias corrections folded in where the formula allows it
     T momentum;      // SGD, RMSprop
-    T beta_1, beta_2, epsilon;
+    Decay<T> beta_1, beta_2;
+    T epsilon;
     T correction_1, correction_2; // NAdam: factors of the momentum and of the gradient
     T second_moment_scale;        // 1 / (1 - beta_2^t), where it cannot be folded into the learning rate
     T l2;                         // added to the gradient: l2 * w (bias row: none)
@@ -162,7 +170,6 @@ template <class T> constexpr Index weight_units(Index n_in, Index n_out) {
 
 template <class T> struct Kernels {
     void (*gather)(const GatherArgs<T> &, Index row_begin, Index row_end);
-    void (*prefetch)(const GatherArgs<T> &, Index row_begin, Index row_end);
     void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
     void (*backward)(const BackwardArgs<T> &, Index row_begin, Index row_end);
     void (*head_loss)(const HeadArgs<T> &, Index row_begin, Index row_end);

@@ -81,13 +81,17 @@ template <class T> struct LossFunctor<T, Loss::huber> {
     }
 };
 
-// log cosh r = |r| + log(1 + exp(-2 |r|)) - log 2.
+// log cosh r = |r| + log(1 + exp(-2 |r|)) - log 2, and where that cancels log(1 + u), u = cosh r - 1.
 template <class T> struct LossFunctor<T, Loss::log_cosh> {
     explicit DENSEGRAD_INLINE LossFunctor(const LossArgs<T> &) {}
     DENSEGRAD_INLINE void operator()(Vec<T> y, Vec<T> t, Vec<T> &loss, Vec<T> &gradient) const {
         const Vec<T> r = y - t;
         const Vec<T> size = abs<T>(r);
-        loss = size + (log1p_unit<T>(exp_nonpositive<T>(size * T(-2))) - T(0.693147180559945309417));
+        const Vec<T> e = expm1_nonpositive<T>(-size);
+        const Vec<T> w = e + T(1);
+        const auto small = size < T(1);
+        const Vec<T> log1p = log1p_unit<T>(small ? e * e / (w + w) : w * w);
+        loss = small ? log1p : size - T(0.693147180559945309417) + log1p;
         gradient = tanh<T>(r);
     }
 };

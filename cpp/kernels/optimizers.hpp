@@ -49,18 +49,18 @@ template <class T> struct Penalty {
 };
 
 // beta m + (1 - beta) g.
-template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, T beta) {
-    return drop_negligible<T>(fma(m, broadcast<T>(beta), g * (T(1) - beta)));
+template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, Decay<T> beta) {
+    return drop_negligible<T>(fma(m, broadcast<T>(beta.kept), g * beta.added));
 }
 
-// g^2, and the floor, whose root is far below any epsilon.
+// g^2, and the floor, whose root is far below the usual epsilons.
 template <class T> DENSEGRAD_INLINE Vec<T> square(Vec<T> g) {
     return fma(g, g, broadcast<T>(kNegligible<T>));
 }
 
 // beta v + (1 - beta) g^2.
-template <class T> DENSEGRAD_INLINE Vec<T> mean_square(Vec<T> v, Vec<T> g, T beta) {
-    return fma(v, broadcast<T>(beta), square<T>(g) * (T(1) - beta));
+template <class T> DENSEGRAD_INLINE Vec<T> mean_square(Vec<T> v, Vec<T> g, Decay<T> beta) {
+    return fma(v, broadcast<T>(beta.kept), square<T>(g) * beta.added);
 }
 
 // velocity = momentum velocity - lr g; w += velocity, or w += momentum velocity - lr g with Nesterov's
@@ -86,7 +86,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
 // Kingma and Ba, Adam (2015), section 2, last paragraph: both bias corrections are in the learning rate.
 template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
     Penalty<T> penalty;
-    T learning_rate, beta_1, beta_2, epsilon;
+    T learning_rate;
+    Decay<T> beta_1, beta_2;
+    T epsilon;
 
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
@@ -105,7 +107,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
 // is the penalty's.
 template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
     Penalty<T> penalty;
-    T learning_rate, beta_1, beta_2, epsilon, scale;
+    T learning_rate;
+    Decay<T> beta_1, beta_2;
+    T epsilon, scale;
 
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
@@ -123,7 +127,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
 // Dozat, Incorporating Nesterov Momentum into Adam (2016), with the momentum's schedule in the corrections.
 template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
     Penalty<T> penalty;
-    T learning_rate, beta_1, beta_2, epsilon, scale, correction_1, correction_2;
+    T learning_rate;
+    Decay<T> beta_1, beta_2;
+    T epsilon, scale, correction_1, correction_2;
 
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
@@ -143,7 +149,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
 // Tieleman and Hinton, Lecture 6.5 (2012), with momentum.
 template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
     Penalty<T> penalty;
-    T learning_rate, momentum, beta_2, epsilon;
+    T learning_rate, momentum;
+    Decay<T> beta_2;
+    T epsilon;
 
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
@@ -176,7 +184,8 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
 // Chen et al., Symbolic Discovery of Optimization Algorithms (2023).
 template <class T> struct OptimizerFunctor<T, Optimizer::lion> {
     Penalty<T> penalty;
-    T learning_rate, beta_1, beta_2;
+    T learning_rate;
+    Decay<T> beta_1, beta_2;
 
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
@@ -184,7 +193,7 @@ template <class T> struct OptimizerFunctor<T, Optimizer::lion> {
 
     DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &) const {
         penalty.apply(g, w);
-        const Vec<T> direction = sign<T>(fma(m, broadcast<T>(beta_1), g * (T(1) - beta_1)));
+        const Vec<T> direction = sign<T>(fma(m, broadcast<T>(beta_1.kept), g * beta_1.added));
         w = fma(direction, broadcast<T>(-learning_rate), w);
         m = moving_mean<T>(m, g, beta_2);
     }

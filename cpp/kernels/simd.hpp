@@ -150,9 +150,5 @@ template <class T> DENSEGRAD_INLINE Vec<T> abs(Vec<T> v) {
     return from_bits(bits(v) & mask);
 }
 
-template <class T> DENSEGRAD_INLINE Vec<T> flush_denormals(Vec<T> v) {
-    return abs<T>(v) < kMinNormal<T> ? Vec<T>{} : v;
-}
-
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

@@ -12,8 +12,8 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T>
-constexpr Kernels<T> kKernelsOf{gather<T>,    prefetch<T>,      forward<T>,    backward<T>,
-                                head_loss<T>, head_activate<T>, head_delta<T>, weights<T>};
+constexpr Kernels<T> kKernelsOf{gather<T>,        forward<T>,    backward<T>, head_loss<T>,
+                                head_activate<T>, head_delta<T>, weights<T>};
 
 } // namespace
 

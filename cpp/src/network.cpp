@@ -43,8 +43,11 @@ void check_loss(const NetworkSpec &spec) {
     if (spec.loss.loss != Loss::custom && !head_fits(row.heads, head))
         throw std::invalid_argument(loss + " does not go with a head of activation '" +
                                     kActivations[static_cast<int>(head)].name + "'");
-    if (row.parameter &&
-        !(spec.loss.parameter > row.parameter_low && spec.loss.parameter < row.parameter_high))
+    // In the precision of the kernels.
+    const double parameter = spec.scalar == Scalar::float32
+                                 ? static_cast<double>(static_cast<float>(spec.loss.parameter))
+                                 : spec.loss.parameter;
+    if (row.parameter && !(parameter > row.parameter_low && parameter < row.parameter_high))
         throw std::invalid_argument(loss + ": " + row.parameter + " is out of its range");
     if (!(spec.loss.label_smoothing >= 0.0 && spec.loss.label_smoothing < 1.0))
         throw std::invalid_argument("label_smoothing must be in [0, 1)");
@@ -177,6 +180,7 @@ template <class T> void NetworkOf<T>::set_weights(int l, const RowsView &weights
     check_shape(weights, layer(l).n_in + 1, layer(l).n_out, "the weights of a layer");
     rows_to_lines<T>(weights, layer(l).weights, layer(l).panel());
     layer(l).transposed_is_current = false;
+    weights_change();
 }
 
 template <class T> void NetworkOf<T>::get_weight_gradient(int l, void *out) const {
@@ -233,7 +237,7 @@ template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, d
 
 template <class T>
 template <class Body>
-void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, Body body) const {
+void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, StopRequest stop, Body body) const {
     // Small enough for the outputs of two layers to stay in the L2 cache, large enough to reuse the weights.
     constexpr Index kMaxRows = kBatchSlice;
     const Index piece = std::min(kMaxRows, std::max<Index>(1, n_rows));
@@ -242,18 +246,22 @@ void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, Body body) const {
     std::vector<std::unique_ptr<Pass<T>>> passes;
     for (int i = 0; i < threads; ++i)
         passes.push_back(std::make_unique<Pass<T>>(layers_, piece, 1, PassOptions::predicting()));
+    StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share(pieces, [&](Index p, int thread) {
+            if (thread == 0 ? watch.ask() : watch.stopped())
+                return;
             body(*passes[static_cast<std::size_t>(thread)], p * piece, std::min(piece, n_rows - p * piece));
         });
     });
 }
 
-template <class T> void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads) const {
+template <class T>
+void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const {
     check_rows(rows);
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0),
+    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0), stop,
                [&](const Pass<T> &pass, Index first, Index count) {
                    Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
                    forward_rows(layers_, pass, batch, true, kernels_, 0, 0, count);
@@ -262,13 +270,14 @@ template <class T> void NetworkOf<T>::predict(const RowsView &rows, void *out, i
 }
 
 template <class T>
-double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int n_threads) const {
+double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int n_threads,
+                              StopRequest stop) const {
     check_rows(rows);
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss is evaluated by its own function");
     const TargetsView<T> view = check_targets(targets, rows.n_rows);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0),
+    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0), stop,
                [&](const Pass<T> &pass, Index first, Index count) {
                    Batch<T> batch{&rows, view, nullptr, first, 0, 1.0, 0};
                    forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
@@ -309,6 +318,7 @@ template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, i
         });
     });
     cached_rows_ = rows.n_rows;
+    cache_is_current_ = true;
     get_output(depth(), out);
 }
 
@@ -327,6 +337,9 @@ template <class T>
 void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) {
     if (cached_rows_ == 0)
         throw std::logic_error("backward needs a forward pass before it");
+    if (!cache_is_current_)
+        throw std::logic_error(
+            "backward needs a forward pass with the weights as they are: they have changed");
     const Index rows = cached_rows_;
     check_shape(loss_gradient, rows, layers_.back().n_out, "dL_dy");
     need_gradients();
@@ -377,12 +390,13 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
         sum_weight_gradients(pass, n, false, units, team);
     });
     cached_rows_ = n;
-    has_weight_gradients_ = has_loss_gradients_ = true;
+    cache_is_current_ = has_weight_gradients_ = has_loss_gradients_ = true;
     return weighted_loss(pass.row_loss, batch, n) / weight;
 }
 
 template <class T>
-double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads) {
+double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
+                                       StopRequest stop) {
     check_rows(rows);
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss goes by forward and backward");
@@ -396,8 +410,10 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     const UnitChunks units(layers_, threads);
     const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
     double total = 0.0;
+    StopWatch watch(stop);
+    has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
-        for (Index first = 0; first < n; first += piece) {
+        for (Index first = 0; first < n && !watch.ask(); first += piece) {
             const Index count = std::min(piece, n - first);
             const Batch<T> batch{&rows, view, nullptr, first, first, 1.0 / weight, 0};
             team.share_range(count, [&](Index begin, Index end, int thread) {
@@ -409,7 +425,7 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
             sum_weight_gradients(pass, count, first > 0, units, team);
         }
     });
-    has_weight_gradients_ = true;
+    has_weight_gradients_ = !watch.stopped();
     return total / weight;
 }
 
@@ -430,8 +446,6 @@ template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const
         throw std::invalid_argument(
             "the local gradient of softmax, or of several quantile levels, is a matrix");
     // dy/dz is what a loss gradient of ones becomes.
-    T *y = static_cast<T *>(out);
-    std::fill(y, y + cached_rows_ * at.n_out, T(1));
     Arena arena;
     arena.plan<T>(line_count<T>(at.n_out) * cache_->stride);
     arena.allocate();
@@ -441,7 +455,7 @@ template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const
     kernels_.head_delta(HeadOnlyArgs<T>{cache_->output[i], ones, cache_->local[i], cache_->stride, at.n_out,
                                         at.activation, cache_->scratch[0]},
                         0, cached_rows_);
-    lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, y);
+    lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, static_cast<T *>(out));
 }
 
 template <class T> void NetworkOf<T>::get_loss_gradient(int l, void *out) const {

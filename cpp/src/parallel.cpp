@@ -202,7 +202,9 @@ int team_size_for(double multiplications, int most) {
     const double pays = multiplications / kWorkPerThread;
     if (most == 1 || pays < 2.0)
         return 1;
-    return static_cast<int>(std::min(static_cast<double>(most > 0 ? most : available_threads()), pays));
+    const int available = available_threads();
+    return static_cast<int>(
+        std::min(static_cast<double>(most > 0 ? std::min(most, available) : available), pays));
 }
 
 void set_exact_threads(bool exact) { exact_threads.store(exact); }

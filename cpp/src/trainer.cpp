@@ -2,8 +2,8 @@
 
 #include "network_of.hpp"
 
-#include <chrono>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -22,7 +22,6 @@ template <class T> class TrainerOf final : public Trainer {
     TrainerOf(NetworkOf<T> &network, const OptimizerSpec &spec, std::uint64_t seed);
 
     EpochResult epoch(const EpochSpec &spec) override;
-    const OptimizerSpec &optimizer() const override { return spec_; }
     void set_optimizer(const OptimizerSpec &spec) override;
     std::int64_t steps() const override { return steps_; }
     void set_steps(std::int64_t steps) override;
@@ -47,7 +46,6 @@ template <class T> class TrainerOf final : public Trainer {
                        Team &team);
     void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team);
     void limit_norms(Epoch &epoch, Team &team);
-    bool asked_to_stop(Epoch &epoch) const;
     void run(Epoch &epoch, Team &team);
 
     NetworkOf<T> &network_;
@@ -71,18 +69,31 @@ template <class T> struct TrainerOf<T>::Epoch {
     double batch_loss = 0.0; // weighted sum over the rows of this batch so far
     Index steps_done = 0;
     bool failed = false; // the custom loss gave no gradient
-    bool stopped = false;
-    std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
+    StopWatch watch{spec.stop};
 };
 
-// The momentum of NAdam at step t (Dozat 2016), with the decay of 0.004 that is usual.
-double nadam_momentum(double beta_1, double t) { return beta_1 * (1.0 - 0.5 * std::pow(0.96, t * 0.004)); }
+// base^n by repeated squaring: pow() of the C library need not give the same bits on every CPU.
+double integer_power(double base, std::int64_t n) {
+    double power = 1.0;
+    for (; n > 0; n /= 2) {
+        if (n % 2 != 0)
+            power *= base;
+        base *= base;
+    }
+    return power;
+}
+
+// The momentum of NAdam at step t (Dozat 2016), with the decay of 0.96^0.004 a step that is usual.
+double nadam_momentum(double beta_1, std::int64_t t) {
+    constexpr double decay = 0.99983672535267528; // 0.96^0.004
+    return beta_1 * (1.0 - 0.5 * integer_power(decay, t));
+}
 
 // The product of the momenta of steps 1 ... t, as far as 1 minus it can be told from 1.
 double nadam_product(double beta_1, std::int64_t t) {
     double product = 1.0;
     for (std::int64_t i = 1; i <= t && product > 1e-20; ++i)
-        product *= nadam_momentum(beta_1, static_cast<double>(i));
+        product *= nadam_momentum(beta_1, i);
     return product;
 }
 
@@ -159,9 +170,8 @@ template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &st
 template <class T>
 OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate, double weight,
                                             double &momentum_product) const {
-    const double power = static_cast<double>(t);
-    const double unbiased_1 = 1.0 - std::pow(spec_.beta_1, power);
-    const double unbiased_2 = 1.0 - std::pow(spec_.beta_2, power);
+    const double unbiased_1 = 1.0 - integer_power(spec_.beta_1, t);
+    const double unbiased_2 = 1.0 - integer_power(spec_.beta_2, t);
     OptimizerStep<T> step{};
     step.optimizer = spec_.optimizer;
     step.nesterov = spec_.nesterov;
@@ -172,12 +182,12 @@ OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate
         rate = learning_rate / unbiased_1;
     step.learning_rate = static_cast<T>(rate);
     step.momentum = static_cast<T>(spec_.momentum);
-    step.beta_1 = static_cast<T>(spec_.beta_1);
-    step.beta_2 = static_cast<T>(spec_.beta_2);
+    step.beta_1 = Decay<T>::of(spec_.beta_1);
+    step.beta_2 = Decay<T>::of(spec_.beta_2);
     step.epsilon = static_cast<T>(spec_.epsilon);
     if (spec_.optimizer == Optimizer::nadam) {
-        const double now = nadam_momentum(spec_.beta_1, power);
-        const double next = nadam_momentum(spec_.beta_1, power + 1.0);
+        const double now = nadam_momentum(spec_.beta_1, t);
+        const double next = nadam_momentum(spec_.beta_1, t + 1);
         momentum_product *= now;
         step.correction_1 = static_cast<T>(next / (1.0 - momentum_product * next));
         step.correction_2 = static_cast<T>((1.0 - now) / (1.0 - momentum_product));
@@ -258,7 +268,10 @@ template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> 
         const double scale =
             batch.weight_scale * (weight ? weight[epoch.row_numbers[static_cast<std::size_t>(r)]] : 1.0);
         for (Index c = 0; c < n_out; ++c)
-            epoch.loss_gradient[static_cast<std::size_t>(r * n_out + c)] *= static_cast<T>(scale);
+            if (T &slot = epoch.loss_gradient[static_cast<std::size_t>(r * n_out + c)]; scale == 0.0)
+                slot = T(0); // also where it is no number
+            else
+                slot *= static_cast<T>(scale);
     }
     const RowsView view{epoch.loss_gradient.data(),
                         sizeof(T) == 4 ? Scalar::float32 : Scalar::float64,
@@ -361,15 +374,6 @@ template <class T> void TrainerOf<T>::limit_norms(Epoch &epoch, Team &team) {
     });
 }
 
-template <class T> bool TrainerOf<T>::asked_to_stop(Epoch &epoch) const {
-    const auto now = std::chrono::steady_clock::now();
-    if (!epoch.spec.should_stop || now - epoch.asked < std::chrono::milliseconds(50))
-        return false;
-    epoch.asked = now;
-    epoch.stopped = epoch.spec.should_stop(epoch.spec.context);
-    return epoch.stopped;
-}
-
 template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const EpochSpec &spec = epoch.spec;
     if (has_penalty()) {
@@ -390,12 +394,14 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
                 weight += sample_weight[spec.order ? spec.order[r] : r];
         }
         // A batch without weight has no gradient of its own; the optimizer steps on.
-        const double scale = weight > 0.0 ? 1.0 / weight : 0.0;
-        const OptimizerStep<T> step = step_numbers(steps_ + s + 1, spec.learning_rates[s],
-                                                   weight > 0.0 ? weight : 1.0, momentum_product);
+        const bool counts = weight >= std::numeric_limits<double>::min();
+        const double scale = counts ? 1.0 / weight : 0.0;
+        const OptimizerStep<T> step =
+            step_numbers(steps_ + s + 1, spec.learning_rates[s], counts ? weight : 1.0, momentum_product);
         const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
-        for (Index done = 0; done < batch_rows; done += kPieceRows) {
-            const Index count = std::min(kPieceRows, batch_rows - done);
+        const Index piece = epoch.pass.rows;
+        for (Index done = 0; done < batch_rows; done += piece) {
+            const Index count = std::min(piece, batch_rows - done);
             const Index first = batch_begin + done;
             const Batch<T> batch{&spec.rows,
                                  epoch.targets,
@@ -416,7 +422,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
             phase_weights(epoch, count, done == 0, last, step, team);
             if (last)
                 epoch.steps_done = s + 1;
-            if (asked_to_stop(epoch))
+            if (epoch.watch.ask())
                 return;
         }
     }
@@ -446,11 +452,13 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     EpochSpec spec = given;
     spec.batch_size = std::min(spec.batch_size, spec.n_order);
     const TargetsView<T> targets = network_.check_targets(spec.targets, spec.rows.n_rows);
-    const Index piece = std::min(spec.batch_size, kPieceRows);
+    // A custom loss sees its batch whole.
+    const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
     const int threads = network_.choose_threads(spec.n_threads, piece, 3.0);
     network_.need_transposed(false);
     if (spec.batch_size > piece || spec_.clip_norm > 0.0)
-        network_.need_gradients();
+        network_.borrow_gradients();
+    network_.weights_change();
     if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
         PassOptions options;
         options.training = true;
@@ -470,7 +478,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     steps_ += epoch.steps_done;
     const Index rows_done = std::min(spec.n_order, epoch.steps_done * spec.batch_size);
     return {epoch.loss / static_cast<double>(std::max<Index>(rows_done, 1)), epoch.steps_done,
-            epoch.failed || epoch.stopped};
+            epoch.failed || epoch.watch.stopped()};
 }
 
 } // namespace

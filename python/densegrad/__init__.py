@@ -7,23 +7,21 @@ from importlib import import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
-from densegrad import _core, _tables, initializers, schedules
-from densegrad._tables import activations, losses
+from densegrad import _core, initializers, schedules
+from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
 from densegrad.gradient_check import GradientReport, check_gradients
 from densegrad.history import History
 from densegrad.layers import Dense
 from densegrad.network import Network
-from densegrad.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from densegrad.trainer import Trainer
 
 if TYPE_CHECKING:
     from densegrad.estimators import MLPClassifier, MLPRegressor
 
 __version__ = _version("densegrad")
-# The module of this name was bound to it when it was imported.
-optimizers = _tables.optimizers
 __all__ = [
     "SGD",
     "Adagrad",

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True, freethreading_compatible=True
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
 # distutils: language=c++
 """Binding of the C++ core: declares it, checks shapes, releases the GIL, calls. Nothing is computed here."""
 
@@ -28,6 +28,7 @@ from densegrad import _validation
 
 
 cdef object _empty = np.empty
+cdef object _ndarray = np.ndarray
 cdef object _float32 = np.dtype(np.float32)
 cdef object _float64 = np.dtype(np.float64)
 
@@ -140,6 +141,8 @@ cdef class Rows:
         return self.view.n_rows
 
     cdef int read(self, object X, int64_t n_columns, str name) except -1:
+        if type(X) is not _ndarray:
+            _validation.unmasked(name, X)
         if not self.read_dense(X):
             X = _validation.readable_rows(X, name)
             if hasattr(X, "indptr"):
@@ -241,6 +244,46 @@ cdef void *memory_of(object array) except NULL:
     return memory
 
 
+# --- calls that take long ---------------------------------------------------------------------------------------
+
+@cython.final
+@cython.freelist(8)
+cdef class Call:
+    """A call of the core under way: the arrays it reads, what its callbacks need, and what they raised."""
+    cdef Py_buffer order
+    cdef Py_buffer learning_rates
+    cdef double deadline
+    cdef object custom_loss
+    cdef object dtype
+    cdef int64_t n_outputs
+    cdef object error
+
+    cdef cpp.StopRequest stop_request(self):
+        cdef cpp.StopRequest request
+        request.asked = should_stop
+        request.context = <void *>self
+        return request
+
+    cdef int finish(self) except -1:
+        if self.error is not None:
+            raise self.error
+        return 0
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.order)
+        PyBuffer_Release(&self.learning_rates)
+
+
+cdef cbool should_stop(void *context) noexcept with gil:
+    cdef Call call = <Call>context
+    try:
+        PyErr_CheckSignals()
+        return call.deadline > 0 and monotonic() >= call.deadline
+    except BaseException as error:
+        call.error = error
+        return True
+
+
 # --- the network ----------------------------------------------------------------------------------------------
 
 cdef class Network:
@@ -322,16 +365,22 @@ cdef class Network:
         cdef int threads = 0 if n_threads is None else threads_of(n_threads)
         outputs = _empty((rows.view.n_rows, engine.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         with nogil:
-            engine.predict(rows.view, out, threads)
+            engine.predict(rows.view, out, threads, stop)
+        call.finish()
         return outputs
 
     def _evaluate(self, Rows rows, Targets targets, n_threads):
         cdef cpp.Engine *engine = self.get()
         cdef int threads = threads_of(n_threads)
         cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         with nogil:
-            loss = engine.evaluate(rows.view, targets.view, threads)
+            loss = engine.evaluate(rows.view, targets.view, threads, stop)
+        call.finish()
         return loss
 
     def forward(self, X, n_threads=None):
@@ -418,12 +467,15 @@ cdef class Network:
         cdef cpp.Engine *engine = self.get()
         cdef int threads = threads_of(n_threads)
         cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         self.enter()
         try:
             with nogil:
-                loss = engine.loss_and_gradient(rows.view, targets.view, threads)
+                loss = engine.loss_and_gradient(rows.view, targets.view, threads, stop)
         finally:
             self.leave()
+        call.finish()
         return loss
 
     # Layer by layer: copies, in C order and the network's dtype.
@@ -549,32 +601,6 @@ cdef class Network:
 
 
 # --- the trainer ----------------------------------------------------------------------------------------------
-
-@cython.final
-cdef class Call:
-    """One epoch under way: the arrays it reads, what the core's two callbacks need, and what they raised."""
-    cdef Py_buffer order
-    cdef Py_buffer learning_rates
-    cdef double deadline
-    cdef object custom_loss
-    cdef object dtype
-    cdef int64_t n_outputs
-    cdef object error
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.order)
-        PyBuffer_Release(&self.learning_rates)
-
-
-cdef cbool should_stop(void *context) noexcept with gil:
-    cdef Call call = <Call>context
-    try:
-        PyErr_CheckSignals()
-        return call.deadline > 0 and monotonic() >= call.deadline
-    except BaseException as error:
-        call.error = error
-        return True
-
 
 cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
                        void *loss_gradient, double *row_loss) noexcept with gil:
@@ -703,7 +729,7 @@ cdef class Trainer:
         spec.learning_rates = <const double *>call.learning_rates.buf
         spec.batch_size = batch_size
         spec.n_threads = n_threads
-        spec.should_stop = should_stop
+        spec.stop = call.stop_request()
         spec.custom_loss = NULL
         if custom is not None:
             spec.custom_loss = custom_loss
@@ -714,6 +740,5 @@ cdef class Trainer:
                 result = engine.epoch(spec)
         finally:
             self.network.leave()
-        if call.error is not None:
-            raise call.error
+        call.finish()
         return result.loss, result.n_steps, result.stopped

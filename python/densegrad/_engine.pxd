@@ -69,6 +69,9 @@ cdef extern from "densegrad/data.hpp" namespace "densegrad" nogil:
         const void *indptr
         const void *indices
         cbool wide_indices
+    cdef struct StopRequest:
+        cbool (*asked)(void *) noexcept
+        void *context
 
 cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
     cdef struct LayerSpec:
@@ -97,12 +100,14 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void get_weights(int l, void *out) except +
         void set_weights(int l, const RowsView &weights) except +
         void get_weight_gradient(int l, void *out) except +
-        void predict(const RowsView &rows, void *out, int n_threads) except +
-        double evaluate(const RowsView &rows, const TargetsData &targets, int n_threads) except +
+        void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
+        double evaluate(const RowsView &rows, const TargetsData &targets, int n_threads,
+                        StopRequest stop) except +
         void forward(const RowsView &rows, void *out, int n_threads) except +
         void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) except +
         double backpropagate(const RowsView &rows, const TargetsData &targets, int n_threads) except +
-        double loss_and_gradient(const RowsView &rows, const TargetsData &targets, int n_threads) except +
+        double loss_and_gradient(const RowsView &rows, const TargetsData &targets, int n_threads,
+                                 StopRequest stop) except +
         int64_t cached_rows()
         void get_output(int l, void *out) except +
         void get_local_gradient(int l, void *out) except +
@@ -123,7 +128,7 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         int64_t n_order, batch_size
         const double *learning_rates
         int n_threads
-        cbool (*should_stop)(void *) noexcept
+        StopRequest stop
         cbool (*custom_loss)(void *, const void *, const int64_t *, int64_t, void *, double *) noexcept
         void *context
     cdef struct EpochResult:

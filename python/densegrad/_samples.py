@@ -40,6 +40,10 @@ class Samples:
         if network.loss == "custom":
             self.custom_target = np.asarray(target)
             _check_length(self.custom_target, self.n_rows)
+            if self.custom_target.ndim == 1 and network.layers[-1].units == 1:
+                self.custom_target = self.custom_target[
+                    :, np.newaxis
+                ]  # as y_pred, so that they do not broadcast
         else:
             classes, values = _targets(network, target, self.n_rows)
         self.targets = _core.Targets(classes, values, self.sample_weight)

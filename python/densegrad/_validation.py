@@ -6,6 +6,7 @@ import copy
 import math
 import operator
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -105,12 +106,21 @@ def random_source(random_state: object) -> RandomSource:
         ) from None
 
 
+def unmasked(name: str, value: object) -> None:
+    """Raise TypeError where entries of `value` are masked: they would be taken for numbers."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(f"{name} must not have masked entries; fill them first, by `filled`")
+
+
 def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return `value` as an array of bool, integers or real floating-point numbers."""
     if value is None:
         raise TypeError(f"{name} must be an array of real numbers; got None")
+    unmasked(name, value)
     try:
         array = np.asarray(value)
+        if array.dtype.kind == "O" and all(isinstance(x, (Real, np.bool_)) for x in array.flat):
+            array = array.astype(np.float64)  # frames of several types of numbers come as objects
     except ValueError as error:
         raise ValueError(
             f"{name} must be an array of real numbers; got {type(value).__name__}: {error}"
@@ -150,6 +160,8 @@ def _readable_csr(X: Any, name: str) -> Any:
         raise TypeError(f"{name} must hold real numbers; got dtype {matrix.dtype}")
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
+    if not matrix.data.flags.c_contiguous:
+        matrix = matrix.copy()
     indptr, indices = np.asarray(matrix.indptr), np.asarray(matrix.indices)
     if (
         len(indptr) != matrix.shape[0] + 1
@@ -181,6 +193,12 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
         raise ValueError(f"{name} must not be negative; got {weights.min():g}")
     if n_rows and not np.any(weights):
         raise ValueError(f"{name} must not be zero for every row")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if n_rows and not np.finfo(np.float64).tiny <= total < math.inf:
+        raise ValueError(
+            f"{name} must have a sum that float64 can hold; got numbers that are too large or small"
+        )
     return weights
 
 
@@ -193,14 +211,24 @@ def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]
     return converted
 
 
-def finite_rows(name: str, X: Any) -> None:
-    """Raise ValueError where `X` has NaN or infinity; needs no memory to speak of."""
+def all_finite(values: NDArray[Any]) -> bool:
+    """Tell whether no number is NaN or infinite; one pass without a copy where that is so."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(values, values))) or bool(np.isfinite(values).all())
+
+
+def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError where `X` has NaN, or what is infinite in `dtype`; needs no memory to speak of."""
     if hasattr(X, "tocsr"):
         X = X.data if getattr(X, "format", "") in ("csr", "csc", "coo") else X.tocsr().data
     array = np.asarray(X)
+    if array.dtype.kind != "f" or array.size == 0:
+        return
     with np.errstate(over="ignore", invalid="ignore"):
-        if array.dtype.kind != "f" or np.isfinite(np.sum(array, dtype=np.float64)):
+        if array.dtype.itemsize <= dtype.itemsize and np.isfinite(np.sum(array, dtype=np.float64)):
             return
-    for first in range(0, len(array), 4096):
-        if not np.all(np.isfinite(array[first : first + 4096])):
-            raise ValueError(f"{name} must be finite; got NaN or infinity")
+    low, high = array.min(), array.max()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    if max(-low, high) > np.finfo(dtype).max:
+        raise ValueError(f"{name} must be finite in the network's dtype; got numbers too large for {dtype}")

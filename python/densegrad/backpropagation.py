@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 T = TypeVar("T")
 
@@ -24,6 +24,10 @@ class PerLayer(Generic[T]):
         if l not in self._numbers:
             raise IndexError(f"layers are numbered {self._numbers.start} ... {self._numbers[-1]}; got {l!r}")
         return self._get(l)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = dict(zip(self._numbers, self, strict=True))
+        return PerLayer, (self._numbers.start, self._numbers[-1], values.__getitem__)
 
     def __iter__(self) -> Iterator[T]:
         return (self._get(l) for l in self._numbers)
@@ -45,12 +49,12 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
     """The weights W_(l) of a network, l = 1 ... L: read-only copies; assign to an entry to set it."""
 
     def __init__(
-        self, last: int, get: Callable[[int], NDArray[Any]], set_: Callable[[int, NDArray[Any]], None]
+        self, last: int, get: Callable[[int], NDArray[Any]], set_: Callable[[int, ArrayLike], None]
     ) -> None:
         super().__init__(1, last, get)
         self._set = set_
 
-    def __setitem__(self, l: int, W: NDArray[Any]) -> None:
+    def __setitem__(self, l: int, W: ArrayLike) -> None:
         if l not in self._numbers:
             raise IndexError(f"layers are numbered 1 ... {len(self._numbers)}; got {l!r}")
         self._set(l, W)

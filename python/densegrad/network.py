@@ -88,8 +88,9 @@ class Network(_core.Network):
     Notes
     -----
     The same arguments give the same weights, and these the same bits in all results, on any number of threads
-    and any CPU. `predict` may run in several threads at once; everything else takes one caller at a time and
-    raises RuntimeError when there is a second one.
+    and any CPU. `predict` may run in several threads at once; what changes the network, or what it has cached,
+    takes one caller at a time and raises RuntimeError when there is a second one. What reads the weights while
+    another thread trains may meet them in the midst of an update.
 
     Examples
     --------
@@ -163,15 +164,24 @@ class Network(_core.Network):
                 owner = next(loss for loss in LOSSES if LOSSES[loss]["parameter"] == name)
                 raise ValueError(f"{name} is of the loss {owner}; the loss is {self.loss}")
         self.loss_parameter, self.quantile_levels = _loss_parameter(row, loss_parameters)
-        super().__init__(
-            self.n_inputs,
-            [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in self.layers],
-            LOSS_NUMBER[self.loss],
-            self.loss_parameter,
-            self.quantile_levels,
-            self.label_smoothing,
-            _validation.float_dtype(dtype),
-        )
+        numbers = _validation.float_dtype(dtype)
+        try:
+            super().__init__(
+                self.n_inputs,
+                [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in self.layers],
+                LOSS_NUMBER[self.loss],
+                self.loss_parameter,
+                self.quantile_levels,
+                self.label_smoothing,
+                numbers,
+            )
+        except MemoryError:
+            widths = [self.n_inputs, *(layer.units for layer in self.layers)]
+            count = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+            raise MemoryError(
+                f"the {count:,} weights between layers of {widths} units need"
+                f" {count * numbers.itemsize / 1e9:,.0f} GB"
+            ) from None
 
     def _initial_parameters(self, layers: Sequence[Dense], random: _validation.RandomSource) -> NDArray[Any]:
         parameters = np.zeros(self.n_parameters, self.dtype)

@@ -7,6 +7,8 @@ None where it is not known) that returns a learning rate.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -65,7 +67,32 @@ def _part_of_fit(position: Position, name: str) -> Factors:
         raise ValueError(
             f"schedule {name} must know the number of updates: use fit, with batches that have a length"
         )
-    return (position.steps - position.first) / max(1, position.last - position.first)
+    return np.minimum(1.0, (position.steps - position.first) / max(1, position.last - position.first))
+
+
+def _half_cosine(part: Factors) -> Factors:
+    """Return (1 + cos(pi part)) / 2 for part in [0, 1], the same bits on every CPU, which np.cos is not.
+
+    It is 1 - sin(pi part / 2)^2, with the sine's Taylor polynomial: 3e-16.
+    """
+    x = (0.5 * np.pi) * part
+    square = x * x
+    sine = np.zeros_like(x)
+    for k in range(10, -1, -1):
+        sine = sine * square + (-1.0) ** k / math.factorial(2 * k + 1)
+    sine *= x
+    return 1.0 - sine * sine
+
+
+def _integer_power(base: float, exponent: int) -> float:
+    """Return base ** exponent by multiplications alone: the same bits on every CPU."""
+    power = 1.0
+    while exponent > 0:
+        if exponent % 2:
+            power *= base
+        base *= base
+        exponent //= 2
+    return power
 
 
 @dataclass(frozen=True)
@@ -93,7 +120,9 @@ class InvScaling(Schedule):
 
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
-        return np.asarray((position.steps + 1.0) ** -self.power_t, np.float64)
+        steps = position.steps + 1.0
+        # A square root is rounded correctly on every CPU; other powers may differ in their last bit.
+        return 1.0 / (np.sqrt(steps) if self.power_t == 0.5 else np.asarray(steps**self.power_t, np.float64))
 
 
 @dataclass(frozen=True)
@@ -117,7 +146,7 @@ class StepDecay(Schedule):
 
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
-        return np.full(len(position.steps), self.factor ** (position.epoch // self.every))
+        return np.full(len(position.steps), _integer_power(self.factor, position.epoch // self.every))
 
 
 @dataclass(frozen=True)
@@ -139,8 +168,7 @@ class Cosine(Schedule):
 
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
-        wave = 0.5 * (1 + np.cos(np.pi * _part_of_fit(position, "Cosine")))
-        return self.final + (1 - self.final) * wave
+        return self.final + (1 - self.final) * _half_cosine(_part_of_fit(position, "Cosine"))
 
 
 @dataclass(frozen=True)
@@ -169,10 +197,12 @@ class OneCycle(Schedule):
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
         part = _part_of_fit(position, "OneCycle")
-        up = self.start + (1 - self.start) * 0.5 * (1 - np.cos(np.pi * part / self.warm_up))
-        down = (part - self.warm_up) / (1 - self.warm_up)
+        up = np.minimum(1.0, part / self.warm_up)
+        down = np.maximum(0.0, (part - self.warm_up) / (1 - self.warm_up))
         return np.where(
-            part < self.warm_up, up, self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * down))
+            part < self.warm_up,
+            self.start + (1 - self.start) * (1.0 - _half_cosine(up)),
+            self.final + (1 - self.final) * _half_cosine(down),
         )
 
 
@@ -215,7 +245,7 @@ class Plateau(Schedule):
     factor : float, default 0.1
         In (0, 1).
     patience : int, default 10
-        Epochs in a row without an improvement by more than `tol`.
+        Epochs in a row whose loss is not below the last improved one by more than `tol`.
     tol : float, default 1e-4
     lowest : float, default 0.0
         The factors never become less than this.
@@ -238,11 +268,11 @@ class Plateau(Schedule):
 
     def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
         """Count the epochs without improvement."""
-        if loss > memory.get("best", np.inf) - self.tol:
-            memory["waited"] = memory.get("waited", 0) + 1
-        else:
+        if loss < memory.get("best", np.inf) - self.tol:
+            memory["best"] = loss
             memory["waited"] = 0
-        memory["best"] = min(loss, memory.get("best", np.inf))
+        else:
+            memory["waited"] = memory.get("waited", 0) + 1
         if memory["waited"] >= self.patience:
             memory["waited"] = 0
             memory["factor"] = max(self.lowest, memory.get("factor", 1.0) * self.factor)
@@ -272,8 +302,23 @@ class Adaptive(Plateau):
         return memory.get("factor", 1.0) <= self.lowest * (1 + 1e-9)
 
 
+#: The schedules with their defaults, by the names that stand for them.
+BY_NAME: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "invscaling": InvScaling,
+    "adaptive": Adaptive,
+    "step": StepDecay,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "warm_up": WarmUp,
+    "plateau": Plateau,
+}
+
+
 def checked(schedule: Any) -> Any:
-    """Return `schedule`, a Schedule, a callable or None."""
+    """Return `schedule` as a Schedule, a callable or None; a name stands for one with its defaults."""
+    if isinstance(schedule, str):
+        return BY_NAME[_validation.choice("schedule", schedule, BY_NAME)]()
     if (
         schedule is None
         or isinstance(schedule, Schedule)
@@ -281,5 +326,18 @@ def checked(schedule: Any) -> Any:
     ):
         return schedule
     raise TypeError(
-        f"schedule must be None, a Schedule or a callable (step, total) -> rate; got {schedule!r}"
+        f"schedule must be None, a Schedule, a name or a callable (step, total) -> rate; got {schedule!r}"
     )
+
+
+def learning_rates(
+    schedule: Schedule | Callable[[int, int | None], float], initial: float, position: Position
+) -> Factors:
+    """Return the learning rates of `position.steps`; `initial` is what a Schedule's factors multiply."""
+    if isinstance(schedule, Schedule):
+        return initial * np.asarray(schedule.factors(position), np.float64)
+    rates = [schedule(int(step), position.last) for step in position.steps]
+    try:
+        return np.array(rates, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None

@@ -20,7 +20,10 @@ def save(path: str | os.PathLike[str], description: dict[str, Any], weights: dic
 
     tensors = {f"weights.{l}": W for l, W in weights.items()}
     content = safetensors.numpy.save(tensors, {"format": _FORMAT, "network": json.dumps(description)})
-    path = os.fspath(path)
+    path = os.fsdecode(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"no such folder: {folder!r}")
     unfinished = f"{path}.{os.getpid()}-{threading.get_ident()}.part"
     try:
         with open(unfinished, "xb") as file:
@@ -36,8 +39,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[NDArray[Any
     """Return the description and the weights of the layers in order."""
     import safetensors
 
-    path = os.fspath(path)
-    if not os.path.exists(path):
+    path = os.fsdecode(path)
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path!r}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

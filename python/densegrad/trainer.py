@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
+from densegrad._optimizers import Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.history import Best, History, ProgressBar
 from densegrad.network import Network
-from densegrad.optimizers import Adam, Optimizer
 
 #: Called after each epoch with its number, from 0, and what `History` got for it; True ends the fit.
 Callback: TypeAlias = Callable[[int, dict[str, float]], Any]
@@ -66,8 +66,9 @@ class Trainer:
         update.
     clip_norm : float or None
         Largest norm of the gradient of all weights; a longer one is scaled down before the update.
-    schedule : Schedule, callable or None
-        How the learning rate changes; see `densegrad.schedules`. A callable gets the number of the update,
+    schedule : Schedule, str, callable or None
+        How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
+        for a schedule with its defaults. A callable gets the number of the update,
         from 0, and the number of updates until the end of the fit (None where it is not known), and returns
         the rate.
 
@@ -90,6 +91,7 @@ class Trainer:
     -----
     The state of the optimizer, the numbers of steps and epochs and the random state go on from one fit to the
     next: fit(epochs=10) twice equals fit(epochs=20) bit for bit, also when the trainer was pickled between.
+    Only the schedules `Cosine` and `OneCycle`, which run over the updates of one fit, begin anew.
 
     Examples
     --------
@@ -116,7 +118,7 @@ class Trainer:
         weight_decay: float = 0.0,
         max_norm: float | None = None,
         clip_norm: float | None = None,
-        schedule: schedules.Schedule | Callable[[int, int | None], float] | None = None,
+        schedule: schedules.Schedule | str | Callable[[int, int | None], float] | None = None,
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
@@ -288,8 +290,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where an argument is not as described (the network is not changed); or where the loss became
-            infinite or NaN (the network is what the diverging updates left).
+            Where an argument is not as described (the network is not changed); or where the loss or the
+            weights became infinite or NaN (the network is what the diverging updates left).
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -338,6 +340,8 @@ class Trainer:
                     break
         history.stopped = history.stopped or "epochs"
         best.restore(self.network)
+        if not _validation.all_finite(self.network.parameters):
+            raise ValueError(DIVERGED)
         return history
 
     def _epoch_runner(
@@ -349,7 +353,7 @@ class Trainer:
             return self._batches_runner(_checked_batches(X, epochs), sample_weight, epochs, end)
         samples = some_rows(samples_of(self.network, X, target, sample_weight))
         if samples is not X:
-            _validation.finite_rows("X", X)
+            _validation.finite_rows("X", X, self.network.dtype)
         batch_size = self._batch_size(samples.n_rows)
         n_steps = math.ceil(samples.n_rows / batch_size)
         last = self.steps + epochs * n_steps
@@ -416,7 +420,9 @@ class Trainer:
             raise TypeError(
                 f"validation must be (X, target) or (X, target, sample_weight); got {type(validation)}"
             )
-        return some_rows(self.network.samples(*validation))
+        samples = some_rows(self.network.samples(*validation))
+        _validation.finite_rows("X of the validation", validation[0], self.network.dtype)
+        return samples
 
     def _batch_size(self, n_rows: int) -> int:
         return max(1, min(200 if self.batch_size == "auto" else int(self.batch_size), n_rows))
@@ -436,11 +442,9 @@ class Trainer:
                 self._rates = np.full(n_steps, self._optimizer.lr)
             return self._rates
         steps = np.arange(self.steps, self.steps + n_steps)
-        if isinstance(self.schedule, schedules.Schedule):
-            position = schedules.Position(steps, self.epochs, self._first_step, last, self._memory)
-            factors = np.asarray(self.schedule.factors(position), np.float64)
-            return _checked_rates(self._optimizer.lr * factors, n_steps, "schedule")
-        return _checked_rates([self.schedule(int(step), last) for step in steps], n_steps, "schedule")
+        position = schedules.Position(steps, self.epochs, self._first_step, last, self._memory)
+        rates = schedules.learning_rates(self.schedule, self._optimizer.lr, position)
+        return _checked_rates(rates, n_steps, "schedule")
 
     def _run(
         self,
@@ -530,9 +534,9 @@ class Trainer:
 
 
 def _checked_optimizer(optimizer: Any) -> Optimizer:
-    if type(optimizer).__name__ not in OPTIMIZERS or isinstance(optimizer, type):
+    if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an instance of {', '.join(OPTIMIZERS)}; got {optimizer!r}")
-    return optimizer  # type: ignore[no-any-return]
+    return optimizer
 
 
 def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:

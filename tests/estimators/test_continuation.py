@@ -238,3 +238,15 @@ def test_ctrl_c_keeps_a_usable_model():
     assert clf.n_iter_ == 5
     clf.set_params(callbacks=None, max_iter=15).fit(X, Y)
     assert_same_bits(clf, MLPClassifier(**COMMON, max_iter=20).fit(X, Y))
+
+
+@pytest.mark.parametrize(
+    "schedule", ["warm_up", "invscaling", "cosine", "step", lambda step, _: 0.01 / (1 + step)]
+)
+def test_schedules_go_on_from_one_partial_fit_to_the_next(schedule):
+    arguments = {**COMMON, "max_iter": 6, "schedule": schedule, "shuffle": False}
+    whole = MLPClassifier(**arguments).fit(X, Y)
+    parts = MLPClassifier(**arguments)
+    for _ in range(6):
+        parts.partial_fit(X, Y, classes=[0, 1, 2])
+    assert_same_bits(whole, parts)

@@ -408,3 +408,54 @@ def test_bad_parameters_are_named(Estimator, parameters, error, message):
 def test_bad_layer_sizes_are_named(size):
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         MLPClassifier(hidden_layer_sizes=(3, size)).fit(X, Y)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_loss_without_number_ends_the_training(early_stopping):
+    def loss(y_true, y_pred):
+        return np.full(len(y_pred), np.nan), y_pred - y_true
+
+    reg = MLPRegressor(loss, max_iter=30, early_stopping=early_stopping, random_state=0)
+    if early_stopping:
+        with pytest.warns(UserWarning, match="diverged in epoch 1"):
+            reg.fit(X_REG, Y_REG)
+    else:
+        with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+            reg.fit(X_REG, Y_REG)
+    assert reg.n_iter_ == 1
+
+
+def test_predictions_are_of_the_loss_that_was_fitted():
+    reg = MLPRegressor("gaussian_nll", **COMMON).fit(X_REG, Y_REG)
+    mean = reg.predict(X_REG)
+    reg.set_params(loss="squared_error")
+    np.testing.assert_array_equal(reg.predict(X_REG), mean)
+    reg = MLPRegressor("quantile", quantile=[0.1, 0.9], **COMMON).fit(X_REG, Y_REG)
+    score = reg.score(X_REG, Y_REG)
+    reg.set_params(quantile=0.5)
+    assert reg.predict(X_REG).shape == (300, 2)
+    assert reg.score(X_REG, Y_REG) == score
+
+
+def test_numbers_of_numpy_are_parameters():
+    MLPClassifier(dropout=np.float32(0.1), alpha=np.float32(0), l1=np.float64(0), max_iter=1).fit(X, Y)
+    MLPClassifier(dropout=np.int64(0), alpha=True, max_iter=1).fit(X, Y)
+
+
+def test_the_network_of_an_estimator_can_be_looked_at():
+    clf = MLPClassifier(**COMMON)
+    assert not hasattr(clf, "network_")
+    clf.fit(X, Y)
+    np.testing.assert_array_equal(clf.network_.predict(X), clf.predict_proba(X))
+    assert clf.network_.backpropagate(X, Y).loss_gradients[1].shape == (300, 20)
+
+
+def test_rows_beyond_the_range_of_float32_are_refused_by_a_float32_network():
+    clf = MLPClassifier(**COMMON).fit(X.astype(np.float32), Y)
+    with pytest.raises(ValueError, match="too large for float32"):
+        clf.predict(X * 1e100)
+
+
+def test_partial_fit_without_y_says_so():
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        MLPRegressor().partial_fit(X_REG)

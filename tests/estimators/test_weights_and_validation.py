@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -245,3 +246,16 @@ def test_divergence_under_early_stopping_restores_the_best():
     with pytest.warns(ConvergenceWarning, match="diverged"):
         reg.fit(X_REG * 10, Y_REG * 1e6)
     assert np.isfinite(reg.predict(X_REG)).all()
+
+
+def test_scoring_of_named_columns_warns_of_nothing():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    for scoring in ("neg_log_loss", "balanced_accuracy", lambda e, A, b: e.score(A, b)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            clf = MLPClassifier(8, early_stopping=True, scoring=scoring, max_iter=3, random_state=0)
+            clf.fit(frame, Y > 0)
+        assert len(clf.validation_scores_) == 3
+        assert "feature_names_in_" in vars(clf)

@@ -28,4 +28,11 @@ template <class T> struct TargetsView {
     const double *sample_weight = nullptr; // (n_rows,) or null: all ones
 };
 
+// Asked about 20 times a second by the calling thread, between pieces of the work: true ends the call early,
+// and what it was to give is then of no use.
+struct StopRequest {
+    bool (*asked)(void *context) = nullptr;
+    void *context = nullptr;
+};
+
 } // namespace densegrad

@@ -61,18 +61,21 @@ class Network {
     virtual void get_weight_gradient(int l, void *out) const = 0;
 
     // Forward pass that keeps nothing: may run in several threads at once. out: (n_rows, n_L).
-    virtual void predict(const RowsView &rows, void *out, int n_threads) const = 0;
+    virtual void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) const = 0;
     // Weighted mean loss of predict(rows).
-    virtual double evaluate(const RowsView &rows, const Targets &targets, int n_threads) const = 0;
+    virtual double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
+                            StopRequest stop = {}) const = 0;
 
     // Forward pass that caches outputs and local gradients. out: (n_rows, n_L).
     virtual void forward(const RowsView &rows, void *out, int n_threads) = 0;
-    // Backward pass from L'_(L), (n_rows, n_L). input_gradient: (n_rows, n_0), or null.
+    // Backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
+    // (n_rows, n_0), or null.
     virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) = 0;
     // Both passes with the loss layer, everything kept; returns the loss.
     virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) = 0;
     // Both passes, piece by piece in bounded memory: leaves the weight gradients, returns the loss.
-    virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads) = 0;
+    virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
+                                     StopRequest stop = {}) = 0;
 
     // What the last forward or backpropagate left; rows of its batch, (n_rows, n_l).
     virtual std::int64_t cached_rows() const = 0;

@@ -39,15 +39,15 @@ struct EpochSpec {
     std::int64_t batch_size = 0;
     const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
     int n_threads = 0; // at most so many, small work uses fewer; 0: as many as the process may use
-    bool (*should_stop)(void *context) = nullptr; // asked about 20 times a second by the calling thread
-    CustomLoss custom_loss = nullptr;
-    void *context = nullptr; // for both
+    StopRequest stop;
+    CustomLoss custom_loss = nullptr; // called once a batch
+    void *context = nullptr;          // of custom_loss
 };
 
 struct EpochResult {
     double loss = 0.0; // mean over the rows gone through of the loss of their batch, penalties included
     std::int64_t n_steps = 0;
-    bool stopped = false; // should_stop or custom_loss asked for it
+    bool stopped = false; // stop or custom_loss asked for it
 };
 
 // Keeps a reference to the network: the network must outlive it.
@@ -57,7 +57,6 @@ class Trainer {
 
     virtual EpochResult epoch(const EpochSpec &spec) = 0;
 
-    virtual const OptimizerSpec &optimizer() const = 0;
     virtual void set_optimizer(const OptimizerSpec &spec) = 0; // same `optimizer` id; the state is kept
 
     // Updates made so far, and the optimizer's numbers for W_(l): s = 0 ... state_count - 1, shape of W_(l).

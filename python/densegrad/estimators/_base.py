@@ -16,12 +16,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from densegrad import activations
+from densegrad import Network, activations
+from densegrad._validation import all_finite, finite_rows
 from densegrad.estimators import _model
 from densegrad.estimators._callbacks import CallbackSupportMixin, FitHooks, with_callbacks
 from densegrad.estimators._lbfgs import fit_lbfgs, loss_and_gradient
 from densegrad.estimators._order import RowOrder
-from densegrad.estimators._schedules import SCHEDULES, LearningRate
+from densegrad.estimators._schedules import LearningRate
 from densegrad.estimators._scores import Score, scorer_score
 from densegrad.estimators._split import split_rows
 from densegrad.estimators._training import (
@@ -29,11 +30,10 @@ from densegrad.estimators._training import (
     TrainingData,
     Validation,
     Watcher,
-    all_finite,
     fit_epochs,
 )
 from densegrad.estimators._weights import ShownWeights
-from densegrad.schedules import Schedule
+from densegrad.schedules import BY_NAME, Schedule
 
 _SMALL = 4096  # numbers that are checked one by one faster than summed up
 
@@ -71,7 +71,7 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "schedule": [StrOptions(set(SCHEDULES)), Schedule, callable, None],
+        "schedule": [StrOptions(set(BY_NAME)), Schedule, callable, None],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
         "restore_best": ["boolean"],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
@@ -130,6 +130,13 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         tags.input_tags.sparse = True
         return tags
 
+    @property
+    def network_(self) -> Network:
+        """The fitted network: to look at a backward pass, or to save it. Training goes on in it."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_' before fit")
+        return self._current_network()
+
     # Prediction.
 
     def _forward(self, X: Any) -> NDArray[Any]:
@@ -138,7 +145,10 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             check_is_fitted(self)
         if not self._readable(X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        outputs: NDArray[Any] = self._current_network().predict(X, self.n_threads)
+        network = self._current_network()
+        outputs: NDArray[Any] = network.predict(X, self.n_threads)
+        if network.dtype == np.float32 and not np.isfinite(outputs).all():
+            finite_rows("X", X, network.dtype)
         return outputs
 
     def _readable(self, X: Any) -> bool:
@@ -194,8 +204,9 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            Where an argument is not as described, or where training diverges. Bad arguments leave the
-            estimator as it was.
+            Where an argument is not as described, which leaves the estimator as it was; or where training
+            diverges. That, and an error that a callable of yours raises during the training, leaves it as the
+            training stands.
         """
         validation = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation, incremental=False)
@@ -208,7 +219,12 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         return True
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **arguments: Any) -> Any:
-        if y is not None or not _is_iterable_of_batches(X):
+        if y is None and not _is_iterable_of_batches(X):
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+                " Only an iterable of batches, tuples (X, y) or (X, y, sample_weight), comes without."
+            )
+        if y is not None:
             return self._fit(X, y, sample_weight, incremental=True, **arguments)
         if sample_weight is not None:
             raise ValueError(
@@ -377,8 +393,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             shared = not isinstance(self.random_state, Integral)
             self._row_order = RowOrder(self._random_state, data.n_rows, data.rows, shared=shared)
 
-    def _watcher(self, start: float) -> Watcher | None:
-        return Watcher(self, start) if self.callbacks or self.progress else None
+    def _watcher(self) -> Watcher | None:
+        return Watcher(self) if self.callbacks or self.progress else None
 
     # Validation.
 

@@ -79,7 +79,8 @@ dropout : float or list of float, default=0.0
     schedule : str, schedule, callable or None, default=None
         Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'step',
         'cosine', 'one_cycle', 'warm_up', 'plateau', an object of `densegrad.schedules`, or a callable
-        (step, n_steps) → learning rate.
+        (step, n_steps) → learning rate. In partial_fit steps go on from call to call, and n_steps is
+        max_iter epochs of the size of the call.
     scoring : str, callable or None, default=None
         What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
         {default_score}.
@@ -88,12 +89,12 @@ dropout : float or list of float, default=0.0
     max_time : float or None, default=None
         Seconds after which no further epoch begins.
     callbacks : list of callable or None, default=None
-        Each is called after every epoch as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
-        'learning_rate', 'seconds' and, with validation rows, 'validation_loss' and 'score'. True
-        ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where scikit-learn has
-        them.
+        Each is called after every epoch of fit as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
+        'learning_rate', 'seconds' (that the epoch took) and, with validation rows, 'validation_loss' and
+        'score'. True ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where
+        scikit-learn has them.
     progress : bool, default=False
-        Whether to show a progress bar."""
+        Whether fit shows a progress bar."""
 
 _ATTRIBUTES = """\
 loss_ : float
@@ -111,6 +112,8 @@ loss_ : float
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer. The arrays are read-only: assign a new
         list, or a new array to an element of it, to change what predict uses.
+    network_ : Network
+        The fitted network: to look at its backward pass, or to save it.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of str

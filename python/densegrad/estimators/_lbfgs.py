@@ -76,7 +76,7 @@ class _Objective:
         gradient = self.packing.pack(gradient)
         coefs = packed[: self.packing.n_coefs]
         gradient[: self.packing.n_coefs] += self.penalty * coefs
-        return loss + 0.5 * self.penalty * float(np.dot(coefs, coefs)), gradient
+        return loss + 0.5 * self.penalty * float(np.square(coefs).sum()), gradient
 
 
 def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) -> None:
@@ -84,9 +84,10 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
     objective = _Objective(estimator, data.X, data.target, data.sample_weight)
     start = time.monotonic()
     deadline = math.inf if estimator.max_time is None else start + estimator.max_time
-    watched = estimator._watcher(start)
+    watched = estimator._watcher()
     watching = hooks is not None and hooks.active
     estimator.n_iter_ = 0
+    estimator.loss_ = math.inf
     best = objective.packing.pack(objective.network.parameters)
 
     def after_iteration(intermediate_result: Any) -> None:

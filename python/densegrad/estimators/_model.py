@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Dense, Network, Trainer
-from densegrad.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
+from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
@@ -86,7 +87,7 @@ def architecture(estimator: Any, units: list[int], head: str) -> dict[str, Any]:
     """Return what makes the network: compared to tell whether training can go on with the one there is."""
     n_hidden = len(units) - 2
     hidden = _per_layer("activation", estimator.activation, n_hidden, str)
-    rates = _per_layer("dropout", estimator.dropout, n_hidden, (int, float))
+    rates = _per_layer("dropout", estimator.dropout, n_hidden, Real)
     return {
         "units": units,
         "activations": [*hidden, head],
@@ -177,8 +178,8 @@ def optimizer(estimator: BaseMLP) -> tuple[Optimizer, dict[str, Any]]:
     fields = set(kind.__dataclass_fields__)
     chosen = kind(**{name: n for name, n in numbers.items() if name in fields and n is not None})
     regularisation = {
-        "l2": estimator.alpha,
-        "l1": estimator.l1,
+        "l2": float(estimator.alpha),
+        "l1": float(estimator.l1),
         "weight_decay": 0.0 if "weight_decay" in fields else estimator.weight_decay or 0.0,
         "max_norm": estimator.max_norm,
         "clip_norm": estimator.clip_norm,

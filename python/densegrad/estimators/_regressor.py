@@ -13,7 +13,7 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
@@ -205,15 +205,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         std : ndarray of the shape of y
             Only with return_std.
         """
-        if return_std and self.loss != "gaussian_nll":
-            raise ValueError(f"return_std=True needs loss='gaussian_nll'; got loss={self.loss!r}")
         outputs = self._forward(X)
-        if self.loss == "gaussian_nll":
+        fitted = self._network  # its loss, not what has been set since
+        if return_std and fitted.loss != "gaussian_nll":
+            raise ValueError(
+                f"return_std=True needs a fit with loss='gaussian_nll'; got loss={fitted.loss!r}"
+            )
+        if fitted.loss == "gaussian_nll":
             mean, log_variance = np.split(outputs, 2, axis=1)
             if return_std:
                 return _flat(mean), _flat(np.exp(0.5 * log_variance))
             return _flat(mean)
-        return self._predictions(outputs)
+        n_levels = len(fitted.quantile_levels)
+        if n_levels and outputs.shape[1] != n_levels:
+            return outputs.reshape(len(outputs), -1, n_levels)
+        return outputs if n_levels else _flat(outputs)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R²; for several quantiles D² of the pinball loss, the mean over the levels.
@@ -229,13 +235,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         score : float
             At most 1; 0 for the best constant.
         """
-        if not self._has_levels():
+        check_is_fitted(self)
+        levels = self._current_network().quantile_levels
+        if not levels:
             r2: float = super().score(X, y, sample_weight)
             return r2
         predictions = self.predict(X)
         scores = [
             d2_pinball_score(y, predictions[..., k], sample_weight=sample_weight, alpha=level)
-            for k, level in enumerate(np.asarray(self.quantile, float))
+            for k, level in enumerate(levels)
         ]
         return float(np.mean(scores))
 
@@ -243,14 +251,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _has_levels(self) -> bool:
         return self.loss == "quantile" and np.ndim(self.quantile) == 1
-
-    def _predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        if self._has_levels():
-            n_levels = len(np.asarray(self.quantile))
-            if outputs.shape[1] != n_levels:
-                return outputs.reshape(len(outputs), -1, n_levels)
-            return outputs
-        return _flat(outputs)
 
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = validate_data(

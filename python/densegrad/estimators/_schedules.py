@@ -7,29 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.schedules import (
-    Adaptive,
-    Constant,
-    Cosine,
-    InvScaling,
-    OneCycle,
-    Plateau,
-    Position,
-    Schedule,
-    StepDecay,
-    WarmUp,
-)
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "invscaling": InvScaling,
-    "adaptive": Adaptive,
-    "step": StepDecay,
-    "cosine": Cosine,
-    "one_cycle": OneCycle,
-    "warm_up": WarmUp,
-    "plateau": Plateau,
-}
+from densegrad import schedules
 
 
 class LearningRate:
@@ -78,10 +56,12 @@ class StepRates:
         The learning rate that the factors of a Schedule multiply.
     memory : dict
         What the schedule has noted in earlier epochs; changed in place.
-    first_step, first_epoch : int
-        Steps and epochs before this fit.
-    n_steps, n_epochs : int
-        Steps of an epoch, and epochs that the fit may take.
+    step, epoch : int
+        Steps and epochs made so far.
+    first, last : int
+        The first step of what the schedule runs over, and the one after the last.
+    n_steps : int
+        Steps of an epoch.
     """
 
     def __init__(
@@ -89,31 +69,29 @@ class StepRates:
         schedule: Any,
         initial: float,
         memory: dict[str, float],
-        first_step: int,
-        first_epoch: int,
+        *,
+        step: int,
+        epoch: int,
+        first: int,
+        last: int,
         n_steps: int,
-        n_epochs: int,
     ) -> None:
-        self.schedule = SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+        self.schedule = schedules.checked(schedule)
         self.initial = initial
         self.memory = memory
-        self.first_step, self.first_epoch = first_step, first_epoch
+        self.step, self.epoch = step, epoch
+        self.first, self.last = first, last
         self.n_steps = n_steps
-        self.last = first_step + n_steps * n_epochs
 
     def of_epoch(self, epoch: int) -> NDArray[np.float64]:
         """Return the rates of epoch 0, 1, … of this fit, (n_steps,)."""
-        begin = self.first_step + epoch * self.n_steps
+        begin = self.step + epoch * self.n_steps
         steps = np.arange(begin, begin + self.n_steps)
-        if isinstance(self.schedule, Schedule):
-            position = Position(steps, self.first_epoch + epoch, self.first_step, self.last, self.memory)
-            return self.initial * np.asarray(self.schedule.factors(position), np.float64)
-        rates = [self.schedule(int(step), self.last) for step in steps]
-        try:
-            return np.array(rates, np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None
+        position = schedules.Position(steps, self.epoch + epoch, self.first, self.last, self.memory)
+        return schedules.learning_rates(self.schedule, self.initial, position)
 
     def epoch_ends(self, monitored: float) -> bool:
         """Show the schedule the loss of the epoch; True where it ends the training."""
-        return isinstance(self.schedule, Schedule) and self.schedule.after_epoch(self.memory, monitored)
+        return isinstance(self.schedule, schedules.Schedule) and self.schedule.after_epoch(
+            self.memory, monitored
+        )

@@ -76,4 +76,12 @@ def scorer_score(
                 f"scoring={scoring!r} takes no sample_weight, but the validation rows have weights."
             )
         arguments["sample_weight"] = sample_weight
-    return lambda: float(scorer(estimator, X, y, **arguments))
+
+    def score() -> float:
+        # X has been checked, and has no names of columns any more: the scorer must not miss them.
+        nameless = object.__new__(type(estimator))
+        nameless.__dict__.update(estimator.__dict__)
+        nameless.__dict__.pop("feature_names_in_", None)
+        return float(scorer(nameless, X, y, **arguments))
+
+    return score

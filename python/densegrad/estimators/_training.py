@@ -56,12 +56,6 @@ class Validation:
     score: Score | None  # None stands for minus the loss
 
 
-def all_finite(values: NDArray[Any]) -> bool:
-    """Tell whether no number is NaN or infinite; one pass without a copy where that is so."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.dot(values, values))) or bool(np.isfinite(values).all())
-
-
 def fit_epochs(
     estimator: Any,
     data: TrainingData,
@@ -107,10 +101,10 @@ class _Epochs:
         epoch = self.trainer.epoch
         samples, n_rows, curve = data.samples, data.n_rows, estimator.loss_curve_
         last = 1 if self.incremental else estimator.max_iter
-        rates = self._step_rates(n_rows, last)
+        rates = self._step_rates(n_rows)
         start = time.monotonic()
         deadline = math.inf if estimator.max_time is None else start + estimator.max_time
-        watched = None if self.incremental else estimator._watcher(start)
+        watched = None if self.incremental else estimator._watcher()
         state = estimator.__dict__
         rate: Any
         estimator.n_iter_ = 0
@@ -135,7 +129,7 @@ class _Epochs:
                     break
                 if rates is not None and rates.epoch_ends(self._monitored(loss)):
                     break
-                if not math.isfinite(loss) and not all_finite(self.network.parameters):
+                if not math.isfinite(loss):
                     self._diverged()
                     break
                 if hooks is not None and hooks.epoch_ends():
@@ -157,20 +151,22 @@ class _Epochs:
             if watched is not None:
                 watched.close()
 
-    def _step_rates(self, n_rows: int, n_epochs: int) -> StepRates | None:
+    def _step_rates(self, n_rows: int) -> StepRates | None:
         estimator, trainer = self.estimator, self.trainer
         if estimator.schedule is None:
             return None
         n_steps = math.ceil(n_rows / int(trainer.batch_size))
-        # A single call of partial_fit does not know how long training will last: max_iter epochs.
+        # partial_fit does not know how long training will last: max_iter epochs like this one.
+        first = 0 if self.incremental else trainer.steps
         return StepRates(
             estimator.schedule,
             estimator.learning_rate_init,
             estimator._schedule_memory,
-            0 if self.incremental else trainer.steps,
-            trainer.epochs,
-            n_steps,
-            n_epochs,
+            step=trainer.steps,
+            epoch=trainer.epochs,
+            first=first,
+            last=first + n_steps * estimator.max_iter,
+            n_steps=n_steps,
         )
 
     def _monitored(self, loss: float) -> float:
@@ -219,13 +215,14 @@ class _Epochs:
         return False
 
     def _diverged(self) -> None:
-        if self.best is not None:
-            warnings.warn(
-                f"Training diverged in epoch {self.estimator.n_iter_} and stopped; the best weights before it"
-                " were restored.",
-                ConvergenceWarning,
-                stacklevel=8,
-            )
+        if self.best is None:
+            raise ValueError(DIVERGED)
+        warnings.warn(
+            f"Training diverged in epoch {self.estimator.n_iter_} and stopped; the best weights before it"
+            " were restored.",
+            ConvergenceWarning,
+            stacklevel=8,
+        )
 
     def finish(self) -> None:
         """Leave the weights that the fit ends with, and what a continued training needs."""
@@ -242,9 +239,9 @@ class _Epochs:
 class Watcher:
     """The caller's own callbacks, and the progress bar."""
 
-    def __init__(self, estimator: Any, start: float) -> None:
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-        self.start = start
+        self.epoch_began = time.monotonic()
         self.callbacks = tuple(estimator.callbacks or ())
         self.bar: Any = None
         if estimator.progress:
@@ -260,12 +257,14 @@ class Watcher:
         if getattr(self.estimator, "validation_scores_", None):
             logs["validation_loss"] = self.estimator.validation_loss_curve_[-1]
             logs["score"] = self.estimator.validation_scores_[-1]
-        logs["seconds"] = time.monotonic() - self.start
+        now = time.monotonic()
+        logs["seconds"] = now - self.epoch_began
         if self.bar is not None:
             self.bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if k != "seconds"}, refresh=False)
             self.bar.update()
         # Every callback sees the epoch, also where an earlier one has asked to stop.
         answers = [callback(epoch, logs) for callback in self.callbacks]
+        self.epoch_began = time.monotonic()
         return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
 
     def close(self) -> None:
