@@ -88,9 +88,9 @@ class Network(_core.Network):
     Notes
     -----
     The same arguments give the same weights, and these the same bits in all results, on any number of threads
-    and any CPU. `predict` may run in several threads at once; what changes the network, or what it has cached,
-    takes one caller at a time and raises RuntimeError when there is a second one. What reads the weights while
-    another thread trains may meet them in the midst of an update.
+    and any CPU. `predict` may run in several threads at once; what changes the network, or what it has
+    cached, takes one caller at a time and raises RuntimeError when there is a second one. What reads the
+    weights while another thread trains may meet them in the midst of an update.
 
     Examples
     --------
