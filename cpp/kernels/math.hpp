@@ -147,7 +147,8 @@ template <class T> DENSEGRAD_INLINE Vec<T> expm1_nonpositive(Vec<T> x) {
     return fma(scale, expm1_reduced<T>(e.r), scale - T(1));
 }
 
-// exp(x) - 1 - x, which is x^2 / 2 where x is small; any x but infinity, 13 / 13 ULP.
+// exp(x) - 1 - x, which is x^2 / 2 where x is small; any x but infinity. 5.5 / 3.2 ULP for |x| <= ln(2) / 2;
+// beyond, where the subtraction costs some, 15 / 16 ULP.
 template <class T> DENSEGRAD_INLINE Vec<T> exp_excess(Vec<T> x) {
     constexpr T half_ln2 = T(0.346573590279972654709);
     const Vec<T> r = at_most<T>(at_least<T>(x, -half_ln2), half_ln2);

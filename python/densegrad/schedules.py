@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes during the training.
 
 A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
-`Trainer` takes any function of (number of the update from 0, number of updates until the end of the fit or
-None where it is not known) that returns a learning rate.
+`Trainer` takes any function of (number of the update from 0, number of the one after the fit's last, or None
+where it is not known) that returns a learning rate.
 """
 
 from __future__ import annotations

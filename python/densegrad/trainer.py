@@ -69,7 +69,7 @@ class Trainer:
     schedule : Schedule, str, callable or None
         How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
         for a schedule with its defaults. A callable gets the number of the update,
-        from 0, and the number of updates until the end of the fit (None where it is not known), and returns
+        from 0, and that of the one after the fit's last (None where it is not known), and returns
         the rate.
 
     Attributes

@@ -459,3 +459,16 @@ def test_rows_beyond_the_range_of_float32_are_refused_by_a_float32_network():
 def test_partial_fit_without_y_says_so():
     with pytest.raises(ValueError, match="requires y to be passed"):
         MLPRegressor().partial_fit(X_REG)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"tol": 10.0, "n_iter_no_change": 2}, {"schedule": "adaptive", "tol": 10.0}]
+)
+def test_callbacks_see_every_epoch(arguments):
+    seen = []
+    clf = MLPClassifier(
+        max_iter=60, random_state=0, callbacks=[lambda epoch, logs: seen.append(epoch)], **arguments
+    )
+    clf.fit(X, Y)
+    assert clf.n_iter_ < 60
+    assert seen == list(range(clf.n_iter_))

@@ -32,7 +32,7 @@ enum class TargetKind : int {
 
 // The heads that a loss accepts.
 enum class Heads : int {
-    any,        // every activation
+    any,        // every activation but softmax
     classifier, // softmax or logistic
     positive,   // activations whose outputs are positive: exp, softplus
     identity,   // identity only

@@ -193,7 +193,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             Weights of the rows in the loss, none negative. None stands for ones.
         X_val, y_val : like X and y, default=None
             Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part
-            of X that would be set aside; without it their loss and score are recorded and decide nothing.
+            of X that would be set aside; without it their loss and score are recorded, and
+            decide nothing but what the schedules 'plateau' and 'adaptive' follow.
         sample_weight_val : array-like of shape (n_val,), default=None
             Weights of the validation rows in their loss and score.
 

@@ -43,7 +43,7 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
         Whether another call of fit goes on where the last one ended: weights, state of the optimizer,
         number of the step, order of the rows. Ten epochs and ten more are twenty, to the last bit.
     momentum : float, default=0.9
-        Momentum of solver='sgd', in [0, 1).
+        Momentum of solver='sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     early_stopping : bool, default=False
@@ -77,10 +77,11 @@ dropout : float or list of float, default=0.0
     clip_norm : float or None, default=None
         Longest that the gradient of a batch, all weights together, may be; longer ones are scaled down.
     schedule : str, schedule, callable or None, default=None
-        Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'step',
-        'cosine', 'one_cycle', 'warm_up', 'plateau', an object of `densegrad.schedules`, or a callable
-        (step, n_steps) → learning rate. In partial_fit steps go on from call to call, and n_steps is
-        max_iter epochs of the size of the call.
+        Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'constant',
+        'invscaling', 'adaptive', 'step', 'cosine', 'one_cycle', 'warm_up', 'plateau', an object of
+        `densegrad.schedules`, or a callable (step, last) → learning rate, with the numbers of the step and of
+        the one after the last, counted from the first fit on. In partial_fit steps go on from call to call,
+        and last is max_iter epochs of the size of the call.
     scoring : str, callable or None, default=None
         What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
         {default_score}.
@@ -90,7 +91,7 @@ dropout : float or list of float, default=0.0
         Seconds after which no further epoch begins.
     callbacks : list of callable or None, default=None
         Each is called after every epoch of fit as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
-        'learning_rate', 'seconds' (that the epoch took) and, with validation rows, 'validation_loss' and
+        'learning_rate', 'seconds' (of its training) and, with validation rows, 'validation_loss' and
         'score'. True ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where
         scikit-learn has them.
     progress : bool, default=False

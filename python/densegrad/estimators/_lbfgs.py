@@ -82,7 +82,7 @@ class _Objective:
 def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) -> None:
     """Minimise the loss over the weights of the estimator's network."""
     objective = _Objective(estimator, data.X, data.target, data.sample_weight)
-    start = time.monotonic()
+    start = before = time.monotonic()
     deadline = math.inf if estimator.max_time is None else start + estimator.max_time
     watched = estimator._watcher()
     watching = hooks is not None and hooks.active
@@ -91,7 +91,8 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
     best = objective.packing.pack(objective.network.parameters)
 
     def after_iteration(intermediate_result: Any) -> None:
-        nonlocal best
+        nonlocal best, before
+        seconds, before = time.monotonic() - before, time.monotonic()
         best = intermediate_result.x.copy()
         estimator.n_iter_ += 1
         estimator.loss_ = float(intermediate_result.fun)
@@ -100,7 +101,7 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
             _store(estimator, objective, best)
             stop = hooks.epoch_ends()
         if watched is not None:
-            stop = watched.stops(estimator.n_iter_ - 1, estimator.loss_) or stop
+            stop = watched.stops(estimator.n_iter_ - 1, estimator.loss_, seconds) or stop
         if stop or time.monotonic() >= deadline:
             raise StopIteration
         if watching and hooks is not None and estimator.n_iter_ < estimator.max_iter:

@@ -114,7 +114,9 @@ class _Epochs:
                     hooks.epoch_begins()
                 rate = self.rate.learning_rate if rates is None else rates.of_epoch(n_iter - 1)
                 order = data.rows if self.order is None else self.order.shuffled()
+                began = time.monotonic()
                 loss = epoch(samples, order=order, learning_rate=rate)
+                seconds = time.monotonic() - began
                 if "_known" in state:
                     estimator._hide_weights()
                 estimator.n_iter_ = n_iter
@@ -125,16 +127,18 @@ class _Epochs:
                     print(f"Iteration {n_iter}, loss = {loss:.8f}")
                 if self.validation is not None:
                     self._validate(self.validation)
-                if self._judge(loss):
-                    break
-                if rates is not None and rates.epoch_ends(self._monitored(loss)):
-                    break
+                ends = self._judge(loss)
                 if not math.isfinite(loss):
                     self._diverged()
                     break
+                if rates is not None and rates.epoch_ends(self._monitored(loss)):
+                    ends = True
+                # All of them see the epoch, also where it is the last one.
                 if hooks is not None and hooks.epoch_ends():
-                    break
-                if watched is not None and watched.stops(n_iter - 1, loss, rate):
+                    ends = True
+                if watched is not None and watched.stops(n_iter - 1, loss, seconds, rate):
+                    ends = True
+                if ends:
                     break
                 if time.monotonic() >= deadline:
                     if estimator.verbose:
@@ -241,7 +245,6 @@ class Watcher:
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-        self.epoch_began = time.monotonic()
         self.callbacks = tuple(estimator.callbacks or ())
         self.bar: Any = None
         if estimator.progress:
@@ -249,7 +252,7 @@ class Watcher:
 
             self.bar = tqdm(total=estimator.max_iter, unit="epoch", desc=type(estimator).__name__)
 
-    def stops(self, epoch: int, loss: float, rate: Any = None) -> bool:
+    def stops(self, epoch: int, loss: float, seconds: float, rate: Any = None) -> bool:
         """Tell all what the epoch, numbered from 0, came to; True where a callback ends the training."""
         logs: dict[str, float] = {"loss": loss}
         if rate is not None:
@@ -257,14 +260,12 @@ class Watcher:
         if getattr(self.estimator, "validation_scores_", None):
             logs["validation_loss"] = self.estimator.validation_loss_curve_[-1]
             logs["score"] = self.estimator.validation_scores_[-1]
-        now = time.monotonic()
-        logs["seconds"] = now - self.epoch_began
+        logs["seconds"] = seconds
         if self.bar is not None:
             self.bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if k != "seconds"}, refresh=False)
             self.bar.update()
         # Every callback sees the epoch, also where an earlier one has asked to stop.
         answers = [callback(epoch, logs) for callback in self.callbacks]
-        self.epoch_began = time.monotonic()
         return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
 
     def close(self) -> None:
