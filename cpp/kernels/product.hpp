@@ -51,7 +51,7 @@ constexpr Index kSumChunkBytes = 16 * 1024;
 // Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
 constexpr Index kRowGroupBytes = 256 * 1024;
 // A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
-constexpr Index kNearBytes = 256 * 1024;
+constexpr Index kNearWeightsBytes = 256 * 1024;
 constexpr Index kMinRowGroup = 4 * kMaxTileRows;
 template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
 
@@ -194,7 +194,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     const EvenParts tiles(row_end - row_begin, kMaxTileRows);
     const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
     const EvenParts short_tiles(row_end - row_begin, last_is_short ? kMaxShortTileRows : kMaxTileRows);
-    const bool far = args.n_sum * n_lines * kLineBytes > kNearBytes;
+    const bool far = args.n_sum * n_lines * kLineBytes > kNearWeightsBytes;
     RowTileArgs<T> tile;
     tile.a_stride = args.a_stride;
     tile.b_stride = args.b_stride;
