@@ -273,7 +273,9 @@ def parse_arguments() -> argparse.Namespace:
         "--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="report to write"
     )
     parser.add_argument("--json", type=Path, help="also write the raw measurements")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, write the report from this file")
+    parser.add_argument(
+        "--from-json", type=Path, nargs="+", help="measure nothing, write the report from these files together"
+    )
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.cases = arguments.cases or list(QUICK)
@@ -336,7 +338,10 @@ def densegrad_configuration() -> str:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.from_json:
-        results = Results(**json.loads(arguments.from_json.read_text()))
+        first, *others = (Results(**json.loads(path.read_text())) for path in arguments.from_json)
+        results = first
+        for other in others:
+            results.join(other)
     else:
         results = measure(arguments)
     if arguments.json:

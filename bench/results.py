@@ -63,6 +63,15 @@ class Results:
         if text not in self.notes:
             self.notes.append(text)
 
+    def join(self, other: Results) -> None:
+        """Take over what `other` measured on the same machine and this has not."""
+        if (self.cpu, self.compiler) != (other.cpu, other.compiler):
+            raise ValueError(f"not of one machine: {self.cpu}, {self.compiler}; {other.cpu}, {other.compiler}")
+        for name in ("versions", "train", "predict", "losses", "peak", "tall"):
+            setattr(self, name, {**getattr(other, name), **getattr(self, name)})
+        self.repeats = min(self.repeats, other.repeats)
+        self.notes += [note for note in other.notes if note not in self.notes]
+
     def epoch(self, case: str, dtype: str, threads: int, library: str) -> float | None:
         """Median seconds an epoch, None if not measured."""
         return median(self.train.get(f"{case}|{dtype}|{threads}|{library}"))
