@@ -274,7 +274,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="also write the raw measurements")
     parser.add_argument(
-        "--from-json", type=Path, nargs="+", help="measure nothing, write the report from these files together"
+        "--from-json", type=Path, nargs="+", help="measure nothing, write the report from these files"
     )
     arguments = parser.parse_args()
     if arguments.quick:

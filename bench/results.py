@@ -66,7 +66,7 @@ class Results:
     def join(self, other: Results) -> None:
         """Take over what `other` measured on the same machine and this has not."""
         if (self.cpu, self.compiler) != (other.cpu, other.compiler):
-            raise ValueError(f"not of one machine: {self.cpu}, {self.compiler}; {other.cpu}, {other.compiler}")
+            raise ValueError(f"not of one machine: {self.cpu}; {other.cpu} ({other.compiler})")
         for name in ("versions", "train", "predict", "losses", "peak", "tall"):
             setattr(self, name, {**getattr(other, name), **getattr(self, name)})
         self.repeats = min(self.repeats, other.repeats)
