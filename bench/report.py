@@ -118,6 +118,8 @@ def training_section(results: Results, images: dict[str, str]) -> str:
         rows = []
         for case in cases:
             ours = results.epoch(case.name, dtype, threads, OURS)
+            if ours is None:
+                continue
             best = results.best_peer(case.name, dtype, threads)
             share = results.share_of_peak(case, dtype, threads, OURS)
             row = [case.title]
@@ -145,6 +147,8 @@ def scaling_section(results: Results, images: dict[str, str]) -> str:
         rows = []
         for case in cases:
             speedups = [results.scaling(case.name, dtype, library) for library in libraries]
+            if not any(speedups):
+                continue
             rows.append([case.title, *("–" if speedup is None else f"{speedup:.2f}" for speedup in speedups)])
         parts += [f"### {dtype}\n", table(["case", *libraries], rows)]
     return "\n".join(parts)
