@@ -837,7 +837,9 @@ def test_rows_that_are_not_finite_are_refused(X: Any) -> None:
 
 
 def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Generator) -> None:
-    loss = lambda y_true, y_pred: (np.ones(len(y_pred)), np.full_like(y_pred, np.nan))  # noqa: E731
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return np.ones(len(y_pred)), np.full_like(y_pred, np.nan)
+
     network = Network(3, [Dense(1, "identity")], loss=loss, random_state=0)
     with pytest.raises(ValueError, match="non-finite"):
         Trainer(network).fit(rng.normal(size=(20, 3)), np.ones(20), epochs=1)
