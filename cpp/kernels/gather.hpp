@@ -16,12 +16,29 @@ DENSEGRAD_INLINE const S *row_pointer(const GatherArgs<T> &args, Index row, cons
     return data + source_row(args, row) * args.rows->row_stride;
 }
 
-template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, T *line) {
+template <class T, class S> DENSEGRAD_INLINE Vec<T> convert(const S *source) {
     typedef S SourceVec __attribute__((vector_size(kVecLane<T> * sizeof(S))));
+    SourceVec x;
+    __builtin_memcpy(&x, source, sizeof(x));
+    return __builtin_convertvector(x, Vec<T>);
+}
+
+template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, T *line) {
+    for (int q = 0; q < kVecs; ++q)
+        store<T>(line + q * kVecLane<T>, convert<T, S>(source + q * kVecLane<T>));
+}
+
+// The first `count` numbers of a line, then zeros; reads no number beyond `end`.
+template <class T, class S>
+DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T *line) {
+    if (end - source < kLane<T>) {
+        for (Index i = 0; i < kLane<T>; ++i)
+            line[i] = i < count ? static_cast<T>(source[i]) : T(0);
+        return;
+    }
     for (int q = 0; q < kVecs; ++q) {
-        SourceVec x;
-        __builtin_memcpy(&x, source + q * kVecLane<T>, sizeof(x));
-        store<T>(line + q * kVecLane<T>, __builtin_convertvector(x, Vec<T>));
+        const Int<T> wanted = lane_numbers<T>() < static_cast<IntLane<T>>(count - q * kVecLane<T>);
+        store<T>(line + q * kVecLane<T>, wanted ? convert<T, S>(source + q * kVecLane<T>) : Vec<T>{});
     }
 }
 
@@ -33,6 +50,9 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
     const Index n = args.rows->n_columns;
     const Index full = n / kLane<T>;
     const Index rest = n % kLane<T>;
+    const Index stride = args.rows->row_stride;
+    const S *end =
+        data + (stride > 0 ? (args.rows->n_rows - 1) * stride : 0) + n; // of the last row in memory
     for (Index first = row_begin; first < row_end; first += kRows) {
         const Index count = row_end - first < kRows ? row_end - first : kRows;
         const S *source[kRows];
@@ -49,8 +69,7 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
                 convert_line<T, S>(source[r] + b * kLane<T>, column + r * kLane<T>);
             }
         for (Index r = 0; rest > 0 && r < count; ++r)
-            for (Index i = 0; i < kLane<T>; ++i)
-                column[r * kLane<T> + i] = i < rest ? static_cast<T>(source[r][full * kLane<T> + i]) : T(0);
+            convert_rest<T, S>(source[r] + full * kLane<T>, rest, end, column + r * kLane<T>);
     }
 }
 

@@ -15,7 +15,9 @@
 
 #include "activations.hpp"
 #include "dropout.hpp"
+#include "even_parts.hpp"
 #include "kernels.hpp"
+#include "narrow.hpp"
 #include "simd.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -32,6 +34,15 @@ constexpr int kMaxTileRows = 3;
 constexpr int kTileLines = 6;
 constexpr int kMaxTileRows = 6;
 #endif
+
+// Rows of a tile when the sum has few terms. On AVX2 eight chains just hide the latency and start and end
+// faster than twelve: 5 to 8 % of a product with 20 terms, 3 % with 64, and twelve win from 100 on.
+#if defined(DENSEGRAD_ISA_AVX2)
+constexpr int kFewTermsTileRows = 4;
+#else
+constexpr int kFewTermsTileRows = kMaxTileRows;
+#endif
+constexpr Index kFewTerms = 64;
 
 // The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single
 // row.
@@ -55,6 +66,11 @@ constexpr Index kNearWeightsBytes = 256 * 1024;
 constexpr Index kMinRowGroup = 4 * kMaxTileRows;
 template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
 
+// What is done with a sum before it is stored. Relu and its local gradient take two or three instructions a
+// register, and a pass of their own over the lines would take as long as the sum of few terms; other
+// activations have such a pass (activations.hpp).
+enum class Epilogue { none, relu, relu_local_gradient };
+
 template <class T> struct RowTileArgs {
     const T *a; // row 0 of the tile, [ceil(n_sum / kLane)][a_stride]
     Index a_stride;
@@ -65,6 +81,8 @@ template <class T> struct RowTileArgs {
     Index start_stride, start_row_stride;
     T *c; // row 0 of the tile, [width][c_stride]
     Index c_stride;
+    Epilogue epilogue;
+    const T *output; // for relu_local_gradient: y, laid out like c
     const T
         *next; // [width][b_stride], of b, for the tiles after these: each tile prefetches next_count lines
     Index next_count;
@@ -90,28 +108,40 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&
     }
 }
 
+// visit(row, line, register of the line) for a tile, unrolled.
+template <class T, int kRows, int kWidth, int kUsed, class Visit>
+DENSEGRAD_INLINE void for_each_register(Visit visit) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+            for (int q = 0; q < kUsed; ++q)
+                visit(i, j, q);
+}
+
 // `count` tiles, one below the other.
 template <class T, int kRows, int kWidth, int kUsed>
 __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count) {
+    using Relu = ActivationFunctor<T, Activation::relu>;
+    const auto at = [&args](auto *tile, int i, int j, int q) {
+        return tile + j * args.c_stride + i * kLane<T> + q * kVecLane<T>;
+    };
     const Index a_stride = args.a_stride;
     const Index b_stride = args.b_stride;
     const T *start = args.start;
     const T *tile_a = args.a;
     T *tile_c = args.c;
+    const T *output = args.output;
     const T *next = args.next;
     for (; count > 0; --count) {
         for (Index i = 0; i < args.next_count; ++i, next += kLane<T>)
             for (int j = 0; j < kWidth; ++j)
                 __builtin_prefetch(next + j * b_stride);
         Vec<T> c[kRows][kWidth][kUsed];
-#pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-                for (int q = 0; q < kUsed; ++q)
-                    c[i][j][q] =
-                        load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+        for_each_register<T, kRows, kWidth, kUsed>([&](int i, int j, int q) {
+            c[i][j][q] = load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+        });
         const T *a = tile_a;
         const T *b = args.b;
         Index left = args.n_sum; // at least 1
@@ -125,15 +155,20 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
             a += a_stride;
             left -= kLane<T>;
         } while (left > 0);
-#pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-                for (int q = 0; q < kUsed; ++q)
-                    store<T>(tile_c + j * args.c_stride + i * kLane<T> + q * kVecLane<T>, c[i][j][q]);
+        if (args.epilogue == Epilogue::relu)
+            for_each_register<T, kRows, kWidth, kUsed>(
+                [&](int i, int j, int q) { store<T>(at(tile_c, i, j, q), Relu::output(c[i][j][q])); });
+        else if (args.epilogue == Epilogue::relu_local_gradient)
+            for_each_register<T, kRows, kWidth, kUsed>([&](int i, int j, int q) {
+                const Vec<T> local = Relu::local_from_output(load<T>(at(output, i, j, q)));
+                store<T>(at(tile_c, i, j, q), c[i][j][q] * local);
+            });
+        else
+            for_each_register<T, kRows, kWidth, kUsed>(
+                [&](int i, int j, int q) { store<T>(at(tile_c, i, j, q), c[i][j][q]); });
         tile_a += kRows * kLane<T>;
         tile_c += kRows * kLane<T>;
+        output += kRows * kLane<T>;
         start += kRows * args.start_row_stride;
     }
 }
@@ -161,15 +196,6 @@ DENSEGRAD_INLINE void run_short_row_tiles(int rows, const RowTileArgs<T> &args, 
     }
 }
 
-// Splits `total` into ceil(total / most) parts of nearly equal size; the first ones are one longer.
-struct EvenParts {
-    Index count, size, longer;
-    EvenParts(Index total, Index most)
-        : count((total + most - 1) / most), size(count > 0 ? total / count : 0),
-          longer(total - size * count) {}
-    int operator[](Index part) const { return static_cast<int>(size + (part < longer ? 1 : 0)); }
-};
-
 template <class T> struct RowProductArgs {
     const T *a; // [ceil(n_sum / kLane)][a_stride], row 0
     Index a_stride;
@@ -180,6 +206,8 @@ template <class T> struct RowProductArgs {
     T *c;           // [n_lines][c_stride], row 0
     Index c_stride;
     Index n_columns; // numbers wanted in a row of c: ceil(n_columns / kLane) = n_lines
+    Epilogue epilogue;
+    const T *output; // as in RowTileArgs, row 0
 };
 
 // c = a b for rows [row_begin, row_end), which are few enough for their part of a to stay in the L2 cache;
@@ -191,7 +219,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     const Index rest = args.n_columns % kLane<T>;
     const bool last_is_short = kVecs > 1 && rest > 0 && rest <= kVecLane<T>;
     const Index n_lines = line_count<T>(args.n_columns);
-    const EvenParts tiles(row_end - row_begin, kMaxTileRows);
+    const EvenParts tiles(row_end - row_begin, args.n_sum <= kFewTerms ? kFewTermsTileRows : kMaxTileRows);
     const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
     const EvenParts short_tiles(row_end - row_begin, last_is_short ? kMaxShortTileRows : kMaxTileRows);
     const bool far = args.n_sum * n_lines * kLineBytes > kNearWeightsBytes;
@@ -203,6 +231,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     do {
         const Index left = args.n_sum - k;
         tile.n_sum = left < kSumChunk<T> ? left : kSumChunk<T>;
+        tile.epilogue = left <= kSumChunk<T> ? args.epilogue : Epilogue::none;
         // All row tiles of the lines from `line` on.
         const auto run_lines = [&](Index line, int width, const EvenParts &parts, auto run) {
             tile.b = args.b + line * args.b_stride + k * kLane<T>;
@@ -221,6 +250,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
                     continue;
                 tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
                 tile.c = args.c + line * args.c_stride + row * kLane<T>;
+                tile.output = args.output + line * args.c_stride + row * kLane<T>;
                 if (k > 0) {
                     tile.start = tile.c;
                     tile.start_stride = args.c_stride;
@@ -267,24 +297,42 @@ DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin
 }
 
 template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
-    const RowProductArgs<T> product{
-        args.input,  args.input_stride,  args.weights, (args.n_in + 1) * kLane<T>, args.n_in, true,
-        args.output, args.output_stride, args.n_out};
-    row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
+    const bool narrow = args.n_out <= kMaxNarrowOutputs<T>;
+    const bool fused = args.activation == Activation::relu && !args.local && !narrow;
+    const auto finish = [&](Index line, Index begin, Index end) {
         const Index at = line * args.output_stride + begin * kLane<T>;
         T *output = args.output + at;
         T *local = args.local ? args.local + at : nullptr;
-        activate<T>(args.activation, output, local, end - begin);
+        if (!fused)
+            activate<T>(args.activation, output, local, end - begin);
         if (args.dropout.threshold != 0)
             dropout<T>(args.dropout, output, local, args.first_row + begin, end - begin, line * kLane<T>);
-    });
+    };
+    if (narrow) {
+        const Index done = narrow_forward<T>(args, row_begin, row_end);
+        finish(0, row_begin, done);
+        row_begin = done;
+    }
+    const RowProductArgs<T> product{args.input,   args.input_stride,
+                                    args.weights, (args.n_in + 1) * kLane<T>,
+                                    args.n_in,    true,
+                                    args.output,  args.output_stride,
+                                    args.n_out,   fused ? Epilogue::relu : Epilogue::none,
+                                    args.output};
+    row_product<T>(product, row_begin, row_end, finish);
 }
 
 template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
-    const RowProductArgs<T> product{
-        args.delta,       args.delta_stride, args.transposed, args.n_out * kLane<T>, args.n_out, false,
-        args.input_delta, args.input_stride, args.n_in};
+    const bool fused = args.activation == Activation::relu && !args.local && !args.loss_gradient;
+    const RowProductArgs<T> product{args.delta,       args.delta_stride,
+                                    args.transposed,  args.n_out * kLane<T>,
+                                    args.n_out,       false,
+                                    args.input_delta, args.input_stride,
+                                    args.n_in,        fused ? Epilogue::relu_local_gradient : Epilogue::none,
+                                    args.output};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
+        if (fused)
+            return;
         const Index at = line * args.input_stride + begin * kLane<T>;
         const Index count = (end - begin) * kLane<T>;
         T *delta = args.input_delta + at;
@@ -295,8 +343,7 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
             for (Index i = 0; i < count; i += kVecLane<T>)
                 store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
         } else {
-            multiply_by_local<T>(args.activation, args.output ? args.output + at : nullptr, delta,
-                                 end - begin);
+            multiply_by_local<T>(args.activation, args.output + at, delta, end - begin);
         }
     });
 }

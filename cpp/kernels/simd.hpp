@@ -60,6 +60,14 @@ template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) {
 }
 template <class T> DENSEGRAD_INLINE void store(T *p, Vec<T> v) { __builtin_memcpy(p, &v, sizeof(v)); }
 
+// 0, 1, 2, ...
+template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
+    Int<T> numbers;
+    for (int i = 0; i < kVecLane<T>; ++i)
+        numbers[i] = i;
+    return numbers;
+}
+
 template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) {
     return x - Vec<T>{};
 } // x - (+0) is x, also for -0

@@ -102,24 +102,31 @@ DENSEGRAD_INLINE void transpose_parts(VecD (&r)[kChunk<double>]) {
     r[0] = low;
 }
 
+// One chunk of columns of the kVecLane rows from `row` on becomes kChunk registers, one a column; rows from
+// n_rows on count as zero.
+template <class T>
+DENSEGRAD_INLINE void load_columns(const T *source, std::ptrdiff_t source_stride, int row, int n_rows,
+                                   Vec<T> (&columns)[kChunk<T>]) {
+    alignas(kChunkBytes) static constexpr T zero[kChunk<T>] = {};
+    for (int i = 0; i < kChunk<T>; ++i) {
+        const T *chunk[kVecChunks];
+        for (int part = 0; part < kVecChunks; ++part) {
+            const int from = row + part * kChunk<T> + i;
+            chunk[part] = from < n_rows ? source + from * source_stride : zero;
+        }
+        columns[i] = join_chunks<T>(chunk);
+    }
+    transpose_parts(columns);
+}
+
 // One chunk of columns of n_rows <= kLane rows becomes kChunk lines; the rows that are missing count as zero.
 template <class T>
 DENSEGRAD_INLINE void transpose_chunk(const T *source, std::ptrdiff_t source_stride, T *destination,
                                       std::ptrdiff_t destination_stride, int n_rows) {
-    alignas(kChunkBytes) static constexpr T zero[kChunk<T>] = {};
     for (int row = 0; row < kLane<T>; row += kVecLane<T>) {
         Vec<T> r[kChunk<T>] = {};
-        if (row < n_rows) {
-            for (int i = 0; i < kChunk<T>; ++i) {
-                const T *chunk[kVecChunks];
-                for (int part = 0; part < kVecChunks; ++part) {
-                    const int from = row + part * kChunk<T> + i;
-                    chunk[part] = from < n_rows ? source + from * source_stride : zero;
-                }
-                r[i] = join_chunks<T>(chunk);
-            }
-            transpose_parts(r);
-        }
+        if (row < n_rows)
+            load_columns<T>(source, source_stride, row, n_rows, r);
         for (int i = 0; i < kChunk<T>; ++i)
             store<T>(destination + i * destination_stride + row, r[i]);
     }

@@ -2,7 +2,9 @@
 // hand.
 #pragma once
 
+#include "even_parts.hpp"
 #include "kernels.hpp"
+#include "narrow.hpp"
 #include "optimizers.hpp"
 #include "simd.hpp"
 #include "transpose.hpp"
@@ -73,9 +75,11 @@ DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T
 template <class T> struct Block {
     Index line, column; // of the weights: which column of lines, which block of kLane inputs
     int rows;
+    int outputs; // of the line
     bool bias;
-    bool is_short; // one register holds all outputs of its line
-    Index at;      // its first number in weights, gradient and state
+    bool is_short;  // one register holds all outputs of its line
+    bool is_narrow; // summed faster with inputs for lanes
+    Index at;       // its first number in weights, gradient and state
 };
 
 template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args, Index unit) {
@@ -87,7 +91,12 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     const Index first = block.column * kLane<T>;
     block.rows = static_cast<int>(block.bias ? args.n_in - first + 1 : kLane<T>);
     const Index outputs = args.n_out - block.line * kLane<T>;
+    block.outputs = static_cast<int>(outputs < kLane<T> ? outputs : kLane<T>);
     block.is_short = kVecs > 1 && outputs <= kVecLane<T>;
+    // Multiply-adds for each row of the batch; fewer than eight chains take as long as eight. It must be
+    // worth the transposition.
+    const int narrow_chains = block.outputs * kVecs < 8 ? 8 : block.outputs * kVecs;
+    block.is_narrow = 5 * narrow_chains < 4 * block.rows * (block.is_short ? 1 : kVecs);
     block.at = (block.line * (args.n_in + 1) + first) * kLane<T>;
     return block;
 }
@@ -109,14 +118,14 @@ template <class T, int kMaxRows, int kUsed>
 DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
     const T *delta = args.delta + block.line * args.delta_stride;
-    const int tiles = (block.rows + kMaxRows - 1) / kMaxRows;
+    const EvenParts tiles(block.rows, kMaxRows);
     bool add = args.accumulate;
     for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
         const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
         int row = 0;
-        for (int t = 0; t < tiles; ++t) {
-            const int rows = (block.rows - row + tiles - t - 1) / (tiles - t);
-            const bool bias = block.bias && t == tiles - 1;
+        for (Index t = 0; t < tiles.count; ++t) {
+            const int rows = tiles[t];
+            const bool bias = block.bias && t == tiles.count - 1;
             if (first == 0)
                 prefetch_rows(args, block.at + row * kLane<T>, rows);
             run_gradient_tile<T, kMaxRows, kUsed>(rows, bias, y + first * kLane<T> + row,
@@ -125,6 +134,39 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
         }
         add = true;
     }
+}
+
+// The same with inputs for lanes, and transposed.
+template <class T>
+DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+    const T *y = args.input + block.column * args.input_stride;
+    const T *delta = args.delta + block.line * args.delta_stride;
+    const int inputs = block.rows - (block.bias ? 1 : 0);
+    const EvenParts tiles(block.outputs, kMaxNarrowTile);
+    alignas(kLineBytes) T columns[kLane<T> * kLane<T>];
+    alignas(kLineBytes) T bias[kLane<T>];
+    if (args.accumulate) {
+        transpose_columns<T>(sum, kLane<T>, columns, kLane<T>, block.outputs, inputs);
+        __builtin_memcpy(bias, sum + inputs * kLane<T>, kLineBytes);
+    }
+    prefetch_rows(args, block.at, block.rows);
+    bool add = args.accumulate;
+    for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
+        const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
+        const T *slice_delta = delta + first * kLane<T>;
+        int output = 0;
+        for (Index t = 0; t < tiles.count; ++t) {
+            run_narrow_gradient_tile<T>(tiles[t], y + first * kLane<T>, slice_delta + output, slice,
+                                        columns + output * kLane<T>, add);
+            output += tiles[t];
+        }
+        if (block.bias)
+            gradient_tile<T, 1, true, kVecs>(nullptr, slice_delta, slice, bias, add);
+        add = true;
+    }
+    transpose_rows<T>(columns, kLane<T>, sum, kLane<T>, block.outputs);
+    if (block.bias)
+        __builtin_memcpy(sum + inputs * kLane<T>, bias, kLineBytes);
 }
 
 template <class T, Optimizer kOptimizer, int kUsed>
@@ -231,7 +273,9 @@ template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Ind
         const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;
         if (args.accumulate)
             __builtin_memcpy(sum, args.gradient + block.at, bytes);
-        if (block.is_short)
+        if (block.is_narrow && args.n_rows > 0)
+            sum_narrow_block<T>(args, block, sum);
+        else if (block.is_short)
             sum_block<T, kMaxShortGradientRows, 1>(args, block, sum);
         else
             sum_block<T, kMaxGradientRows, kVecs>(args, block, sum);

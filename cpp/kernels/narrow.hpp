@@ -1,0 +1,124 @@
+// Layers of few outputs, where a line of outputs would be mostly padding: the lanes are rows (forward) or
+// inputs (weight gradient) instead, and the outputs are broadcast. Every number is the same chain of fused
+// multiply-adds as in the tiles, so it does not matter which of the two is used.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+#include "transpose.hpp"
+
+namespace densegrad::DENSEGRAD_ISA {
+namespace {
+
+// Up to here transposing the input is cheaper than the padding.
+template <class T> constexpr Index kMaxNarrowOutputs = sizeof(T) == 4 ? 3 : 1;
+
+// Adds the terms of kInputs <= kChunk inputs of kLane rows: input and weights of the first one.
+template <class T, int kOutputs>
+DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_inputs,
+                                       Vec<T> (&sum)[kOutputs][kVecs]) {
+    Vec<T> columns[kVecs][kChunk<T>];
+    for (int q = 0; q < kVecs; ++q)
+        load_columns<T>(input, kLane<T>, q * kVecLane<T>, kLane<T>, columns[q]);
+#pragma GCC unroll 4
+    for (int i = 0; i < n_inputs; ++i)
+        for (int j = 0; j < kOutputs; ++j) {
+            const Vec<T> w = broadcast<T>(weights[i * kLane<T> + j]);
+            for (int q = 0; q < kVecs; ++q)
+                sum[j][q] = fma(columns[q][i], w, sum[j][q]);
+        }
+}
+
+// z = [x, 1] W for rows [row, row + kLane).
+template <class T, int kOutputs>
+__attribute__((noinline)) void narrow_forward_group(const ForwardArgs<T> &args, Index row) {
+    Vec<T> sum[kOutputs][kVecs];
+    for (int j = 0; j < kOutputs; ++j)
+        for (int q = 0; q < kVecs; ++q)
+            sum[j][q] = broadcast<T>(args.weights[args.n_in * kLane<T> + j]);
+    const T *input = args.input + row * kLane<T>;
+    const T *weights = args.weights;
+    Index left = args.n_in;
+    for (;; input += args.input_stride) {
+        const T *chunk = input;
+        const T *end = input + (left < kLane<T> ? left / kChunk<T> * kChunk<T> : kLane<T>);
+        for (; chunk != end; chunk += kChunk<T>, weights += kChunk<T> * kLane<T>)
+            add_narrow_terms<T, kOutputs>(chunk, weights, kChunk<T>, sum);
+        if (left <= kLane<T>) {
+            if (const int rest = static_cast<int>(left % kChunk<T>))
+                add_narrow_terms<T, kOutputs>(chunk, weights, rest, sum);
+            break;
+        }
+        left -= kLane<T>;
+    }
+    alignas(kLineBytes) T lines[kOutputs * kLane<T>];
+    for (int j = 0; j < kOutputs; ++j)
+        for (int q = 0; q < kVecs; ++q)
+            store<T>(lines + j * kLane<T> + q * kVecLane<T>, sum[j][q]);
+    transpose_rows<T>(lines, kLane<T>, args.output + row * kLane<T>, kLane<T>, kOutputs);
+}
+
+// z of as many whole groups of kLane rows as there are from row_begin on; returns the row behind them.
+template <class T, int kOutputs = 1>
+DENSEGRAD_INLINE Index narrow_forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
+    if constexpr (kOutputs <= kMaxNarrowOutputs<T>) {
+        if (args.n_out != kOutputs)
+            return narrow_forward<T, kOutputs + 1>(args, row_begin, row_end);
+        for (; row_begin + kLane<T> <= row_end; row_begin += kLane<T>)
+            narrow_forward_group<T, kOutputs>(args, row_begin);
+    }
+    return row_begin;
+}
+
+// Chains of a narrow gradient, which fit the registers beside a line of y and one broadcast.
+#if defined(DENSEGRAD_ISA_AVX512)
+constexpr int kNarrowChains = 8;
+#elif defined(DENSEGRAD_ISA_GENERIC)
+constexpr int kNarrowChains = 2 * kVecs;
+#else
+constexpr int kNarrowChains = 6 * kVecs;
+#endif
+constexpr int kMaxNarrowTile = kNarrowChains / kVecs;
+
+// sum[j] = sum over r of y[r] * delta[r][j], y[r] a line of inputs, one slice of the batch: the transposed
+// form of gradient_tile (weights.hpp).
+template <class T, int kOutputs>
+__attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, Index n_rows, T *sum,
+                                                    bool add) {
+    Vec<T> c[kOutputs][kVecs];
+    for (int j = 0; j < kOutputs; ++j)
+        for (int q = 0; q < kVecs; ++q)
+            c[j][q] = Vec<T>{};
+#pragma GCC unroll 1
+    for (Index r = 0; r < n_rows; ++r) {
+        Vec<T> line[kVecs];
+#pragma GCC unroll 4
+        for (int q = 0; q < kVecs; ++q)
+            line[q] = load<T>(y + r * kLane<T> + q * kVecLane<T>);
+#pragma GCC unroll 8
+        for (int j = 0; j < kOutputs; ++j) {
+            const Vec<T> d = broadcast<T>(delta[r * kLane<T> + j]);
+#pragma GCC unroll 4
+            for (int q = 0; q < kVecs; ++q)
+                c[j][q] = fma(line[q], d, c[j][q]);
+        }
+    }
+    for (int j = 0; j < kOutputs; ++j)
+        for (int q = 0; q < kVecs; ++q) {
+            T *s = sum + j * kLane<T> + q * kVecLane<T>;
+            store<T>(s, add ? load<T>(s) + c[j][q] : c[j][q]);
+        }
+}
+
+template <class T, int kOutputs = 1>
+DENSEGRAD_INLINE void run_narrow_gradient_tile(int outputs, const T *y, const T *delta, Index n_rows, T *sum,
+                                               bool add) {
+    if constexpr (kOutputs <= kMaxNarrowTile) {
+        if (outputs != kOutputs)
+            return run_narrow_gradient_tile<T, kOutputs + 1>(outputs, y, delta, n_rows, sum, add);
+        narrow_gradient_tile<T, kOutputs>(y, delta, n_rows, sum, add);
+    }
+}
+
+} // namespace
+} // namespace densegrad::DENSEGRAD_ISA
