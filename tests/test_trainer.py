@@ -855,3 +855,14 @@ def test_schedules_have_names(rng: np.random.Generator) -> None:
     assert curves[0] == curves[1]
     with pytest.raises(ValueError, match="schedule must be one of constant,"):
         Trainer(network, schedule="cosinus")
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 8, 9, 255, 257, 1000, 4097])
+def test_shuffling_draws_what_numpy_draws(n_rows: int) -> None:
+    ours, numpys = np.random.RandomState(n_rows), np.random.RandomState(n_rows)
+    for _ in range(3):
+        order, expected = np.arange(n_rows), np.arange(n_rows)
+        _core.shuffle(order, ours)
+        numpys.shuffle(expected)
+        np.testing.assert_array_equal(order, expected)
+    assert ours.randint(2**30) == numpys.randint(2**30)

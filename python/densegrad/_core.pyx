@@ -7,11 +7,13 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_FORMAT,
     PyBUF_STRIDES,
+    PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
@@ -29,8 +31,27 @@ from densegrad import _validation
 
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
+cdef object _RandomState = np.random.RandomState
 cdef object _float32 = np.dtype(np.float32)
 cdef object _float64 = np.dtype(np.float64)
+
+
+# --- the order of an epoch ------------------------------------------------------------------------------------
+
+def shuffle(order, random):
+    """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
+    if not isinstance(random, _RandomState):
+        random.shuffle(order)
+        return
+    cdef Py_buffer numbers
+    generator = random._bit_generator
+    bits = <cpp.BitGenerator *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+    PyObject_GetBuffer(order, &numbers, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    try:
+        with generator.lock:
+            cpp.shuffle(<int64_t *>numbers.buf, numbers.shape[0], bits[0])
+    finally:
+        PyBuffer_Release(&numbers)
 
 
 # --- the tables and the build ---------------------------------------------------------------------------------

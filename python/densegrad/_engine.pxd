@@ -154,3 +154,8 @@ cdef extern from "densegrad/config.hpp" namespace "densegrad" nogil:
     int available_threads() except +
     void set_exact_threads(cbool exact) except +
     void after_fork_in_child() except +
+
+cdef extern from "densegrad/shuffle.hpp" namespace "densegrad" nogil:
+    cdef struct BitGenerator:
+        pass
+    void shuffle(int64_t *numbers, int64_t count, BitGenerator &bits)

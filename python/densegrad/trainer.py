@@ -433,7 +433,7 @@ class Trainer:
         if len(self._rows_in_order) != n_rows:
             self._rows_in_order = np.arange(n_rows, dtype=np.int64)
         order = self._rows_in_order.copy()
-        self._random.shuffle(order)
+        _core.shuffle(order, self._random)
         return order
 
     def _learning_rates(self, n_steps: int, last: int | None) -> NDArray[np.float64]:

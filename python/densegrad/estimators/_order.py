@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad import _core
+
 
 def _fingerprint(rng: np.random.RandomState) -> tuple[int, int]:
     state: Any = rng.get_state(legacy=False)
@@ -82,8 +84,8 @@ class RowOrder:
 
     @staticmethod
     def _shuffle(rng: np.random.RandomState, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        permutation = np.arange(order.shape[0])
-        rng.shuffle(permutation)
+        permutation = np.arange(order.shape[0], dtype=np.int64)
+        _core.shuffle(permutation, rng)
         return order[permutation]
 
     def __getstate__(self) -> dict[str, Any]:
