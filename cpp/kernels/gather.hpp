@@ -42,6 +42,14 @@ DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T
     }
 }
 
+// All cache lines of numbers first ... last - 1.
+template <class S> DENSEGRAD_INLINE void prefetch_numbers(const S *first, const S *last) {
+    constexpr Index kStep = kLineBytes / static_cast<Index>(sizeof(S));
+    for (const S *p = first; p < last; p += kStep)
+        __builtin_prefetch(p);
+    __builtin_prefetch(last - 1);
+}
+
 // Several rows at a time: what is written is then a few lines on end in each column.
 template <class T, class S>
 void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
@@ -65,11 +73,13 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
         T *column = args.output + first * kLane<T>;
         for (Index b = 0; b < full; ++b, column += args.stride)
             for (Index r = 0; r < count; ++r) {
-                __builtin_prefetch(next[r] + b * kLane<T>);
+                prefetch_numbers(next[r] + b * kLane<T>, next[r] + (b + 1) * kLane<T>);
                 convert_line<T, S>(source[r] + b * kLane<T>, column + r * kLane<T>);
             }
-        for (Index r = 0; rest > 0 && r < count; ++r)
+        for (Index r = 0; rest > 0 && r < count; ++r) {
+            prefetch_numbers(next[r] + full * kLane<T>, next[r] + n);
             convert_rest<T, S>(source[r] + full * kLane<T>, rest, end, column + r * kLane<T>);
+        }
     }
 }
 
