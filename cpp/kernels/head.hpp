@@ -8,12 +8,11 @@
 #include "joined_losses.hpp"
 #include "kernels.hpp"
 #include "losses.hpp"
+#include "parts.hpp"
 #include "transpose.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
-
-constexpr Index min_index(Index a, Index b) { return a < b ? a : b; }
 
 // The outputs of rows [row, row + rows) of the head become n_out lines of the group (room for a chunk more).
 template <class T>

@@ -15,9 +15,9 @@
 
 #include "activations.hpp"
 #include "dropout.hpp"
-#include "even_parts.hpp"
 #include "kernels.hpp"
 #include "narrow.hpp"
+#include "parts.hpp"
 #include "simd.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -230,7 +230,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     Index k = 0;
     do {
         const Index left = args.n_sum - k;
-        tile.n_sum = left < kSumChunk<T> ? left : kSumChunk<T>;
+        tile.n_sum = min_index(left, kSumChunk<T>);
         tile.epilogue = left <= kSumChunk<T> ? args.epilogue : Epilogue::none;
         // All row tiles of the lines from `line` on.
         const auto run_lines = [&](Index line, int width, const EvenParts &parts, auto run) {
@@ -285,7 +285,7 @@ DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin
                                   Finish finish) {
     if (row_begin >= row_end)
         return;
-    const Index terms = args.n_sum < kSumChunk<T> ? args.n_sum : kSumChunk<T>;
+    const Index terms = min_index(args.n_sum, kSumChunk<T>);
     const Index row_bytes = line_count<T>(terms) * kLineBytes;
     const Index fits = kRowGroupBytes / row_bytes / kMaxTileRows * kMaxTileRows;
     const EvenParts groups(row_end - row_begin, fits < kMinRowGroup ? kMinRowGroup : fits);

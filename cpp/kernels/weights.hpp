@@ -2,10 +2,10 @@
 // hand.
 #pragma once
 
-#include "even_parts.hpp"
 #include "kernels.hpp"
 #include "narrow.hpp"
 #include "optimizers.hpp"
+#include "parts.hpp"
 #include "simd.hpp"
 #include "transpose.hpp"
 
@@ -71,11 +71,16 @@ DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T
     }
 }
 
+// Fewer chains of multiply-adds than these take as long, each waiting for its last.
+constexpr int kLatencyChains = 8;
+// Inputs for lanes must save a fifth of the multiply-adds to be worth the transposition.
+template <class T> constexpr bool kMayBeNarrow = 5 * kLatencyChains < 4 * (kLane<T> + 1) * kVecs;
+
 // The lines of one unit: `rows` of them, the bias row last where the unit has it.
 template <class T> struct Block {
-    Index line, column; // of the weights: which column of lines, which block of kLane inputs
-    int rows;
-    int outputs; // of the line
+    Index line, column;  // of the weights: which column of lines, which block of kLane inputs
+    int inputs, outputs; // of the block
+    int rows;            // inputs, and one more where the bias row is there
     bool bias;
     bool is_short;  // one register holds all outputs of its line
     bool is_narrow; // summed faster with inputs for lanes
@@ -89,14 +94,13 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     block.column = unit % columns;
     block.bias = block.column == columns - 1;
     const Index first = block.column * kLane<T>;
-    block.rows = static_cast<int>(block.bias ? args.n_in - first + 1 : kLane<T>);
-    const Index outputs = args.n_out - block.line * kLane<T>;
-    block.outputs = static_cast<int>(outputs < kLane<T> ? outputs : kLane<T>);
-    block.is_short = kVecs > 1 && outputs <= kVecLane<T>;
-    // Multiply-adds for each row of the batch; fewer than eight chains take as long as eight. It must be
-    // worth the transposition.
-    const int narrow_chains = block.outputs * kVecs < 8 ? 8 : block.outputs * kVecs;
-    block.is_narrow = 5 * narrow_chains < 4 * block.rows * (block.is_short ? 1 : kVecs);
+    block.inputs = static_cast<int>(min_index(args.n_in - first, kLane<T>));
+    block.outputs = static_cast<int>(min_index(args.n_out - block.line * kLane<T>, kLane<T>));
+    block.rows = block.inputs + (block.bias ? 1 : 0);
+    block.is_short = kVecs > 1 && block.outputs <= kVecLane<T>;
+    const int narrow_chains = block.outputs * kVecs < kLatencyChains ? kLatencyChains : block.outputs * kVecs;
+    const int chains = block.rows * (block.is_short ? 1 : kVecs);
+    block.is_narrow = kMayBeNarrow<T> && 5 * narrow_chains < 4 * chains;
     block.at = (block.line * (args.n_in + 1) + first) * kLane<T>;
     return block;
 }
@@ -121,7 +125,7 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
     const EvenParts tiles(block.rows, kMaxRows);
     bool add = args.accumulate;
     for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
-        const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
+        const Index slice = min_index(args.n_rows - first, kBatchSlice);
         int row = 0;
         for (Index t = 0; t < tiles.count; ++t) {
             const int rows = tiles[t];
@@ -141,18 +145,14 @@ template <class T>
 DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
     const T *delta = args.delta + block.line * args.delta_stride;
-    const int inputs = block.rows - (block.bias ? 1 : 0);
     const EvenParts tiles(block.outputs, kMaxNarrowTile);
     alignas(kLineBytes) T columns[kLane<T> * kLane<T>];
-    alignas(kLineBytes) T bias[kLane<T>];
-    if (args.accumulate) {
-        transpose_columns<T>(sum, kLane<T>, columns, kLane<T>, block.outputs, inputs);
-        __builtin_memcpy(bias, sum + inputs * kLane<T>, kLineBytes);
-    }
+    if (args.accumulate)
+        transpose_columns<T>(sum, kLane<T>, columns, kLane<T>, block.outputs, block.inputs);
     prefetch_rows(args, block.at, block.rows);
     bool add = args.accumulate;
     for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
-        const Index slice = args.n_rows - first < kBatchSlice ? args.n_rows - first : kBatchSlice;
+        const Index slice = min_index(args.n_rows - first, kBatchSlice);
         const T *slice_delta = delta + first * kLane<T>;
         int output = 0;
         for (Index t = 0; t < tiles.count; ++t) {
@@ -161,12 +161,16 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
             output += tiles[t];
         }
         if (block.bias)
-            gradient_tile<T, 1, true, kVecs>(nullptr, slice_delta, slice, bias, add);
+            gradient_tile<T, 1, true, kVecs>(nullptr, slice_delta, slice, sum + block.inputs * kLane<T>, add);
         add = true;
     }
-    transpose_rows<T>(columns, kLane<T>, sum, kLane<T>, block.outputs);
-    if (block.bias)
-        __builtin_memcpy(sum + inputs * kLane<T>, bias, kLineBytes);
+    if (block.inputs == kLane<T>) {
+        transpose_rows<T>(columns, kLane<T>, sum, kLane<T>, block.outputs);
+        return;
+    }
+    alignas(kLineBytes) T lines[kLane<T> * kLane<T>]; // in `sum` the bias row would be overwritten
+    transpose_rows<T>(columns, kLane<T>, lines, kLane<T>, block.outputs);
+    __builtin_memcpy(sum, lines, static_cast<std::size_t>(block.inputs) * kLineBytes);
 }
 
 template <class T, Optimizer kOptimizer, int kUsed>
@@ -191,10 +195,9 @@ template <class T, Optimizer kOptimizer, int kUsed>
 void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights,
                   T *state_0, T *state_1) {
     const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
-    const int penalised = block.bias ? block.rows - 1 : block.rows;
-    update_lines<T, kOptimizer, kUsed>(step, true, penalised, sum, weights, state_0, state_1);
+    update_lines<T, kOptimizer, kUsed>(step, true, block.inputs, sum, weights, state_0, state_1);
     if (block.bias) {
-        const Index at = penalised * kLane<T>;
+        const Index at = block.inputs * kLane<T>;
         update_lines<T, kOptimizer, kUsed>(step, false, 1, sum + at, weights + at, state_0 + at,
                                            state_1 ? state_1 + at : nullptr);
     }
@@ -215,19 +218,16 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
 
 // The transposed copy of a block: lanes of W become rows of W^T.
 template <class T> DENSEGRAD_INLINE void transpose_unit(const WeightArgs<T> &args, const Block<T> &block) {
-    const Index first_out = block.line * kLane<T>;
-    const Index outputs = args.n_out - first_out < kLane<T> ? args.n_out - first_out : kLane<T>;
-    T *destination = args.transposed + (block.column * args.n_out + first_out) * kLane<T>;
-    const int inputs = block.rows - (block.bias ? 1 : 0);
-    const int columns = static_cast<int>(outputs);
-    if (columns % kChunk<T> == 0) {
-        transpose_columns<T>(args.weights + block.at, kLane<T>, destination, kLane<T>, columns, inputs);
+    T *destination = args.transposed + (block.column * args.n_out + block.line * kLane<T>)*kLane<T>;
+    if (block.outputs % kChunk<T> == 0) {
+        transpose_columns<T>(args.weights + block.at, kLane<T>, destination, kLane<T>, block.outputs,
+                             block.inputs);
         return;
     }
     alignas(kLineBytes)
         T lines[kLane<T> * kLane<T>]; // the lines behind the last output belong to another unit
-    transpose_columns<T>(args.weights + block.at, kLane<T>, lines, kLane<T>, columns, inputs);
-    __builtin_memcpy(destination, lines, static_cast<std::size_t>(columns) * kLineBytes);
+    transpose_columns<T>(args.weights + block.at, kLane<T>, lines, kLane<T>, block.outputs, block.inputs);
+    __builtin_memcpy(destination, lines, static_cast<std::size_t>(block.outputs) * kLineBytes);
 }
 
 // Sums over the lanes of a line, in one fixed tree: halves of the line are added until one number is left.
@@ -244,13 +244,10 @@ template <class T> DENSEGRAD_INLINE double line_sum(const T *line, Index lanes) 
 template <class T>
 DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> &block, double *out,
                                       Index units) {
-    const Index left = args.n_out - block.line * kLane<T>;
-    const Index lanes = left < kLane<T> ? left : kLane<T>;
-    const int inputs = block.rows - (block.bias ? 1 : 0);
     Vec<T> squares[kVecs], sizes[kVecs];
     for (int q = 0; q < kVecs; ++q)
         squares[q] = sizes[q] = Vec<T>{};
-    for (int i = 0; i < inputs; ++i)
+    for (int i = 0; i < block.inputs; ++i)
         for (int q = 0; q < kVecs; ++q) {
             const Vec<T> w = load<T>(args.weights + block.at + i * kLane<T> + q * kVecLane<T>);
             squares[q] = fma(w, w, squares[q]);
@@ -259,10 +256,10 @@ DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> 
     alignas(kLineBytes) T line[kLane<T>];
     for (int q = 0; q < kVecs; ++q)
         store<T>(line + q * kVecLane<T>, squares[q]);
-    out[0] = line_sum<T>(line, lanes);
+    out[0] = line_sum<T>(line, block.outputs);
     for (int q = 0; q < kVecs; ++q)
         store<T>(line + q * kVecLane<T>, sizes[q]);
-    out[units] = line_sum<T>(line, lanes);
+    out[units] = line_sum<T>(line, block.outputs);
 }
 
 template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Index unit_end) {
@@ -273,7 +270,7 @@ template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Ind
         const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;
         if (args.accumulate)
             __builtin_memcpy(sum, args.gradient + block.at, bytes);
-        if (block.is_narrow && args.n_rows > 0)
+        if (kMayBeNarrow<T> && block.is_narrow && args.n_rows > 0)
             sum_narrow_block<T>(args, block, sum);
         else if (block.is_short)
             sum_block<T, kMaxShortGradientRows, 1>(args, block, sum);

@@ -1,10 +1,12 @@
-// How rows and outputs are shared among tiles.
+// How rows, inputs and outputs are cut into parts.
 #pragma once
 
 #include "kernels.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
+
+constexpr Index min_index(Index a, Index b) { return a < b ? a : b; }
 
 // Splits `total` into ceil(total / most) parts of nearly equal size; the first ones are one longer.
 struct EvenParts {
