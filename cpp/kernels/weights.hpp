@@ -264,7 +264,7 @@ DENSEGRAD_INLINE void penalty_of_unit(const WeightArgs<T> &args, const Block<T> 
 
 template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Index unit_end) {
     const Index units = weight_units<T>(args.n_in, args.n_out);
-    alignas(kLineBytes) T sum[(kLane<T> + 1) * kLane<T>] = {};
+    alignas(kLineBytes) T sum[(kLane<T> + 1) * kLane<T>];
     for (Index unit = unit_begin; unit < unit_end; ++unit) {
         const Block<T> block = block_of(args, unit);
         const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;

@@ -227,12 +227,16 @@ template <class T> void NetworkOf<T>::need_gradients() {
         layer.gradient = gradients_.take<T>(layer.weight_count());
 }
 
-template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
+template <class T> double NetworkOf<T>::work() const {
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
         work += static_cast<double>(layer.n_in + 1) *
                 static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
-    return team_size_for(work * static_cast<double>(rows) * passes, requested);
+    return work;
+}
+
+template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
+    return team_size_for(work() * static_cast<double>(rows) * passes, requested);
 }
 
 template <class T>

@@ -44,6 +44,8 @@ template <class T> class NetworkOf final : public Network {
         need_gradients();
         has_weight_gradients_ = false;
     }
+    // Multiplications of a forward pass for each row, padding included.
+    double work() const;
     // Threads for `rows` rows, of which each costs `passes` forward passes: at most `requested` (0: all there
     // are).
     int choose_threads(int requested, Index rows, double passes) const;

@@ -1,6 +1,7 @@
 #include "densegrad/trainer.hpp"
 
 #include "network_of.hpp"
+#include "step_numbers.hpp"
 
 #include <cmath>
 #include <limits>
@@ -35,9 +36,6 @@ template <class T> class TrainerOf final : public Trainer {
     void check_epoch(const EpochSpec &spec) const;
     bool has_penalty() const { return spec_.l2 > 0.0 || spec_.l1 > 0.0; }
     int state_count() const { return kOptimizers[static_cast<int>(spec_.optimizer)].state_count; }
-    // momentum_product: NAdam's of the steps before t; of those up to t when it returns.
-    OptimizerStep<T> step_numbers(std::int64_t t, double learning_rate, double weight,
-                                  double &momentum_product) const;
     double penalty_sum() const;
     WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
     void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
@@ -71,31 +69,6 @@ template <class T> struct TrainerOf<T>::Epoch {
     bool failed = false; // the custom loss gave no gradient
     StopWatch watch{spec.stop};
 };
-
-// base^n by repeated squaring: pow() of the C library need not give the same bits on every CPU.
-double integer_power(double base, std::int64_t n) {
-    double power = 1.0;
-    for (; n > 0; n /= 2) {
-        if (n % 2 != 0)
-            power *= base;
-        base *= base;
-    }
-    return power;
-}
-
-// The momentum of NAdam at step t (Dozat 2016), with the decay of 0.96^0.004 a step that is usual.
-double nadam_momentum(double beta_1, std::int64_t t) {
-    constexpr double decay = 0.99983672535267528; // 0.96^0.004
-    return beta_1 * (1.0 - 0.5 * integer_power(decay, t));
-}
-
-// The product of the momenta of steps 1 ... t, as far as 1 minus it can be told from 1.
-double nadam_product(double beta_1, std::int64_t t) {
-    double product = 1.0;
-    for (std::int64_t i = 1; i <= t && product > 1e-20; ++i)
-        product *= nadam_momentum(beta_1, i);
-    return product;
-}
 
 void check_optimizer(const OptimizerSpec &spec) {
     const auto check = [](bool good, const char *what, double value) {
@@ -165,38 +138,6 @@ template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &st
     if (state.n_rows != layer.n_in + 1 || state.n_columns != layer.n_out)
         throw std::invalid_argument("the optimizer state of a layer must have the shape of its weights");
     rows_to_lines<T>(state, states_[static_cast<std::size_t>(l - 1)].state[s], layer.panel());
-}
-
-template <class T>
-OptimizerStep<T> TrainerOf<T>::step_numbers(std::int64_t t, double learning_rate, double weight,
-                                            double &momentum_product) const {
-    const double unbiased_1 = 1.0 - integer_power(spec_.beta_1, t);
-    const double unbiased_2 = 1.0 - integer_power(spec_.beta_2, t);
-    OptimizerStep<T> step{};
-    step.optimizer = spec_.optimizer;
-    step.nesterov = spec_.nesterov;
-    double rate = learning_rate;
-    if (spec_.optimizer == Optimizer::adam)
-        rate = learning_rate * std::sqrt(unbiased_2) / unbiased_1;
-    else if (spec_.optimizer == Optimizer::adamw)
-        rate = learning_rate / unbiased_1;
-    step.learning_rate = static_cast<T>(rate);
-    step.momentum = static_cast<T>(spec_.momentum);
-    step.beta_1 = Decay<T>::of(spec_.beta_1);
-    step.beta_2 = Decay<T>::of(spec_.beta_2);
-    step.epsilon = static_cast<T>(spec_.epsilon);
-    if (spec_.optimizer == Optimizer::nadam) {
-        const double now = nadam_momentum(spec_.beta_1, t);
-        const double next = nadam_momentum(spec_.beta_1, t + 1);
-        momentum_product *= now;
-        step.correction_1 = static_cast<T>(next / (1.0 - momentum_product * next));
-        step.correction_2 = static_cast<T>((1.0 - now) / (1.0 - momentum_product));
-    }
-    step.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
-    step.l2 = static_cast<T>(spec_.l2 / weight);
-    step.l1 = static_cast<T>(spec_.l1 / weight);
-    step.decay = static_cast<T>(learning_rate * spec_.weight_decay);
-    return step;
 }
 
 template <class T> double TrainerOf<T>::penalty_sum() const {
@@ -383,7 +324,12 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
             network_.kernels().weights(args, piece.begin, piece.end);
         });
     }
-    double momentum_product = spec_.optimizer == Optimizer::nadam ? nadam_product(spec_.beta_1, steps_) : 1.0;
+    StepNumbers<T> numbers(spec_, steps_);
+    // Some 20 us of work, beside which a look at the clock takes nothing.
+    constexpr double kWorkBetweenQuestions = 1 << 20;
+    const double work = network_.work() * static_cast<double>(3 * spec.batch_size);
+    const Index steps_between_questions =
+        work < kWorkBetweenQuestions ? static_cast<Index>(kWorkBetweenQuestions / work) : 1;
     for (Index s = 0; s < epoch.n_steps; ++s) {
         const Index batch_begin = s * spec.batch_size;
         const Index batch_rows = std::min(spec.batch_size, spec.n_order - batch_begin);
@@ -396,8 +342,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
         // A batch without weight has no gradient of its own; the optimizer steps on.
         const bool counts = weight >= std::numeric_limits<double>::min();
         const double scale = counts ? 1.0 / weight : 0.0;
-        const OptimizerStep<T> step =
-            step_numbers(steps_ + s + 1, spec.learning_rates[s], counts ? weight : 1.0, momentum_product);
+        const OptimizerStep<T> &step = numbers.next(spec.learning_rates[s], counts ? weight : 1.0);
         const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
         const Index piece = epoch.pass.rows;
         for (Index done = 0; done < batch_rows; done += piece) {
@@ -422,7 +367,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
             phase_weights(epoch, count, done == 0, last, step, team);
             if (last)
                 epoch.steps_done = s + 1;
-            if (epoch.watch.ask())
+            if (s % steps_between_questions == 0 && epoch.watch.ask())
                 return;
         }
     }
