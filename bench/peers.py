@@ -274,7 +274,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="also write the raw measurements")
     parser.add_argument(
-        "--from-json", type=Path, nargs="+", help="measure nothing, write the report from these files"
+        "--from-json", type=Path, nargs="+", help="measure nothing, write the report of these runs"
     )
     arguments = parser.parse_args()
     if arguments.quick:
@@ -303,7 +303,7 @@ def parse_arguments() -> argparse.Namespace:
 def measure(arguments: argparse.Namespace) -> Results:
     """Run everything that was asked for."""
     load = os.getloadavg()[0]
-    results = Results(cpu_name(), os.cpu_count() or 1, compiler_version(), load, arguments.repeats)
+    results = Results(cpu_name(), os.cpu_count() or 1, compiler_version(), load)
     if load > 0.5:
         results.note(f"the machine was not idle at the start (load average {load:.2f})")
     peak = FmaPeak()

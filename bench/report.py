@@ -83,13 +83,15 @@ def machine_section(results: Results) -> str:
         for dtype, threads in results.settings()
         if (middle := median(results.peak.get(f"{dtype}|{threads}"))) is not None
     ]
+    counts = [len(series) for series in [*results.train.values(), *results.predict.values()]]
+    repeats = " to ".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else "none"
     lines = [
         "## Machine and versions\n",
         f"- CPU: {results.cpu}, {results.cpus} cores",
         f"- compiler: {results.compiler}",
         f"- peak of fused multiply-adds, GFLOP/s: {', '.join(peaks) or 'not measured'}",
         "- " + ", ".join(f"{name} {version}" for name, version in results.versions.items()),
-        f"- repeats: {results.repeats}; load average at the start: {results.load_at_start:.2f}",
+        f"- repeats: {repeats}; load average at the start: {results.load_at_start:.2f}",
         *(f"- {note}" for note in results.notes),
     ]
     if results.configuration:

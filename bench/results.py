@@ -47,7 +47,6 @@ class Results:
     cpus: int
     compiler: str
     load_at_start: float
-    repeats: int
     versions: dict[str, str] = field(default_factory=dict)
     train: dict[str, Series] = field(default_factory=dict)
     predict: dict[str, Series] = field(default_factory=dict)
@@ -64,12 +63,17 @@ class Results:
             self.notes.append(text)
 
     def join(self, other: Results) -> None:
-        """Take over what `other` measured on the same machine and this has not."""
+        """Put the repeats of `other`, a run on the same machine, beside those of this one."""
         if (self.cpu, self.compiler) != (other.cpu, other.compiler):
             raise ValueError(f"not of one machine: {self.cpu}; {other.cpu} ({other.compiler})")
-        for name in ("versions", "train", "predict", "losses", "peak", "tall"):
-            setattr(self, name, {**getattr(other, name), **getattr(self, name)})
-        self.repeats = min(self.repeats, other.repeats)
+        for name in ("train", "predict", "peak"):
+            mine: dict[str, Series] = getattr(self, name)
+            for key, series in getattr(other, name).items():
+                mine[key] = mine.get(key, []) + series
+        for key, (before, *afters) in other.losses.items():
+            self.losses[key] = self.losses.get(key, [before]) + afters
+        self.versions = {**other.versions, **self.versions}
+        self.tall = {**other.tall, **self.tall}
         self.notes += [note for note in other.notes if note not in self.notes]
 
     def epoch(self, case: str, dtype: str, threads: int, library: str) -> float | None:

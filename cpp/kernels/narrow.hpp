@@ -13,7 +13,7 @@ namespace {
 // Up to here transposing the input is cheaper than the padding.
 template <class T> constexpr Index kMaxNarrowOutputs = sizeof(T) == 4 ? 3 : 1;
 
-// Adds the terms of kInputs <= kChunk inputs of kLane rows: input and weights of the first one.
+// Adds the terms of n_inputs <= kChunk inputs of kLane rows: input and weights of the first one.
 template <class T, int kOutputs>
 DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_inputs,
                                        Vec<T> (&sum)[kOutputs][kVecs]) {

@@ -235,8 +235,11 @@ template <class T> double NetworkOf<T>::work() const {
     return work;
 }
 
-template <class T> int NetworkOf<T>::choose_threads(int requested, Index rows, double passes) const {
-    return team_size_for(work() * static_cast<double>(rows) * passes, requested);
+template <class T>
+int NetworkOf<T>::choose_threads(int requested, Index rows, Index piece, double passes) const {
+    const double row = work() * passes;
+    return std::min(team_size_for(row * static_cast<double>(rows), requested, kWorkOfCall),
+                    team_size_for(row * static_cast<double>(piece), requested, kWorkOfPhase));
 }
 
 template <class T>
@@ -265,7 +268,7 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     check_rows(rows);
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0), stop,
+    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
                [&](const Pass<T> &pass, Index first, Index count) {
                    Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
                    forward_rows(layers_, pass, batch, true, kernels_, 0, 0, count);
@@ -281,7 +284,7 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
         throw std::logic_error("a custom loss is evaluated by its own function");
     const TargetsView<T> view = check_targets(targets, rows.n_rows);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, 1.0), stop,
+    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
                [&](const Pass<T> &pass, Index first, Index count) {
                    Batch<T> batch{&rows, view, nullptr, first, 0, 1.0, 0};
                    forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
@@ -311,7 +314,7 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
 
 template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads) {
     check_rows(rows);
-    const int threads = choose_threads(n_threads, rows.n_rows, 1.0);
+    const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
     // For a custom loss, forward and backward are what backpropagate is for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
@@ -349,7 +352,8 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
     need_gradients();
     need_transposed(input_gradient != nullptr);
     const Pass<T> &pass = *cache_;
-    const int threads = std::min(choose_threads(n_threads, rows, 2.0), static_cast<int>(pass.scratch.size()));
+    const int threads =
+        std::min(choose_threads(n_threads, rows, rows, 2.0), static_cast<int>(pass.scratch.size()));
     const UnitChunks units(layers_, threads);
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
     if (pass.loss_gradient.back())
@@ -373,7 +377,7 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss goes by forward and backward");
     const TargetsView<T> view = check_targets(targets, rows.n_rows);
-    const int threads = choose_threads(n_threads, rows.n_rows, 3.0);
+    const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 3.0);
     need_gradients();
     need_transposed(true);
     prepare_cache(rows.n_rows, threads, true);
@@ -407,7 +411,7 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     const TargetsView<T> view = check_targets(targets, rows.n_rows);
     const Index n = rows.n_rows;
     const Index piece = std::min(n, kPieceRows);
-    const int threads = choose_threads(n_threads, piece, 3.0);
+    const int threads = choose_threads(n_threads, n, piece, 3.0);
     need_gradients();
     need_transposed(false);
     const Pass<T> pass(layers_, piece, threads, PassOptions{});

@@ -46,9 +46,9 @@ template <class T> class NetworkOf final : public Network {
     }
     // Multiplications of a forward pass for each row, padding included.
     double work() const;
-    // Threads for `rows` rows, of which each costs `passes` forward passes: at most `requested` (0: all there
-    // are).
-    int choose_threads(int requested, Index rows, double passes) const;
+    // Threads for a call over `rows` rows, `piece` of them in a phase, of which each costs `passes` forward
+    // passes: at most `requested` (0: all there are).
+    int choose_threads(int requested, Index rows, Index piece, double passes) const;
     TargetsView<T> check_targets(const Targets &targets, Index n_rows) const;
 
   private:

@@ -3,6 +3,7 @@
 #include "densegrad/config.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -19,6 +20,32 @@ namespace {
 
 std::atomic<bool> forked{false};
 std::atomic<bool> exact_threads{false};
+
+std::int64_t nanoseconds() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+// Until then callers go on without help, because a member was held up: its core is busy with something else.
+std::atomic<std::int64_t> alone_until{0};
+std::atomic<std::int64_t> alone_for{0};
+
+// A caller has worked and then waited for the others. Even shares would have made it wait for less than it
+// worked. It goes on alone for eight times as long as it has waited, and twice as long as the last time where
+// the next try ends so again, up to a second. The bits are the same.
+void note_wait(std::int64_t worked, std::int64_t waited) {
+    constexpr std::int64_t kShort = 200'000;
+    constexpr std::int64_t kLongest = 1'000'000'000;
+    if (waited <= worked + kShort)
+        return;
+    const std::int64_t now = nanoseconds();
+    const std::int64_t last = alone_for.load(std::memory_order_relaxed);
+    const bool again = now - alone_until.load(std::memory_order_relaxed) < last;
+    const std::int64_t span = std::min(kLongest, again ? 2 * last : 8 * waited);
+    alone_for.store(span, std::memory_order_relaxed);
+    alone_until.store(now + span, std::memory_order_relaxed);
+}
 
 void relax() {
 #if defined(__x86_64__)
@@ -79,6 +106,11 @@ int cgroup_limit() {
 
 } // namespace
 
+bool Team::better_alone() {
+    const std::int64_t until = alone_until.load(std::memory_order_relaxed);
+    return until != 0 && !exact_threads.load(std::memory_order_relaxed) && nanoseconds() < until;
+}
+
 std::int64_t Team::first_chunk(std::size_t slot) const {
     return n_chunks_ * static_cast<std::int64_t>(slot) / size_;
 }
@@ -119,10 +151,13 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
         slots_[slot].rest.store(std::uint64_t{phase} << 32 | static_cast<std::uint64_t>(count),
                                 std::memory_order_release);
     }
+    const std::int64_t begin = nanoseconds();
     phase_.store(phase, std::memory_order_release);
     phase_.notify_all();
     work_off(0, phase);
+    const std::int64_t done = nanoseconds();
     wait_while(left_, [](std::int32_t left) { return left > 0; });
+    note_wait(done - begin, nanoseconds() - done);
 }
 
 void Team::help(int thread) {
@@ -131,21 +166,29 @@ void Team::help(int thread) {
         wait_while(phase_, [seen](std::uint32_t phase) { return phase == seen; });
         seen = phase_.load(std::memory_order_acquire);
         if (closed_.load(std::memory_order_acquire))
-            return;
+            break;
         work_off(thread, seen);
     }
+    // The last touch of the team; the caller waits for it.
+    gone_.fetch_add(1, std::memory_order_release);
+    gone_.notify_one();
 }
 
+// Waits for the members to leave. The barrier of the OpenMP runtime, which comes next, would do so too, but
+// spinning for milliseconds, and on the CPU that a member may need to get there.
 void Team::close() {
+    const std::int64_t begin = nanoseconds();
     closed_.store(true, std::memory_order_release);
     phase_.fetch_add(1, std::memory_order_release);
     phase_.notify_all();
+    wait_while(gone_, [this](std::int32_t gone) { return gone < size_ - 1; });
+    note_wait(0, nanoseconds() - begin);
 }
 
 #if defined(DENSEGRAD_HAVE_OPENMP)
 
 void run_team(int n_threads, void (*body)(void *, Team &), void *context) {
-    if (n_threads <= 1 || forked.load() || omp_in_parallel()) {
+    if (n_threads <= 1 || forked.load() || omp_in_parallel() || Team::better_alone()) {
         Team alone(1);
         body(context, alone);
         return;
@@ -194,12 +237,10 @@ int available_threads() { return 1; }
 
 #endif
 
-int team_size_for(double multiplications, int most) {
-    // A team costs some microseconds to meet after a phase; below this much work a member, fewer are faster.
-    constexpr double kWorkPerThread = 1.5e6;
+int team_size_for(double multiplications, int most, double least) {
     if (most > 0 && exact_threads.load())
         return most;
-    const double pays = multiplications / kWorkPerThread;
+    const double pays = multiplications / least;
     if (most == 1 || pays < 2.0)
         return 1;
     const int available = available_threads();

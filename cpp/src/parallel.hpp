@@ -10,7 +10,8 @@ namespace densegrad {
 
 // The caller runs the program; the others wait for a phase and help with it. Each member begins with chunks
 // of its own, which keeps data in its cache from phase to phase, and then takes what others have not begun.
-// So a member that the system has put to sleep holds up at most the chunk it is at.
+// So a member that the system has put to sleep holds up at most the chunk it is at; after such a wait the
+// caller goes on alone for a while.
 class Team {
   public:
     explicit Team(int size) : slots_(static_cast<std::size_t>(size)), size_(size) {}
@@ -20,7 +21,7 @@ class Team {
     // Runs work(chunk, thread) for every chunk in 0 ... n_chunks - 1 and returns when all are done.
     // thread: 0 ... size() - 1, of a member that runs one chunk at a time. The work must not throw.
     template <class Work> void share(std::int64_t n_chunks, Work &&work) {
-        if (size_ == 1 || n_chunks == 1) {
+        if (size_ == 1 || n_chunks == 1 || better_alone()) {
             for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk)
                 work(chunk, 0);
             return;
@@ -53,6 +54,7 @@ class Team {
             0}; // number of the phase, and in the lower half the number of chunks that nobody has taken
     };
 
+    static bool better_alone();
     void run_phase(std::int64_t n_chunks, Function function, void *context);
     void help(int thread);
     void close();
@@ -69,11 +71,18 @@ class Team {
     alignas(64) std::atomic<std::uint32_t> phase_{0}; // waited for by members without work
     alignas(64) std::atomic<std::int32_t> left_{0};   // chunks of the phase that are not done
     std::atomic<bool> closed_{false};
+    std::atomic<std::int32_t> gone_{0}; // members that have seen it closed
 };
 
-// Threads for a phase of so many multiplications: as many as pay, at most `most` (0: as many as the process
-// may use).
-int team_size_for(double multiplications, int most);
+// Multiplications that a member must have for a team to pay. In a phase of many: members meet in some
+// microseconds. In the only phase of a call: they must be woken and waited for, which takes milliseconds
+// where the other cores are busy with something else.
+inline constexpr double kWorkOfPhase = 1.5e6;
+inline constexpr double kWorkOfCall = 1.6e7;
+
+// Threads for so many multiplications, at least `least` each: as many as pay, at most `most` (0: as many as
+// the process may use).
+int team_size_for(double multiplications, int most, double least);
 
 void run_team(int n_threads, void (*body)(void *context, Team &team), void *context);
 

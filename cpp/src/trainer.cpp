@@ -399,7 +399,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     const TargetsView<T> targets = network_.check_targets(spec.targets, spec.rows.n_rows);
     // A custom loss sees its batch whole.
     const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
-    const int threads = network_.choose_threads(spec.n_threads, piece, 3.0);
+    const int threads = network_.choose_threads(spec.n_threads, spec.n_order, piece, 3.0);
     network_.need_transposed(false);
     if (spec.batch_size > piece || spec_.clip_norm > 0.0)
         network_.borrow_gradients();
