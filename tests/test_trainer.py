@@ -427,6 +427,17 @@ def test_max_time_ends_the_fit_in_the_middle_of_an_epoch(rng: np.random.Generato
     assert np.all(np.isfinite(network.predict(X[:5])))
 
 
+def test_a_slow_loss_of_ones_own_does_not_put_off_the_end(rng: np.random.Generator) -> None:
+    def slow(y_true: Any, y_pred: Any) -> Any:
+        time.sleep(0.01)
+        return (y_pred - y_true)[:, 0] ** 2, 2 * (y_pred - y_true)
+
+    X = rng.normal(size=(1000, 1))
+    trainer = Trainer(Network(1, [Dense(1, "identity")], loss=slow), batch_size=1)
+    assert trainer.fit(X, X, max_time=0.1).stopped == "max_time"
+    assert trainer.steps < 100
+
+
 def test_batches_may_come_one_by_one(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     weight = rng.uniform(0.5, 2, 300)

@@ -40,7 +40,7 @@ cdef object _float64 = np.dtype(np.float64)
 
 def shuffle(order, random):
     """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
-    if not isinstance(random, _RandomState):
+    if type(random) is not _RandomState:  # a Generator, or somebody's own shuffle
         random.shuffle(order)
         return
     cdef Py_buffer numbers
