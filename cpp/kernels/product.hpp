@@ -57,8 +57,8 @@ constexpr int max_tile_width(int rows) {
 constexpr int kMaxShortTileRows = kVecs == 1 ? 0 : 2 * kMaxTileRows;
 
 // Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1
-// cache.
-constexpr Index kSumChunkBytes = 16 * 1024;
+// cache, with room for the rows, and three of them do where a tile is three lines wide.
+constexpr Index kSumChunkBytes = 8 * 1024;
 // Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
 constexpr Index kRowGroupBytes = 256 * 1024;
 // A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
