@@ -1,92 +1,11 @@
 #include "network_of.hpp"
-
-#include "densegrad/config.hpp"
+#include "network_spec.hpp"
 
 #include <stdexcept>
 #include <string>
 
 namespace densegrad {
 namespace {
-
-constexpr Index kMaxWidth = Index{1} << 31;
-
-const LossRow &row_of(Loss loss) { return kLosses[static_cast<int>(loss)]; }
-
-bool head_fits(Heads heads, Activation head) {
-    switch (heads) {
-    case Heads::any:
-        return head != Activation::softmax;
-    case Heads::classifier:
-        return head == Activation::softmax || head == Activation::logistic;
-    case Heads::positive:
-        return head == Activation::exp || head == Activation::softplus;
-    case Heads::identity:
-        return head == Activation::identity;
-    }
-    return false;
-}
-
-Index targets_of(const NetworkSpec &spec) {
-    const Index n_out = spec.layers.back().n_units;
-    if (spec.loss.loss == Loss::gaussian_nll)
-        return n_out / 2;
-    if (spec.loss.loss == Loss::quantile && !spec.loss.levels.empty())
-        return n_out / static_cast<Index>(spec.loss.levels.size());
-    return n_out;
-}
-
-void check_loss(const NetworkSpec &spec) {
-    const LossRow &row = row_of(spec.loss.loss);
-    const std::string loss = std::string("loss '") + row.name + "'";
-    const Activation head = spec.layers.back().activation;
-    const Index n_out = spec.layers.back().n_units;
-    if (spec.loss.loss != Loss::custom && !head_fits(row.heads, head))
-        throw std::invalid_argument(loss + " does not go with a head of activation '" +
-                                    kActivations[static_cast<int>(head)].name + "'");
-    // In the precision of the kernels.
-    const double parameter = spec.scalar == Scalar::float32
-                                 ? static_cast<double>(static_cast<float>(spec.loss.parameter))
-                                 : spec.loss.parameter;
-    if (row.parameter && !(parameter > row.parameter_low && parameter < row.parameter_high))
-        throw std::invalid_argument(loss + ": " + row.parameter + " is out of its range");
-    if (!(spec.loss.label_smoothing >= 0.0 && spec.loss.label_smoothing < 1.0))
-        throw std::invalid_argument("label_smoothing must be in [0, 1)");
-    const Index levels = static_cast<Index>(spec.loss.levels.size());
-    if (levels > 0 && (spec.loss.loss != Loss::quantile || n_out % levels != 0))
-        throw std::invalid_argument("the head must have one output for each target and quantile level");
-    for (Index i = 0; i < levels; ++i) {
-        const double level = spec.loss.levels[static_cast<std::size_t>(i)];
-        const double before = i > 0 ? spec.loss.levels[static_cast<std::size_t>(i - 1)] : 0.0;
-        if (!(level > before && level < 1.0))
-            throw std::invalid_argument("quantile levels must increase within (0, 1)");
-    }
-    if (spec.loss.loss == Loss::gaussian_nll && n_out % 2 != 0)
-        throw std::invalid_argument(
-            "loss 'gaussian_nll' needs two outputs a target: a mean and a log-variance");
-}
-
-void check_spec(const NetworkSpec &spec) {
-    if (spec.layers.empty())
-        throw std::invalid_argument("a network needs at least one layer");
-    const auto check_width = [](Index width, const char *what) {
-        if (width < 1 || width >= kMaxWidth)
-            throw std::invalid_argument(std::string(what) + " must be in [1, 2^31), got " +
-                                        std::to_string(width));
-    };
-    check_width(spec.n_inputs, "the number of inputs");
-    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-        const LayerSpec &layer = spec.layers[i];
-        const bool head = i + 1 == spec.layers.size();
-        check_width(layer.n_units, "the number of units of a layer");
-        if (!head && kActivations[static_cast<int>(layer.activation)].head_only)
-            throw std::invalid_argument(std::string("activation '") +
-                                        kActivations[static_cast<int>(layer.activation)].name +
-                                        "' may stand only at the head");
-        if (!(layer.dropout >= 0.0 && layer.dropout < 1.0) || (head && layer.dropout > 0.0))
-            throw std::invalid_argument("dropout must be in [0, 1), and 0 at the head");
-    }
-    check_loss(spec);
-}
 
 void check_shape(const RowsView &view, Index rows, Index columns, const char *what) {
     if (view.n_rows != rows || view.n_columns != columns)
@@ -145,7 +64,7 @@ template <class T> void NetworkOf<T>::check_rows(const RowsView &rows) const {
 }
 
 template <class T> TargetsView<T> NetworkOf<T>::check_targets(const Targets &targets, Index n_rows) const {
-    const TargetKind kind = row_of(spec_.loss.loss).target;
+    const TargetKind kind = loss_row(spec_.loss.loss).target;
     if (targets.classes) {
         if (kind == TargetKind::values)
             throw std::invalid_argument("class numbers are no targets for this loss");

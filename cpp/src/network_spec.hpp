@@ -1,0 +1,17 @@
+// What a network may be made of: which widths, activations, heads and numbers of the losses go together.
+#pragma once
+
+#include "densegrad/network.hpp"
+
+#include <cstdint>
+
+namespace densegrad {
+
+inline const LossRow &loss_row(Loss loss) { return kLosses[static_cast<int>(loss)]; }
+
+// Throws std::invalid_argument where no network can be made of it.
+void check_spec(const NetworkSpec &spec);
+// Values that a row of the target has.
+std::int64_t targets_of(const NetworkSpec &spec);
+
+} // namespace densegrad
