@@ -18,7 +18,7 @@ LAYERS = [
     {"_validation"},
     {"_engine", "_core"},
     {"_tables", "backpropagation", "config", "_optimizers", "schedules", "storage"},
-    {"layers"},
+    {"_loss", "layers"},
     {"_samples", "initializers"},
     {"network"},
     {"gradient_check", "history"},

@@ -114,6 +114,24 @@ class LocalGradients:
         )
 
 
+def softmax_jacobian(y: NDArray[Any]) -> NDArray[Any]:
+    """Return dy_(l)/dz_(l) of the outputs of softmax: y_i (δ_ij - y_j)."""
+    diagonal = y[:, :, np.newaxis] * np.eye(y.shape[1], dtype=y.dtype)
+    jacobian: NDArray[Any] = diagonal - y[:, :, np.newaxis] * y[:, np.newaxis, :]
+    return jacobian
+
+
+def quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
+    """Return dy_(L)/dz_(L) of the outputs q_0 = z_0, q_k = q_(k-1) + softplus(z_k) of each target."""
+    quantiles = q.reshape(len(q), -1, n_levels)
+    slopes = np.ones_like(quantiles)
+    slopes[:, :, 1:] = -np.expm1(-np.diff(quantiles, axis=2))
+    target, level = np.divmod(np.arange(q.shape[1]), n_levels)
+    below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
+    jacobian: NDArray[Any] = slopes.reshape(len(q), 1, -1) * below
+    return jacobian
+
+
 @dataclass(frozen=True)
 class Backpropagation:
     """Every quantity of one forward and backward pass, by the layer's number l; L + 1 is the loss layer.

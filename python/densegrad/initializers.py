@@ -8,13 +8,17 @@ weights of shape (n_in, n_out); the bias row starts at zero. Any function of thi
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad import _validation
+from densegrad._tables import ACTIVATIONS
 from densegrad._validation import RandomSource
-from densegrad.layers import Initializer
+from densegrad.layers import Dense, Initializer
 
 __all__ = ["glorot_uniform", "glorot_uniform_logistic", "he_uniform"]
 
@@ -52,3 +56,24 @@ BY_NAME: Final[dict[str, Initializer]] = {
     "glorot_logistic": glorot_uniform_logistic,
     "he": he_uniform,
 }
+
+
+def initial_parameters(
+    n_inputs: int, layers: Sequence[Dense], dtype: np.dtype[Any], random: RandomSource
+) -> NDArray[Any]:
+    """Draw the weights of all layers, in one vector as `Network.parameters` has them."""
+    widths = [n_inputs, *(layer.units for layer in layers)]
+    parameters = np.zeros(sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths)), dtype)
+    end = 0
+    for n_in, layer in zip(widths, layers, strict=False):
+        begin, end = end, end + (n_in + 1) * layer.units
+        W = parameters[begin:end].reshape(n_in + 1, layer.units)
+        initializer = layer.initializer or BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
+        drawn = _validation.real_array("initializer", initializer(n_in, layer.units, random))
+        if drawn.shape not in ((n_in, layer.units), W.shape):
+            raise ValueError(
+                f"initializer must return weights of shape {(n_in, layer.units)} or, with the bias row, "
+                f"{W.shape}; got {drawn.shape}"
+            )
+        W[: len(drawn)] = _validation.finite("initializer", drawn, dtype)
+    return parameters

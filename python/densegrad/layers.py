@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
@@ -52,3 +52,16 @@ class Dense:
         object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
+
+
+def checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
+    """Return the layers of a network, the head last."""
+    if isinstance(layers, Dense) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a sequence of Dense; got {layers!r}")
+    checked = tuple(layers)
+    for l, layer in enumerate(checked, 1):
+        if not isinstance(layer, Dense):
+            raise TypeError(f"layers must be a sequence of Dense; layer {l} is {layer!r}")
+    if not checked:
+        raise ValueError("layers must hold at least one layer, the head")
+    return checked

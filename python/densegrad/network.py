@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, storage
+from densegrad._loss import CustomLoss, checked_loss, custom_mean
 from densegrad._samples import Samples, samples_of, some_rows
-from densegrad._tables import ACTIVATION_NUMBER, ACTIVATIONS, LOSS_NUMBER, LOSSES
-from densegrad.backpropagation import Backpropagation, LocalGradients, PerLayer, WeightsPerLayer
-from densegrad.initializers import BY_NAME
-from densegrad.layers import Dense
-
-#: A loss of the caller's own: maps the targets of a batch and y_(L) to the loss of each row, (batch,), and
-#: its derivative by y_(L), (batch, n_L).
-CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
+from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES
+from densegrad.backpropagation import (
+    Backpropagation,
+    LocalGradients,
+    PerLayer,
+    WeightsPerLayer,
+    quantile_jacobian,
+    softmax_jacobian,
+)
+from densegrad.initializers import initial_parameters
+from densegrad.layers import Dense, checked_layers
 
 _FIXED = frozenset(
     {
@@ -123,9 +126,9 @@ class Network(_core.Network):
         given = {"delta": delta, "quantile": quantile, "power": power, "gamma": gamma}
         given = {name: value for name, value in given.items() if value is not None}
         random = _validation.random_source(random_state)
-        checked = _checked_layers(layers)
+        checked = checked_layers(layers)
         self._configure(n_inputs, checked, loss, given, label_smoothing, dtype)
-        self._set_parameters(self._initial_parameters(checked, random))
+        self._set_parameters(initial_parameters(self.n_inputs, checked, self.dtype, random))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The core has its own copy of these: setting one here would change what is shown and saved, no more.
@@ -146,24 +149,11 @@ class Network(_core.Network):
             raise RuntimeError("this network has been initialised already")
         self.n_inputs = _validation.integer("n_inputs", n_inputs, 1)
         self.layers = tuple(replace(layer, initializer=None) for layer in layers)
-        self.custom_loss = loss if callable(loss) else None
-        if self.custom_loss is None:
-            names = [name for name in LOSSES if name != "custom"]
-            if not isinstance(loss, str):
-                raise TypeError(f"loss must be a callable or one of {', '.join(names)}; got {loss!r}")
-            self.loss = _validation.choice("loss", loss, names)
-        else:
-            self.loss = "custom"
-        row = LOSSES[self.loss]
-        self.target_kind: str = row["target"]
-        self.label_smoothing = _validation.real("label_smoothing", label_smoothing, 0, 1, closed="left")
-        if self.label_smoothing and self.loss != "log_loss":
-            raise ValueError(f"label_smoothing is of the loss log_loss; the loss is {self.loss}")
-        for name in loss_parameters:
-            if name != row["parameter"]:
-                owner = next(loss for loss in LOSSES if LOSSES[loss]["parameter"] == name)
-                raise ValueError(f"{name} is of the loss {owner}; the loss is {self.loss}")
-        self.loss_parameter, self.quantile_levels = _loss_parameter(row, loss_parameters)
+        chosen = checked_loss(loss, loss_parameters, label_smoothing)
+        self.loss, self.custom_loss = chosen.name, chosen.custom
+        self.loss_parameter, self.quantile_levels = chosen.parameter, chosen.quantile_levels
+        self.label_smoothing = chosen.label_smoothing
+        self.target_kind: str = LOSSES[self.loss]["target"]
         numbers = _validation.float_dtype(dtype)
         try:
             super().__init__(
@@ -182,23 +172,6 @@ class Network(_core.Network):
                 f"the {count:,} weights between layers of {widths} units need"
                 f" {count * numbers.itemsize / 1e9:,.0f} GB"
             ) from None
-
-    def _initial_parameters(self, layers: Sequence[Dense], random: _validation.RandomSource) -> NDArray[Any]:
-        parameters = np.zeros(self.n_parameters, self.dtype)
-        end, n_in = 0, self.n_inputs
-        for layer in layers:
-            begin, end = end, end + (n_in + 1) * layer.units
-            W = parameters[begin:end].reshape(n_in + 1, layer.units)
-            initializer = layer.initializer or BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
-            drawn = _validation.real_array("initializer", initializer(n_in, layer.units, random))
-            if drawn.shape not in ((n_in, layer.units), W.shape):
-                raise ValueError(
-                    f"initializer must return weights of shape {(n_in, layer.units)} or, with the bias row, "
-                    f"{W.shape}; got {drawn.shape}"
-                )
-            W[: len(drawn)] = _validation.finite("initializer", drawn, self.dtype)
-            n_in = layer.units
-        return parameters
 
     # --- weights ---
 
@@ -302,8 +275,7 @@ class Network(_core.Network):
         if self.custom_loss is None:
             loss = self._loss_and_gradient(samples.rows, samples.targets, n_threads)
         else:
-            loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
-            self.backward(loss_gradient, n_threads)
+            loss = self._custom_passes(samples, n_threads)
         return loss, self._gradient()
 
     def backpropagate(
@@ -326,8 +298,7 @@ class Network(_core.Network):
         if self.custom_loss is None:
             loss = self._backpropagate(samples.rows, samples.targets, n_threads)
         else:
-            loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
-            self.backward(loss_gradient, n_threads)
+            loss = self._custom_passes(samples, n_threads)
         L = self.depth
         outputs: list[Any] = [_read_only(self._output(l)) for l in range(L + 1)] + [loss]
         loss_gradients: list[Any] = [_read_only(self._loss_gradient(l)) for l in range(L + 1)] + [1.0]
@@ -343,44 +314,23 @@ class Network(_core.Network):
 
     def _local_gradients(self, l: int, input: NDArray[Any], output: NDArray[Any]) -> LocalGradients:
         if self.layers[l - 1].activation == "softmax":
-            diagonal = output[:, :, np.newaxis] * np.eye(output.shape[1], dtype=output.dtype)
-            local = diagonal - output[:, :, np.newaxis] * output[:, np.newaxis, :]
+            local = softmax_jacobian(output)
         elif l == self.depth and self.quantile_levels:
-            local = _quantile_jacobian(output, len(self.quantile_levels))
+            local = quantile_jacobian(output, len(self.quantile_levels))
         else:
             local = self._local_gradient(l)
         return LocalGradients(_read_only(local), input, self._weights(l))
 
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-        """Return the mean loss of the caller's own loss function, and L'_(L) of that mean."""
-        assert samples.custom_target is not None
-        losses, derivative = self._custom_rows(samples.custom_target, y_pred)
-        weights = samples.sample_weight if samples.sample_weight is not None else np.ones(len(losses))
-        total = weights.sum()
-        loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(self.dtype)
-        return float(np.dot(weights, losses) / total), loss_gradient
-
-    def _custom_rows(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Call the caller's own loss function and check what it returns."""
         assert self.custom_loss is not None
-        try:
-            losses, derivative = self.custom_loss(y_true, y_pred)
-        except (TypeError, ValueError) as error:
-            error.add_note("raised by, or on the result of, the loss function: it must return two arrays")
-            raise
-        losses = np.asarray(losses, np.float64, order="C")
-        derivative = np.asarray(derivative, self.dtype, order="C")
-        if losses.shape != y_pred.shape[:1]:
-            raise ValueError(
-                f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}"
-            )
-        if derivative.shape == losses.shape and y_pred.shape[1] == 1:
-            derivative = derivative[:, np.newaxis]
-        if derivative.shape != y_pred.shape:
-            raise ValueError(f"loss must return derivatives of shape {y_pred.shape}; got {derivative.shape}")
-        return losses, derivative
+        assert samples.custom_target is not None
+        return custom_mean(self.custom_loss, samples.custom_target, y_pred, samples.sample_weight)
+
+    def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
+        """Run both passes with the caller's own loss function between them."""
+        loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
+        self.backward(loss_gradient, n_threads)
+        return loss
 
     # --- files and pickles ---
 
@@ -481,44 +431,6 @@ class Network(_core.Network):
             n_in = layer.units
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
-
-
-def _checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
-    if isinstance(layers, Dense) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a sequence of Dense; got {layers!r}")
-    checked = tuple(layers)
-    for l, layer in enumerate(checked, 1):
-        if not isinstance(layer, Dense):
-            raise TypeError(f"layers must be a sequence of Dense; layer {l} is {layer!r}")
-    if not checked:
-        raise ValueError("layers must hold at least one layer, the head")
-    return checked
-
-
-def _loss_parameter(row: Mapping[str, Any], given: dict[str, Any]) -> tuple[float, tuple[float, ...]]:
-    """Return the loss's own number and, for several quantiles, the levels."""
-    name = row["parameter"]
-    if name is None:
-        return 0.0, ()
-    value = given.get(name, row["default"])
-    high = math.inf if row["high"] >= 1e300 else row["high"]
-    if name == "quantile" and np.ndim(value) == 1 and len(value):
-        levels = tuple(_validation.real(name, level, row["low"], high, closed="neither") for level in value)
-        if any(low >= high for low, high in pairwise(levels)):
-            raise ValueError(f"quantile must hold increasing levels; got {list(levels)}")
-        return row["default"], levels
-    return _validation.real(name, value, row["low"], high, closed="neither"), ()
-
-
-def _quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
-    """dy_(L)/dz_(L) of the outputs q_0 = z_0, q_k = q_(k-1) + softplus(z_k) of each target."""
-    quantiles = q.reshape(len(q), -1, n_levels)
-    slopes = np.ones_like(quantiles)
-    slopes[:, :, 1:] = -np.expm1(-np.diff(quantiles, axis=2))
-    target, level = np.divmod(np.arange(q.shape[1]), n_levels)
-    below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
-    jacobian: NDArray[Any] = slopes.reshape(len(q), 1, -1) * below
-    return jacobian
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

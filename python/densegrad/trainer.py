@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
+from densegrad._loss import custom_rows
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
@@ -457,7 +458,9 @@ class Trainer:
         """Make the updates of one epoch: (loss, updates made, whether the time was up before the last)."""
         custom = None
         if (y_true := samples.custom_target) is not None:
-            custom = lambda rows, y_pred: self.network._custom_rows(y_true[rows], y_pred)  # noqa: E731
+            loss_function = self.network.custom_loss
+            assert loss_function is not None
+            custom = lambda rows, y_pred: custom_rows(loss_function, y_true[rows], y_pred)  # noqa: E731
         deadline = 0.0 if math.isinf(end) else end
         return self._core.epoch(
             samples.rows, samples.targets, order, rates, batch_size, self.n_threads or 0, deadline, custom

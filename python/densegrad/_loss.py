@@ -1,0 +1,99 @@
+"""The loss of a network: one of the core's with its numbers, or a function of the caller's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from densegrad import _validation
+from densegrad._tables import LOSSES, losses
+
+#: A loss of the caller's own: maps the targets of a batch and y_(L) to the loss of each row, (batch,), and
+#: its derivative by y_(L), (batch, n_L).
+CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the arguments of `Network` that concern the loss come to."""
+
+    name: str  # "custom" for a callable
+    custom: CustomLoss | None
+    parameter: float
+    quantile_levels: tuple[float, ...]
+    label_smoothing: float
+
+
+def checked_loss(loss: str | CustomLoss, given: dict[str, Any], label_smoothing: float) -> Loss:
+    """Return the loss; `given` holds the numbers of losses that the caller named."""
+    if callable(loss):
+        name = "custom"
+    elif isinstance(loss, str):
+        name = _validation.choice("loss", loss, losses())
+    else:
+        raise TypeError(f"loss must be a callable or one of {', '.join(losses())}; got {loss!r}")
+    label_smoothing = _validation.real("label_smoothing", label_smoothing, 0, 1, closed="left")
+    if label_smoothing and name != "log_loss":
+        raise ValueError(f"label_smoothing is of the loss log_loss; the loss is {name}")
+    for parameter in given:
+        if parameter != LOSSES[name]["parameter"]:
+            owner = next(loss for loss in LOSSES if LOSSES[loss]["parameter"] == parameter)
+            raise ValueError(f"{parameter} is of the loss {owner}; the loss is {name}")
+    number, levels = _own_number(name, given)
+    return Loss(name, loss if callable(loss) else None, number, levels, label_smoothing)
+
+
+def _own_number(loss: str, given: dict[str, Any]) -> tuple[float, tuple[float, ...]]:
+    """Return the loss's own number and, for several quantiles, the levels."""
+    row = LOSSES[loss]
+    name = row["parameter"]
+    if name is None:
+        return 0.0, ()
+    value = given.get(name, row["default"])
+    high = math.inf if row["high"] >= 1e300 else row["high"]
+    if name == "quantile" and np.ndim(value) == 1 and len(value):
+        levels = tuple(_validation.real(name, level, row["low"], high, closed="neither") for level in value)
+        if any(low >= high for low, high in pairwise(levels)):
+            raise ValueError(f"quantile must hold increasing levels; got {list(levels)}")
+        return row["default"], levels
+    return _validation.real(name, value, row["low"], high, closed="neither"), ()
+
+
+def custom_rows(
+    loss: CustomLoss, y_true: NDArray[Any], y_pred: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Call the caller's own loss function and check its losses, (batch,), and derivatives, (batch, n_L)."""
+    try:
+        losses, derivative = loss(y_true, y_pred)
+    except (TypeError, ValueError) as error:
+        error.add_note("raised by, or on the result of, the loss function: it must return two arrays")
+        raise
+    losses = np.asarray(losses, np.float64, order="C")
+    derivative = np.asarray(derivative, y_pred.dtype, order="C")
+    if losses.shape != y_pred.shape[:1]:
+        raise ValueError(f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}")
+    if derivative.shape == losses.shape and y_pred.shape[1] == 1:
+        derivative = derivative[:, np.newaxis]
+    if derivative.shape != y_pred.shape:
+        raise ValueError(f"loss must return derivatives of shape {y_pred.shape}; got {derivative.shape}")
+    return losses, derivative
+
+
+def custom_mean(
+    loss: CustomLoss,
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+) -> tuple[float, NDArray[Any]]:
+    """Return the weighted mean of the rows' losses, and L'_(L) of that mean."""
+    losses, derivative = custom_rows(loss, y_true, y_pred)
+    weights = np.ones(len(losses)) if sample_weight is None else sample_weight
+    total = weights.sum()
+    loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(y_pred.dtype)
+    return float(np.dot(weights, losses) / total), loss_gradient
