@@ -22,6 +22,7 @@ LAYERS = [
     {"_samples", "initializers"},
     {"network"},
     {"gradient_check", "history"},
+    {"_epochs"},
     {"trainer"},
     {"estimators"},
     {"__init__"},

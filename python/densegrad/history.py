@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _validation
 from densegrad.network import Network
+
+#: Called after each epoch with its number, from 0, and what `History` got for it; True ends the fit.
+Callback: TypeAlias = Callable[[int, dict[str, float]], Any]
 
 
 @dataclass
@@ -66,15 +71,30 @@ class Best:
             network.parameters = self.weights
 
 
+def checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple."""
+    checked = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(callable(function) for function in checked):
+        raise TypeError(f"callbacks must be an iterable of callables; got {callbacks!r}")
+    return checked
+
+
+def ask_callbacks(callbacks: Iterable[Callback], epoch: int, logs: dict[str, float]) -> bool:
+    """Tell whether a callback ends the fit; all of them see the epoch, also where an earlier one does."""
+    answers = [callback(epoch, logs) for callback in callbacks]
+    # A comparison of NumPy's numbers gives NumPy's True.
+    return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
+
+
 class ProgressBar:
     """A progress bar over the epochs, or none."""
 
-    def __init__(self, epochs: int, show: bool) -> None:
+    def __init__(self, epochs: int, show: bool, title: str | None = None) -> None:
         self.bar: Any = None
         if show:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=epochs, unit="epoch")
+            self.bar = tqdm(total=epochs, unit="epoch", desc=title)
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -86,6 +106,10 @@ class ProgressBar:
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         if self.bar is not None:
             self.bar.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

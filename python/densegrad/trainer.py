@@ -1,32 +1,24 @@
-"""Gradient descent: the loop over the epochs, each of which is one call of the core."""
+"""Gradient descent: the optimizer with its state; updates and epochs, each of them one call of the core."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
+from densegrad._epochs import fit_epochs
 from densegrad._loss import custom_rows
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
-from densegrad.history import Best, History, ProgressBar
+from densegrad.history import Best, Callback, History
 from densegrad.network import Network
-
-#: Called after each epoch with its number, from 0, and what `History` got for it; True ends the fit.
-Callback: TypeAlias = Callable[[int, dict[str, float]], Any]
-
-DIVERGED = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    "preprocessed. Try columns of X scaled to mean 0 and variance 1, a smaller learning rate, or clip_norm=1."
-)
 
 # The fields of the core's OptimizerSpec that an optimizer without them ignores.
 _UNUSED = {
@@ -296,134 +288,19 @@ class Trainer:
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
-        epochs = _validation.integer("epochs", epochs, 1)
-        best = Best(patience, tol, restore_best)
-        end = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
-        validation_samples = self._validation_samples(validation)
-        callbacks = _checked_callbacks(callbacks)
-        if scoring is not None and not callable(scoring):
-            raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
-        progress = _validation.boolean("progress", progress)
-        run = self._epoch_runner(X, target, sample_weight, epochs, end)
-        history = self.history = History()
-        with ProgressBar(epochs, progress) as bar:
-            for epoch in range(epochs):
-                history.stopped = run(history)
-                if len(history.loss) == epoch:  # no time for a single update
-                    break
-                if not math.isfinite(history.loss[-1]):
-                    raise ValueError(DIVERGED)
-                if validation_samples is not None:
-                    loss = self.network.evaluate(validation_samples, n_threads=self.n_threads)
-                    history.validation_loss.append(loss)
-                if scoring is not None:
-                    history.score.append(float(scoring(self)))
-                monitored = -history.score[-1] if scoring else (history.validation_loss or history.loss)[-1]
-                out_of_patience = best.see(epoch, monitored, self.network)
-                history.best_epoch = best.epoch
-                if isinstance(self.schedule, schedules.Schedule) and self.schedule.after_epoch(
-                    self._memory, monitored
-                ):
-                    history.stopped = history.stopped or "schedule"
-                if out_of_patience:
-                    history.stopped = history.stopped or "patience"
-                if callbacks or progress:
-                    logs = history.last()
-                    bar.update(logs)
-                    answers = [callback(epoch, logs) for callback in callbacks]
-                    # A comparison of NumPy's numbers gives NumPy's True.
-                    asked = [isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers]
-                    if any(asked):
-                        history.stopped = history.stopped or "callback"
-                if not history.stopped and monotonic() >= end:
-                    history.stopped = "max_time"
-                if history.stopped:
-                    break
-        history.stopped = history.stopped or "epochs"
-        best.restore(self.network)
-        if not _validation.all_finite(self.network.parameters):
-            raise ValueError(DIVERGED)
-        return history
-
-    def _epoch_runner(
-        self, X: Any, target: Any, sample_weight: Any, epochs: int, end: float
-    ) -> Callable[[History], str]:
-        """Return what trains for one epoch, notes its loss, and returns why the fit must end, or ""."""
-        self._first_step = self.steps
-        if target is None and not isinstance(X, Samples):
-            return self._batches_runner(_checked_batches(X, epochs), sample_weight, epochs, end)
-        samples = some_rows(samples_of(self.network, X, target, sample_weight))
-        if samples is not X:
-            _validation.finite_rows("X", X, self.network.dtype)
-        batch_size = self._batch_size(samples.n_rows)
-        n_steps = math.ceil(samples.n_rows / batch_size)
-        last = self.steps + epochs * n_steps
-
-        def run(history: History) -> str:
-            rates = self._learning_rates(n_steps, last)
-            order = self._order(samples.n_rows)
-            began = monotonic()
-            loss, steps_done, stopped = self._run(samples, order, rates, batch_size, end)
-            if steps_done == 0:
-                return "max_time"
-            history.seconds.append(monotonic() - began)
-            history.loss.append(loss)
-            history.learning_rate.append(float(rates[-1]))
-            self.epochs += 1
-            return "max_time" if stopped else ""
-
-        return run
-
-    def _batches_runner(
-        self, batches: Iterable[Any], sample_weight: Any, epochs: int, end: float
-    ) -> Callable[[History], str]:
-        if sample_weight is not None:
-            raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
-        last = self.steps + epochs * len(batches) if isinstance(batches, Sized) else None
-
-        def run(history: History) -> str:
-            began, total, n_rows = monotonic(), 0.0, 0
-            rates = np.zeros(1)
-            for samples in self._samples_of_batches(batches):
-                rates = self._learning_rates(1, last)
-                loss, _, _ = self._run(samples, None, rates, samples.n_rows)
-                total += loss * samples.n_rows
-                n_rows += samples.n_rows
-                if monotonic() >= end:
-                    break
-            if n_rows == 0:
-                raise ValueError("X must give at least one batch of at least one row in each epoch; got none")
-            history.seconds.append(monotonic() - began)
-            history.loss.append(total / n_rows)
-            history.learning_rate.append(float(rates[-1]))
-            self.epochs += 1
-            return ""
-
-        return run
-
-    def _samples_of_batches(self, batches: Iterable[Any]) -> Iterator[Samples]:
-        for batch in batches:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(
-                    "X must come with a target, or give batches: (X, target) or (X, target, sample_weight); "
-                    f"got a batch of type {type(batch).__name__}"
-                )
-            samples = samples_of(self.network, batch[0], batch[1], batch[2] if len(batch) == 3 else None)
-            if samples.n_rows:
-                yield samples
-
-    def _validation_samples(self, validation: Sequence[Any] | None) -> Samples | None:
-        if validation is None:
-            return None
-        if isinstance(validation, Samples):
-            return some_rows(samples_of(self.network, validation, None, None))
-        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-            raise TypeError(
-                f"validation must be (X, target) or (X, target, sample_weight); got {type(validation)}"
-            )
-        samples = some_rows(self.network.samples(*validation))
-        _validation.finite_rows("X of the validation", validation[0], self.network.dtype)
-        return samples
+        return fit_epochs(
+            self,
+            X,
+            target,
+            sample_weight,
+            epochs=epochs,
+            validation=validation,
+            scoring=scoring,
+            best=Best(patience, tol, restore_best),
+            max_time=max_time,
+            callbacks=callbacks,
+            progress=progress,
+        )
 
     def _batch_size(self, n_rows: int) -> int:
         return max(1, min(200 if self.batch_size == "auto" else int(self.batch_size), n_rows))
@@ -542,13 +419,6 @@ def _checked_optimizer(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
-    checked = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
-    if not all(callable(function) for function in checked):
-        raise TypeError(f"callbacks must be an iterable of callables; got {callbacks!r}")
-    return checked
-
-
 def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
     """Return row numbers as the core reads them; it checks itself that X has such rows."""
     array = np.asarray(order)
@@ -571,16 +441,3 @@ def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") 
     if not (array.min() >= 0 and array.max() < math.inf):
         raise ValueError(f"{name} must be finite and not negative; got {rates!r}")
     return array if len(array) == n_steps else np.full(n_steps, array[0])
-
-
-def _checked_batches(X: Any, epochs: int) -> Iterable[Any]:
-    if hasattr(X, "shape") or isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
-        raise TypeError(
-            f"target must be given with X, unless X is an iterable of batches; got X of type {type(X)}"
-        )
-    if epochs > 1 and iter(X) is X:
-        raise ValueError(
-            f"X is an iterator, which can be gone over only once, for {epochs} epochs: give something that "
-            "starts anew at each iter(X), such as a list or a class with __iter__"
-        )
-    return X

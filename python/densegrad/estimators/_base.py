@@ -29,7 +29,6 @@ from densegrad.estimators._training import (
     DIVERGED,
     TrainingData,
     Validation,
-    Watcher,
     fit_epochs,
 )
 from densegrad.estimators._weights import ShownWeights
@@ -393,9 +392,6 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         else:
             shared = not isinstance(self.random_state, Integral)
             self._row_order = RowOrder(self._random_state, data.n_rows, data.rows, shared=shared)
-
-    def _watcher(self) -> Watcher | None:
-        return Watcher(self) if self.callbacks or self.progress else None
 
     # Validation.
 

@@ -15,6 +15,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from densegrad import Network
 from densegrad.estimators import _model
+from densegrad.estimators._watcher import watcher
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
@@ -84,7 +85,7 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
     objective = _Objective(estimator, data.X, data.target, data.sample_weight)
     start = before = time.monotonic()
     deadline = math.inf if estimator.max_time is None else start + estimator.max_time
-    watched = estimator._watcher()
+    watched = watcher(estimator)
     watching = hooks is not None and hooks.active
     estimator.n_iter_ = 0
     estimator.loss_ = math.inf

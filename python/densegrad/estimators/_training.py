@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from densegrad.estimators._order import RowOrder
 from densegrad.estimators._schedules import LearningRate, StepRates
 from densegrad.estimators._scores import Score
+from densegrad.estimators._watcher import watcher
 
 if TYPE_CHECKING:
     from densegrad._samples import Samples
@@ -104,7 +105,7 @@ class _Epochs:
         rates = self._step_rates(n_rows)
         start = time.monotonic()
         deadline = math.inf if estimator.max_time is None else start + estimator.max_time
-        watched = None if self.incremental else estimator._watcher()
+        watched = None if self.incremental else watcher(estimator)
         state = estimator.__dict__
         rate: Any
         estimator.n_iter_ = 0
@@ -238,37 +239,3 @@ class _Epochs:
         if self.best is not None:
             estimator._best_parameters = self.best
             estimator._show_best()
-
-
-class Watcher:
-    """The caller's own callbacks, and the progress bar."""
-
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        self.callbacks = tuple(estimator.callbacks or ())
-        self.bar: Any = None
-        if estimator.progress:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=estimator.max_iter, unit="epoch", desc=type(estimator).__name__)
-
-    def stops(self, epoch: int, loss: float, seconds: float, rate: Any = None) -> bool:
-        """Tell all what the epoch, numbered from 0, came to; True where a callback ends the training."""
-        logs: dict[str, float] = {"loss": loss}
-        if rate is not None:
-            logs["learning_rate"] = float(np.ravel(rate)[-1])
-        if getattr(self.estimator, "validation_scores_", None):
-            logs["validation_loss"] = self.estimator.validation_loss_curve_[-1]
-            logs["score"] = self.estimator.validation_scores_[-1]
-        logs["seconds"] = seconds
-        if self.bar is not None:
-            self.bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if k != "seconds"}, refresh=False)
-            self.bar.update()
-        # Every callback sees the epoch, also where an earlier one has asked to stop.
-        answers = [callback(epoch, logs) for callback in self.callbacks]
-        return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
-
-    def close(self) -> None:
-        """Leave the progress bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
