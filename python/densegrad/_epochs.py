@@ -23,7 +23,7 @@ DIVERGED = (
 )
 
 
-def fit_epochs(
+def fit(
     trainer: Trainer,
     X: Any,
     target: Any,

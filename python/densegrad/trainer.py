@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _core, _validation, schedules
-from densegrad._epochs import fit_epochs
+from densegrad import _core, _epochs, _validation, schedules
 from densegrad._loss import custom_rows
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
@@ -288,7 +287,7 @@ class Trainer:
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
-        return fit_epochs(
+        return _epochs.fit(
             self,
             X,
             target,

@@ -20,7 +20,7 @@ from densegrad.estimators._watcher import watcher
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
     from densegrad.estimators._callbacks import FitHooks
-    from densegrad.estimators._training import TrainingData
+    from densegrad.estimators._preparation import TrainingData
 
 _PRINTS = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)
 

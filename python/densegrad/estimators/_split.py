@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
-    from densegrad.estimators._training import TrainingData
+    from densegrad.estimators._preparation import TrainingData
 
 
 def split_rows(estimator: BaseMLP, data: TrainingData) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -5,56 +5,25 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from densegrad._validation import all_finite
 from densegrad.estimators._order import RowOrder
 from densegrad.estimators._schedules import LearningRate, StepRates
-from densegrad.estimators._scores import Score
 from densegrad.estimators._watcher import watcher
 
 if TYPE_CHECKING:
-    from densegrad._samples import Samples
     from densegrad.estimators._callbacks import FitHooks
+    from densegrad.estimators._preparation import TrainingData, Validation
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
     " preprocessed. What else to try: a smaller learning_rate_init, or clip_norm=1.0."
 )
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
-
-
-@dataclass
-class TrainingData:
-    """What a fit trains on, checked and encoded.
-
-    X and target are whole, as the caller gave them; `rows` are the row numbers that training visits, or None
-    for all.
-    """
-
-    X: Any
-    y: NDArray[Any]
-    target: NDArray[Any]
-    sample_weight: NDArray[np.float64] | None
-    rows: NDArray[np.int64] | None = None
-    samples: Samples | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """Rows an epoch visits."""
-        return int(self.X.shape[0]) if self.rows is None else self.rows.shape[0]
-
-
-@dataclass
-class Validation:
-    """The rows that the epochs are judged by."""
-
-    samples: Samples
-    score: Score | None  # None stands for minus the loss
 
 
 def fit_epochs(
@@ -73,7 +42,8 @@ def fit_epochs(
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
         run.finish()
-    estimator._check_finite()
+    if not all_finite(estimator._network.parameters):
+        raise ValueError(DIVERGED)
 
 
 class _Epochs:
