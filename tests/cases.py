@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,26 @@ import pytest
 from numpy.typing import NDArray
 
 import densegrad
-from densegrad import Dense, Network, _core
+from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, _core
 
 TABLES = _core.tables()
 ISAS = _core.supported_instruction_sets()
 DTYPES = ["float32", "float64"]
+NAN, INF = float("nan"), float("inf")
+
+OPTIMIZERS = [
+    SGD(0.05),
+    SGD(0.05, 0.9),
+    SGD(0.05, 0.9, True),
+    Adam(0.01),
+    Adam(0.01, 0.5, 0.9, 1e-3),
+    AdamW(0.01, weight_decay=0.1),
+    NAdam(0.01),
+    RMSprop(0.01),
+    RMSprop(0.01, momentum=0.5),
+    Adagrad(0.05),
+    Lion(0.001, weight_decay=0.1),
+]
 
 # (rows, n_0, n_1, ..., n_L). Lines hold 16 float32 or 8 float64; tiles of the products have 6 or 8 rows with
 # AVX2 and up to 24 with AVX-512; the batch is summed in slices of 256 rows and goes through the passes in
@@ -141,6 +156,12 @@ def assert_close(actual: Any, expected: Any, dtype: str, slack: float = 1.0) -> 
     assert error <= tolerance, f"error {error:.3g} of the largest number, {tolerance:.3g} allowed"
 
 
+def refused(match: str, action: Callable[[], Any]) -> None:
+    """The action is an error of its arguments, with a message that matches."""
+    with pytest.raises((ValueError, TypeError), match=match):
+        action()
+
+
 def same_bits(a: Any, b: Any) -> bool:
     a, b = np.asarray(a), np.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
@@ -153,3 +174,13 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.set_instruction_set(request.param)
     yield request.param
     _core.set_instruction_set(before)
+
+
+def regression(rng: np.random.Generator) -> tuple[Any, Any]:
+    X = rng.normal(size=(300, 4))
+    return X, np.sin(X[:, :2]) + 0.1 * rng.normal(size=(300, 2))
+
+
+def half_square(y_true: Any, y_pred: Any) -> Any:
+    r = y_pred - y_true
+    return 0.5 * (r**2).sum(axis=1), r

@@ -259,3 +259,11 @@ def test_scoring_of_named_columns_warns_of_nothing():
             clf.fit(frame, Y > 0)
         assert len(clf.validation_scores_) == 3
         assert "feature_names_in_" in vars(clf)
+
+
+def test_the_network_of_an_estimator_can_be_looked_at():
+    clf = MLPClassifier(**COMMON)
+    assert not hasattr(clf, "network_")
+    clf.fit(X, Y)
+    np.testing.assert_array_equal(clf.network_.predict(X), clf.predict_proba(X))
+    assert clf.network_.backpropagate(X, Y).loss_gradients[1].shape == (len(X), 12)

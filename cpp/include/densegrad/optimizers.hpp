@@ -1,5 +1,5 @@
 // The table of optimizers. To add one: an enumerator and a row here, a functor in cpp/kernels/optimizers.hpp,
-// a line in tests/reference.py.
+// a line in tests/reference_training.py.
 #pragma once
 
 namespace densegrad {

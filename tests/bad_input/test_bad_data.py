@@ -1,0 +1,174 @@
+"""Bad rows, targets and sample weights: errors that name the argument, and change nothing."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from cases import INF, NAN, PAIRINGS, Pairing, make_network, refused, same_bits
+from densegrad import (
+    Trainer,
+    check_gradients,
+)
+
+BAD_ROWS = [
+    None,
+    3.0,
+    "abc",
+    b"abcdefgh",
+    {},
+    [],
+    [[1.0, 2.0], [3.0]],
+    [["a", "b"]],
+    [[None, 1.0]],
+    np.zeros(2),
+    np.zeros((1, 1, 2)),
+    np.zeros((2, 3)),
+    np.zeros((2, 0)),
+    np.zeros((2, 2), complex),
+    np.full((2, 2), "0", object),
+    np.zeros((2, 2), "U3"),
+    np.zeros((2, 2), "M8[s]"),
+    np.zeros((2, 2), [("a", "f4")]),
+    scipy.sparse.csr_array(np.zeros((2, 3))),
+    scipy.sparse.csr_array(np.zeros((2, 2), complex)),
+]
+
+
+@pytest.mark.parametrize("X", BAD_ROWS, ids=lambda X: f"{type(X).__name__}-{X}"[:40].replace("\n", ""))
+def test_rows(X: Any) -> None:
+    network = make_network((1, 2, 3, 1))
+    target = np.zeros((2, 1))
+    before = pickle.dumps(network)
+    trainer = Trainer(network)
+    for action in (
+        lambda: network.predict(X),
+        lambda: network.forward(X),
+        lambda: network.evaluate(X, target),
+        lambda: network.backpropagate(X, target),
+        lambda: network.loss_and_gradient(X, target),
+        lambda: network.samples(X, target),
+        lambda: trainer.fit(X, target),
+        lambda: trainer.step(X, target),
+        lambda: trainer.epoch(X, target),
+        lambda: trainer.fit(np.zeros((2, 2)), target, validation=(X, target)),
+        lambda: check_gradients(network, X, target),
+    ):
+        refused("X", action)
+    assert pickle.dumps(network) == before
+    assert trainer.steps == 0
+
+
+def test_csr_that_points_outside_is_no_crash() -> None:
+    network = make_network((1, 3, 1))
+    for indptr, indices in [
+        ([0, 1, 2], [0, 3]),
+        ([0, 1, 2], [-1, 0]),
+        ([0, 2, 1], [0, 1]),
+        ([0, 1, 9], [0, 1]),
+    ]:
+        matrix = scipy.sparse.csr_array((2, 3))
+        matrix.data, matrix.indices = np.ones(2), np.array(indices, np.int32)
+        matrix.indptr = np.array(indptr, np.int32)
+        refused("X is not a valid CSR", lambda matrix=matrix: network.predict(matrix))
+
+
+def test_no_rows_have_no_loss() -> None:
+    network = make_network((1, 2, 1))
+    X, target = np.zeros((0, 2)), np.zeros((0, 1))
+    trainer = Trainer(network)
+    for action in (
+        lambda: network.forward(X),
+        lambda: network.evaluate(X, target),
+        lambda: network.backpropagate(X, target),
+        lambda: network.loss_and_gradient(X, target),
+        lambda: trainer.epoch(X, target),
+        lambda: trainer.fit(X, target),
+        lambda: trainer.step(X, target),
+        lambda: trainer.fit([], epochs=1),
+    ):
+        refused("X must .*at least one", action)
+
+
+def test_validation_is_checked_before_the_first_epoch() -> None:
+    network, other = make_network((1, 2, 1)), make_network((1, 2, 1))
+    X, target = np.ones((4, 2)), np.ones((4, 1))
+    trainer = Trainer(network)
+    for validation in ((X[:0], target[:0]), network.samples(X[:0], target[:0]), other.samples(X, target)):
+        refused("one row|another network", lambda v=validation: trainer.fit(X, target, validation=v))
+    assert trainer.steps == 0
+
+
+def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
+    network = make_network((1, 2, 3, 1))
+    before = network.parameters
+    for value in (NAN, INF, -INF):
+        for dtype in (np.float32, np.float64):
+            X = np.zeros((10, 2), dtype)
+            X[7, 1] = value
+            formats = [
+                scipy.sparse.csr_array(X).asformat(name) for name in ("csr", "csc", "lil", "dok", "bsr")
+            ]
+            for rows in (X, X.tolist(), *formats):
+                refused("X must be finite", lambda rows=rows: Trainer(network).fit(rows, np.zeros(10)))
+    assert same_bits(network.parameters, before)
+
+
+def targets_of(pairing: Pairing) -> list[Any]:
+    bad: list[Any] = [None, "ab", np.zeros(3), np.zeros((2, 9)), np.zeros((2, 2, 2)), [[1], [1, 2]]]
+    bad += [[NAN, 0.0], np.zeros(2, complex), np.array(["a", "b"]), np.array([None, 1.0])]
+    return bad + {
+        ("log_loss", "softmax"): [[0, 3], [-1, 0], [0.5, 1.0], np.full((2, 3), 0.5), [[2, -1, 0]] * 2],
+        ("log_loss", "logistic"): [[0, 1], np.full((2, 3), 1.5), np.full((2, 3), -0.1)],
+        ("hinge", "identity"): [np.full((2, 3), 0.5), [0, 3], [0.5, 0.5]],
+        ("focal", "logistic"): [np.full((2, 3), 0.5)],
+        ("poisson", "exp"): [np.full((2, 3), -1.0)],
+        ("gamma", "exp"): [np.zeros((2, 3))],
+        ("tweedie", "exp"): [np.full((2, 3), -1.0)],
+        ("focal", "softmax"): [[0, 3], [-1, 0]],
+        ("squared_hinge", "identity"): [[0.5, 0.5]],
+    }.get((pairing.loss, pairing.head), [np.zeros(2)])
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_targets(pairing: Pairing) -> None:
+    network = make_network((2, 2, 3, 3), pairing)
+    before = pickle.dumps(network)
+    trainer = Trainer(network)
+    X = np.zeros((2, 2))
+    for target in targets_of(pairing):
+        for action in (
+            lambda target=target: network.evaluate(X, target),
+            lambda target=target: network.backpropagate(X, target),
+            lambda target=target: trainer.fit(X, target),
+            lambda target=target: trainer.step(X, target),
+        ):
+            refused("target", action)
+    assert pickle.dumps(network) == before
+    assert trainer.steps == 0
+
+
+def test_binary_targets_of_one_output() -> None:
+    network = make_network((2, 2, 1), Pairing("log_loss", "logistic"))
+    for target in ([0, 2], [-1, 0], [[0.5], [1.5]], [0.5, 1.5]):
+        refused("target", lambda target=target: network.evaluate(np.zeros((2, 2)), target))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [[1.0], [1.0] * 3, [[1.0], [1.0]], [NAN, 1], [INF, 1], [-1, 1], [0, 0], "ab", [None, 1], [1j, 1], 1.0],
+    ids=str,
+)
+def test_sample_weights(weight: Any) -> None:
+    network = make_network((2, 2, 1))
+    X, target = np.zeros((2, 2)), np.zeros((2, 1))
+    for action in (
+        lambda: network.evaluate(X, target, weight),
+        lambda: Trainer(network).fit(X, target, sample_weight=weight),
+        lambda: Trainer(network).fit(X, target, validation=(X, target, weight)),
+    ):
+        refused("sample_weight must", action)

@@ -1,0 +1,46 @@
+"""Bad parameters are named; numbers of any type are taken."""
+
+import numpy as np
+import pytest
+
+from densegrad import MLPClassifier, MLPRegressor
+from problems import X, Y
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "parameters", "error", "message"),
+    [
+        (MLPRegressor, {"loss": "quantile", "quantile": []}, ValueError, "quantile"),
+        (MLPRegressor, {"loss": "quantile", "quantile": [0.9, 0.1]}, ValueError, "quantile"),
+        (MLPRegressor, {"loss": "quantile", "quantile": [0.1, 1.0]}, ValueError, "quantile"),
+        (MLPRegressor, {"loss": "huber", "delta": 0.0}, ValueError, "delta"),
+        (MLPRegressor, {"loss": "tweedie", "power": 2.0}, ValueError, "power"),
+        (MLPClassifier, {"callbacks": [3]}, TypeError, "callbacks"),
+        (MLPClassifier, {"schedule": lambda step, n_steps: "fast"}, TypeError, "schedule"),
+        (MLPClassifier, {"schedule": lambda step, n_steps: -1.0}, ValueError, "learning_rate"),
+        (MLPClassifier, {"dropout": 1.0}, ValueError, "dropout"),
+        (MLPClassifier, {"dropout": [1.5]}, ValueError, "dropout"),
+        (MLPClassifier, {"loss": lambda t, p: (p[:, 0], p[:3])}, ValueError, "loss must return"),
+        (MLPClassifier, {"hidden_layer_sizes": 10**12}, ValueError, "units"),
+        (MLPClassifier, {"n_threads": 0}, ValueError, "n_threads"),
+        (MLPClassifier, {"max_time": 0}, ValueError, "max_time"),
+        (MLPClassifier, {"class_weight": {0: -1.0}}, ValueError, "class_weight"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_bad_parameters_are_named(Estimator, parameters, error, message):
+    with pytest.raises(error, match=message):
+        Estimator(**parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, True])
+def test_bad_layer_sizes_are_named(size):
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        MLPClassifier(hidden_layer_sizes=(3, size)).fit(X, Y)
+
+
+def test_numbers_of_numpy_are_parameters():
+    MLPClassifier(dropout=np.float32(0.1), alpha=np.float32(0), l1=np.float64(0), max_iter=1).fit(X, Y)
+    MLPClassifier(dropout=np.int64(0), alpha=True, max_iter=1).fit(X, Y)

@@ -1,0 +1,154 @@
+"""What `Trainer.fit` does around the epochs: history, patience, callbacks, time, batches, divergence."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cases import (
+    make_network,
+    regression,
+    same_bits,
+)
+from densegrad import (
+    SGD,
+    Adam,
+    Dense,
+    Network,
+    Trainer,
+)
+
+
+def test_history_tells_what_happened(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2)), Adam(0.01), random_state=0)
+    seen: list[Any] = []
+    history = trainer.fit(
+        X[:200],
+        target[:200],
+        epochs=5,
+        validation=(X[200:], target[200:]),
+        scoring=lambda t: -t.network.evaluate(X, target),
+        callbacks=[lambda epoch, logs: seen.append((epoch, logs))],
+    )
+    assert history is trainer.history
+    assert len(history.loss) == len(history.seconds) == len(history.score) == 5
+    assert history.loss[-1] < history.loss[0]
+    assert history.validation_loss[-1] == trainer.network.evaluate(X[200:], target[200:])
+    assert history.score[-1] == -trainer.network.evaluate(X, target)
+    assert history.learning_rate == [0.01] * 5
+    assert history.best_epoch == int(np.argmax(history.score))
+    assert history.stopped == "epochs"
+    assert [epoch for epoch, _ in seen] == [0, 1, 2, 3, 4]
+    assert seen[2][1]["loss"] == history.loss[2]
+    assert seen[2][1]["score"] == history.score[2]
+
+
+def test_patience_ends_the_fit_with_the_best_weights(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    scores = [1, 2, 5, 4, 5.00001, 3, 2, 9]
+    parameters = []
+
+    def scoring(trainer: Trainer) -> float:
+        parameters.append(trainer.network.parameters)
+        return scores[len(parameters) - 1]
+
+    trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
+    history = trainer.fit(X, target, epochs=8, scoring=scoring, patience=3)
+    assert history.stopped == "patience"
+    assert history.score == scores[:6]
+    assert history.best_epoch == 4
+    assert same_bits(trainer.network.parameters, parameters[4])
+    parameters.clear()
+    trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
+    trainer.fit(X, target, epochs=8, scoring=scoring, patience=3, restore_best=False)
+    assert same_bits(trainer.network.parameters, parameters[-1])
+
+
+def test_callbacks_end_the_fit(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
+    calls: list[int] = []
+    callbacks = [lambda epoch, _: np.int64(epoch) == 2, lambda epoch, _: calls.append(epoch)]
+    history = trainer.fit(X, target, callbacks=callbacks)
+    assert (history.stopped, len(history.loss)) == ("callback", 3)
+    assert calls == [0, 1, 2]
+
+
+def test_max_time_ends_the_fit_in_the_middle_of_an_epoch(rng: np.random.Generator) -> None:
+    X = np.broadcast_to(rng.normal(size=(1, 50)), (3_000_000, 50))
+    target = np.zeros((3_000_000, 1), np.float32)
+    network = Network(50, [Dense(100), Dense(1, "identity")], random_state=0)
+    began = time.monotonic()
+    history = Trainer(network, shuffle=False).fit(network.samples(X, target), epochs=100, max_time=0.3)
+    assert time.monotonic() - began < 2
+    assert history.stopped == "max_time"
+    assert np.all(np.isfinite(network.predict(X[:5])))
+
+
+def test_a_slow_loss_of_ones_own_does_not_put_off_the_end(rng: np.random.Generator) -> None:
+    def slow(y_true: Any, y_pred: Any) -> Any:
+        time.sleep(0.01)
+        return (y_pred - y_true)[:, 0] ** 2, 2 * (y_pred - y_true)
+
+    X = rng.normal(size=(1000, 1))
+    trainer = Trainer(Network(1, [Dense(1, "identity")], loss=slow), batch_size=1)
+    assert trainer.fit(X, X, max_time=0.1).stopped == "max_time"
+    assert trainer.steps < 100
+
+
+def test_batches_may_come_one_by_one(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    weight = rng.uniform(0.5, 2, 300)
+    whole, piecewise = make_network((1, 4, 9, 2)), make_network((1, 4, 9, 2))
+    batches = [(X[i : i + 100], target[i : i + 100], weight[i : i + 100]) for i in (0, 100, 200)]
+    a = Trainer(whole, batch_size=100, shuffle=False).fit(X, target, sample_weight=weight, epochs=4)
+    b = Trainer(piecewise).fit(batches, epochs=4)
+    assert same_bits(whole.parameters, piecewise.parameters)
+    assert a.loss == pytest.approx(b.loss, rel=1e-14)
+    once = make_network((1, 4, 9, 2))
+    Trainer(once).fit(iter(batches), epochs=1)
+    with pytest.raises(ValueError, match="only once"):
+        Trainer(once).fit(iter(batches), epochs=2)
+
+
+def test_progress_is_shown_when_asked_for(
+    rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2)))
+    trainer.fit(X, target, epochs=3)
+    assert capsys.readouterr() == ("", "")
+    trainer.fit(X, target, epochs=3, progress=True)
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_a_diverging_fit_says_so(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2), hidden="identity"), SGD(1e10), random_state=0)
+    with pytest.raises(ValueError, match=r"^Solver produced non-finite parameter weights\. .*Try"):
+        trainer.fit(1e5 * X, target, epochs=50)
+    assert trainer.history is not None
+    assert trainer.history.loss
+
+
+@pytest.mark.parametrize("X", [np.full((40, 3), np.nan), np.full((40, 3), 1e100)])
+def test_rows_that_are_not_finite_are_refused(X: Any) -> None:
+    network = Network(3, [Dense(1, "identity")], random_state=0)
+    good, target = np.ones((40, 3)), np.ones(40)
+    with pytest.raises(ValueError, match="X must be finite"):
+        Trainer(network).fit(X, target)
+    with pytest.raises(ValueError, match="X of the validation must be finite"):
+        Trainer(network).fit(good, target, validation=(X, target))
+
+
+def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Generator) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return np.ones(len(y_pred)), np.full_like(y_pred, np.nan)
+
+    network = Network(3, [Dense(1, "identity")], loss=loss, random_state=0)
+    with pytest.raises(ValueError, match="non-finite"):
+        Trainer(network).fit(rng.normal(size=(20, 3)), np.ones(20), epochs=1)

@@ -1,0 +1,157 @@
+"""A loss of the caller's own: in the passes of a network, and in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cases import (
+    DTYPES,
+    assert_close,
+    half_square,
+    make_network,
+    make_rows,
+    regression,
+)
+from densegrad import (
+    SGD,
+    Adam,
+    Dense,
+    Network,
+    Trainer,
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_own_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
+    case = (23, 5, 7, 3)
+    built_in = make_network(case, dtype=dtype)
+    own = Network(5, built_in.layers, loss=half_square, dtype=dtype)
+    own.parameters = built_in.parameters
+    X, target, weight = make_rows(case, rng, dtype), rng.normal(size=(23, 3)), rng.uniform(0, 2, 23)
+    assert_close(own.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
+    p, q = own.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
+    for l in range(3):
+        assert_close(p.loss_gradients[l], q.loss_gradients[l], dtype, 4)
+    for l in (1, 2):
+        assert_close(p.weight_gradients[l], q.weight_gradients[l], dtype, 4)
+    gradients = [network.loss_and_gradient(X, target, weight)[1] for network in (own, built_in)]
+    assert_close(*gradients, dtype, 4)
+
+
+def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
+    network = Network(2, [Dense(1, "identity")], loss=lambda t, y: (((y - t) ** 2).sum(), 2 * (y - t)))
+    with pytest.raises(ValueError, match=r"one loss a row, of shape \(3,\); got \(\)"):
+        network.backpropagate(np.ones((3, 2)), np.ones(3))
+
+
+def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
+    shapes = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        shapes.append((y_true.shape, y_pred.shape))
+        return ((y_pred - y_true) ** 2).sum(axis=1), 2 * (y_pred - y_true)
+
+    network = Network(4, [Dense(1, "identity")], loss=loss, random_state=0)
+    network.evaluate(rng.normal(size=(9, 4)), rng.normal(size=9))
+    assert shapes == [((9, 1), (9, 1))]
+
+
+def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    weight = rng.uniform(0.5, 2, 300)
+    shapes = []
+
+    def own(y_true: Any, y_pred: Any) -> Any:
+        shapes.append((y_true.shape, y_pred.shape))
+        r = y_pred - y_true
+        return 0.5 * (r**2).sum(axis=1), r
+
+    built_in = make_network((1, 4, 9, 2))
+    network = Network(4, built_in.layers, loss=own, dtype="float64")
+    network.parameters = built_in.parameters
+    options = {"batch_size": 64, "random_state": 0, "n_threads": 2}
+    a = Trainer(network, **options).fit(X, target, sample_weight=weight, epochs=3)
+    assert shapes == ([((64, 2), (64, 2))] * 4 + [((44, 2), (44, 2))]) * 3
+    b = Trainer(built_in, **options).fit(X, target, sample_weight=weight, epochs=3)
+    assert a.loss == pytest.approx(b.loss, rel=1e-12)
+    assert_close(network.parameters, built_in.parameters, "float64", 1e4)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error"),
+    [
+        (lambda y: (np.zeros(len(y)), np.zeros((len(y), 3))), ValueError),
+        (lambda y: (np.zeros(3), np.zeros_like(y)), ValueError),
+        (lambda y: 1.0, TypeError),
+        (lambda y: 1 / 0, ZeroDivisionError),
+    ],
+)
+def test_own_loss_with_an_error_stops_the_fit(returned: Any, error: type, rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    calls = []
+
+    def own(y_true: Any, y_pred: Any) -> Any:
+        calls.append(1)
+        if len(calls) < 3:
+            return np.zeros(len(y_pred)), y_pred - y_true
+        return returned(y_pred)
+
+    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    trainer = Trainer(network, SGD(0.1), batch_size=50)
+    with pytest.raises(error):
+        trainer.fit(X, target)
+    assert trainer.steps == 2
+    assert np.all(np.isfinite(network.predict(X)))
+
+
+def test_the_network_cannot_be_trained_from_within_its_own_training(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+
+    def own(y_true: Any, y_pred: Any) -> Any:
+        network.predict(X)
+        trainer.step(X, target)
+
+    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    trainer = Trainer(network)
+    with pytest.raises(RuntimeError, match="in use"):
+        trainer.fit(X, target)
+
+
+def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    actions: list[Any] = [
+        lambda: setattr(trainer, "optimizer", Adam(0.5)),
+        lambda: trainer.state_dict(),
+        lambda: setattr(trainer._core, "steps", 7),
+        lambda: trainer._core.set_state(1, 0, np.zeros((5, 2))),
+    ]
+
+    def own(y_true: Any, y_pred: Any) -> Any:
+        actions.pop()()
+
+    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    trainer = Trainer(network, Adam(0.1))
+    while actions:
+        with pytest.raises(RuntimeError, match="in use"):
+            trainer.fit(X, target)
+    assert (trainer.optimizer, trainer.steps) == (Adam(0.1), 0)
+
+
+def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
+    sizes = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        sizes.append(len(y_pred))
+        return 0.5 * ((y_pred - y_true) ** 2).sum(axis=1), y_pred - y_true
+
+    X, target = rng.normal(size=(5000, 3)), rng.normal(size=(5000, 1))
+    layers = [Dense(4, "tanh"), Dense(1, "identity")]
+    own = Network(3, layers, loss=loss, dtype="float64", random_state=0)
+    built_in = Network(3, layers, dtype="float64", random_state=0)
+    for network in (own, built_in):
+        Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
+    assert sizes == [3000, 2000] * 2
+    assert_close(own.parameters, built_in.parameters, "float64", 1e4)

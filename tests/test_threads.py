@@ -1,0 +1,187 @@
+"""Interrupts, threads and forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from cases import (
+    make_network,
+    make_rows,
+    same_bits,
+)
+from densegrad import (
+    Trainer,
+    _core,
+)
+
+INTERRUPTED = """
+import sys, threading, time, os, signal, numpy as np, densegrad as d
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+d._core.set_exact_threads(True)
+net = d.Network(50, [d.Dense(200), d.Dense(1, "identity")], random_state=0)
+X = np.broadcast_to(np.random.RandomState(0).normal(size=(1, 50)), (3_000_000, 50))
+samples = net.samples(X, np.zeros((3_000_000, 1), np.float32))
+trainer = d.Trainer(net, shuffle=False, n_threads=int(sys.argv[1]))
+sent = []
+def interrupt():
+    time.sleep(0.5); sent.append(time.monotonic()); os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    trainer.fit(samples, epochs=100)
+except KeyboardInterrupt:
+    waited = time.monotonic() - sent[0]
+else:
+    sys.exit("not interrupted")
+assert 0 < trainer.steps, trainer.steps
+assert np.all(np.isfinite(net.parameters))
+trainer.fit(X[:1000], np.zeros(1000))
+print(waited)
+"""
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_stops_a_fit_at_once(n_threads: int) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(n_threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.2
+
+
+INTERRUPTED_CALLS = """
+import sys, threading, time, os, signal, warnings, numpy as np, densegrad as d
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+X = np.random.RandomState(0).normal(size=(100_000, 64)); t = X[:, 0]
+net = d.Network(64, [d.Dense(512), d.Dense(256), d.Dense(1, "identity")], random_state=0)
+samples = net.samples(np.broadcast_to(X[:1], (4_000_000, 64)), np.zeros((4_000_000, 1), np.float32))
+reg = d.MLPRegressor(hidden_layer_sizes=(512, 256), solver="lbfgs", max_iter=1000, random_state=0)
+calls = {
+    "predict": lambda: net.predict(samples.rows),
+    "evaluate": lambda: net.evaluate(samples),
+    "loss_and_gradient": lambda: net.loss_and_gradient(samples),
+    "lbfgs": lambda: reg.fit(X, t),
+}
+warnings.simplefilter("ignore")
+sent = []
+def interrupt():
+    time.sleep(1.0); sent.append(time.monotonic()); os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    calls[sys.argv[1]]()
+    assert sys.argv[1] == "lbfgs", "not interrupted"
+    assert reg.loss_ > 0 and np.isfinite(reg.predict(X[:5])).all()
+except KeyboardInterrupt:
+    assert sys.argv[1] != "lbfgs"
+print(time.monotonic() - sent[0])
+"""
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "lbfgs"])
+def test_ctrl_c_stops_every_long_call(call: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_CALLS, call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_can_train(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(2000, 40)), rng.normal(size=(2000, 5))
+
+    def fitted() -> bytes:
+        network = make_network((1, 40, 100, 5), dtype="float32")
+        Trainer(network, random_state=0, n_threads=2).fit(X, target, epochs=2)
+        return network.parameters.tobytes()
+
+    expected = fitted()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, fitted()[:1000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    for _ in range(300):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.read(read, 2000) == expected[:1000]
+
+
+def test_predict_runs_in_several_threads_at_once(rng: np.random.Generator) -> None:
+    network = make_network((1, 20, 64, 64, 2), dtype="float32")
+    X = [make_rows((500 + i, 20), rng, "float32") for i in range(4)]
+    expected = [network.predict(rows) for rows in X]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        wrong.extend(i for _ in range(50) if not same_bits(network.predict(X[i]), expected[i]))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_networks_train_in_several_threads_at_once(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(3000, 20)), rng.normal(size=(3000, 2))
+    results: list[bytes] = [b""] * 3
+
+    def work(i: int) -> None:
+        network = make_network((1, 20, 64, 2), dtype="float32")
+        Trainer(network, random_state=0, n_threads=2).fit(X, target, epochs=3)
+        results[i] = network.parameters.tobytes()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results[0] == results[1] == results[2] != b""
+
+
+THREADS_SCRIPT = """
+import os, sys, threading, numpy as np
+from densegrad import Dense, Network, Trainer, _core
+
+def threads_of_a_fit(n_rows, width, **arguments):
+    X = np.zeros((n_rows, width), np.float32)
+    net = Network(width, [Dense(width), Dense(1, "identity")], random_state=0)
+    before = len(os.listdir("/proc/self/task"))
+    Trainer(net, batch_size=n_rows, **arguments).fit(X, np.zeros(n_rows), epochs=1)
+    net.predict(X, arguments.get("n_threads"))
+    return len(os.listdir("/proc/self/task")) - before
+
+available = _core.available_threads()
+print(available, threads_of_a_fit(20, 8), threads_of_a_fit(512, 512, n_threads=1))
+print(threads_of_a_fit(20, 8, n_threads=64))
+print(threads_of_a_fit(512, 512, n_threads=100_000), threads_of_a_fit(512, 512))
+"""
+
+
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP: there is one thread")
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_no_more_threads_than_pay_and_the_process_may_use(limit: int) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(limit), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_SCRIPT], env=environment, capture_output=True, text=True, check=True
+    )
+    available, small, one, small_of_many, many, default = map(int, done.stdout.split())
+    assert available == min(limit, len(os.sched_getaffinity(0)))
+    assert (small, one, small_of_many) == (0, 0, 0)
+    assert many == available - 1
+    assert default == 0  # the team that is there already
