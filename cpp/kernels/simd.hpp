@@ -153,6 +153,25 @@ DENSEGRAD_INLINE VecD sqrt(VecD a) {
 #endif
 #endif
 
+constexpr int kChunkBytes = 16;
+constexpr int kVecChunks = kVecBytes / kChunkBytes;
+typedef float ChunkF __attribute__((vector_size(kChunkBytes)));
+
+// The chunks of 16 bytes that a register holds, side by side.
+DENSEGRAD_INLINE VecF join(const ChunkF (&chunk)[kVecChunks]) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    // Insertions: for anything else GCC 12 puts the chunks together in memory, where the load waits for all stores.
+    __m512 v = _mm512_castps128_ps512((__m128)chunk[0]);
+    v = _mm512_insertf32x4(v, (__m128)chunk[1], 1);
+    v = _mm512_insertf32x4(v, (__m128)chunk[2], 2);
+    return (VecF)_mm512_insertf32x4(v, (__m128)chunk[3], 3);
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return __builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return chunk[0];
+#endif
+}
+
 template <class T> DENSEGRAD_INLINE Vec<T> abs(Vec<T> v) {
     constexpr IntLane<T> mask = static_cast<IntLane<T>>(~(std::uint64_t(1) << (8 * sizeof(T) - 1)));
     return from_bits(bits(v) & mask);

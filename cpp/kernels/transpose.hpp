@@ -11,9 +11,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-constexpr int kChunkBytes = 16;
 template <class T> constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(T)); // numbers in a chunk
-constexpr int kVecChunks = kVecBytes / kChunkBytes;                                  // chunks in a register
 
 // In each 16-byte part: a0 b0 a1 b1 of the four numbers a0 ... a3, b0 ... b3.
 DENSEGRAD_INLINE VecF unpack_low(VecF a, VecF b) {
@@ -59,32 +57,12 @@ DENSEGRAD_INLINE VecD unpack_high(VecD a, VecD b) {
 #endif
 }
 
-// Bits of a chunk. Registers are put together from integers because GCC 12 turns that, and not the shuffle of
-// two halves, into insertions from memory on AVX-512; Clang does so for the shuffle alone.
-__extension__ typedef __int128 ChunkBits;
-typedef float ChunkF __attribute__((vector_size(kChunkBytes)));
-
 // Four, two or one chunks side by side, as many as a register holds.
 template <class T> DENSEGRAD_INLINE Vec<T> join_chunks(const T *const (&p)[kVecChunks]) {
-#if defined(DENSEGRAD_ISA_AVX512) && !defined(__clang__)
-    typedef ChunkBits ChunksOfVec __attribute__((vector_size(kVecBytes)));
-    ChunkBits chunk[kVecChunks];
-#else
     ChunkF chunk[kVecChunks];
-#endif
     for (int i = 0; i < kVecChunks; ++i)
         __builtin_memcpy(&chunk[i], p[i], kChunkBytes);
-#if defined(DENSEGRAD_ISA_AVX512) && !defined(__clang__)
-    return (Vec<T>)ChunksOfVec{chunk[0], chunk[1], chunk[2], chunk[3]};
-#elif defined(DENSEGRAD_ISA_AVX512)
-    const auto low = __builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
-    const auto high = __builtin_shufflevector(chunk[2], chunk[3], 0, 1, 2, 3, 4, 5, 6, 7);
-    return (Vec<T>)__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#elif defined(DENSEGRAD_ISA_AVX2)
-    return (Vec<T>)__builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
-#else
-    return (Vec<T>)chunk[0];
-#endif
+    return (Vec<T>)join(chunk);
 }
 
 // Transposes the kChunk x kChunk square in each 16-byte part of the registers r[0 ... kChunk).
