@@ -19,9 +19,9 @@ template <class T> struct ActivationFunctor<T, Activation::identity> {
 
 // Comparisons are written so that NaN stays NaN.
 template <class T> struct ActivationFunctor<T, Activation::relu> {
-    static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return z < T(0) ? Vec<T>{} : z; }
-    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
-        return y <= T(0) ? Vec<T>{} : broadcast<T>(1);
+    template <class V> static DENSEGRAD_INLINE V output(V z) { return z < T(0) ? V{} : z; }
+    template <class V> static DENSEGRAD_INLINE V local_from_output(V y) {
+        return y <= T(0) ? V{} : splat<V>(T(1));
     }
 };
 

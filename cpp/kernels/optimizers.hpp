@@ -20,14 +20,14 @@ template <class T, Optimizer O> struct OptimizerFunctor;
 
 template <class T> constexpr T kNegligible = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900);
 
-template <class T> DENSEGRAD_INLINE Vec<T> drop_negligible(Vec<T> v) {
-    return abs<T>(v) < kNegligible<T> ? Vec<T>{} : v;
+template <class T, class V> DENSEGRAD_INLINE V drop_negligible(V v) {
+    return abs<T>(v) < kNegligible<T> ? V{} : v;
 }
 
 // -1, 0 or 1; NaN gives 0.
-template <class T> DENSEGRAD_INLINE Vec<T> sign(Vec<T> v) {
-    const Vec<T> one = broadcast<T>(1);
-    return v > T(0) ? one : v < T(0) ? -one : Vec<T>{};
+template <class T, class V> DENSEGRAD_INLINE V sign(V v) {
+    const V one = splat<V>(T(1));
+    return v > T(0) ? one : v < T(0) ? -one : V{};
 }
 
 // What is added to the gradient and taken off the weights, the same for all optimizers.
@@ -39,28 +39,28 @@ template <class T> struct Penalty {
           decay(penalised ? step.decay : T(0)) {}
 
     // g + l2 w + l1 sign(w), and w - decay w.
-    DENSEGRAD_INLINE void apply(Vec<T> &g, Vec<T> &w) const {
-        g = fma(w, broadcast<T>(l2), g);
+    template <class V> DENSEGRAD_INLINE void apply(V &g, V &w) const {
+        g = fma(w, splat<V>(l2), g);
         if (l1 != T(0))
-            g = fma(sign<T>(w), broadcast<T>(l1), g);
+            g = fma(sign<T>(w), splat<V>(l1), g);
         if (decay != T(0))
-            w = drop_negligible<T>(fma(w, broadcast<T>(-decay), w));
+            w = drop_negligible<T>(fma(w, splat<V>(-decay), w));
     }
 };
 
 // beta m + (1 - beta) g.
-template <class T> DENSEGRAD_INLINE Vec<T> moving_mean(Vec<T> m, Vec<T> g, Decay<T> beta) {
-    return drop_negligible<T>(fma(m, broadcast<T>(beta.kept), g * beta.added));
+template <class T, class V> DENSEGRAD_INLINE V moving_mean(V m, V g, Decay<T> beta) {
+    return drop_negligible<T>(fma(m, splat<V>(beta.kept), g * beta.added));
 }
 
 // g^2, and the floor, whose root is far below the usual epsilons.
-template <class T> DENSEGRAD_INLINE Vec<T> square(Vec<T> g) {
-    return fma(g, g, broadcast<T>(kNegligible<T>));
+template <class T, class V> DENSEGRAD_INLINE V square(V g) {
+    return fma(g, g, splat<V>(kNegligible<T>));
 }
 
 // beta v + (1 - beta) g^2.
-template <class T> DENSEGRAD_INLINE Vec<T> mean_square(Vec<T> v, Vec<T> g, Decay<T> beta) {
-    return fma(v, broadcast<T>(beta.kept), square<T>(g) * beta.added);
+template <class T, class V> DENSEGRAD_INLINE V mean_square(V v, V g, Decay<T> beta) {
+    return fma(v, splat<V>(beta.kept), square<T>(g) * beta.added);
 }
 
 // velocity = momentum velocity - lr g; w += velocity, or w += momentum velocity - lr g with Nesterov's
@@ -74,11 +74,11 @@ template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
         : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
           nesterov(step.nesterov) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &velocity, Vec<T> &) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &velocity, V &) const {
         penalty.apply(g, w);
-        const Vec<T> move = g * learning_rate;
-        velocity = drop_negligible<T>(fma(velocity, broadcast<T>(momentum), -move));
-        w = nesterov ? drop_negligible<T>(w + fma(velocity, broadcast<T>(momentum), -move)) : w + velocity;
+        const V move = g * learning_rate;
+        velocity = drop_negligible<T>(fma(velocity, splat<V>(momentum), -move));
+        w = nesterov ? drop_negligible<T>(w + fma(velocity, splat<V>(momentum), -move)) : w + velocity;
     }
 };
 
@@ -94,11 +94,11 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
           beta_2(step.beta_2), epsilon(step.epsilon) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
         v = mean_square<T>(v, g, beta_2);
-        w = fma(m / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w);
+        w = fma(m / (sqrt(v) + epsilon), splat<V>(-learning_rate), w);
     }
 };
 
@@ -115,11 +115,11 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
           beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
         v = mean_square<T>(v, g, beta_2);
-        w = fma(m / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w);
+        w = fma(m / (sqrt(v * scale) + epsilon), splat<V>(-learning_rate), w);
     }
 };
 
@@ -136,12 +136,12 @@ template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
           beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale),
           correction_1(step.correction_1), correction_2(step.correction_2) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &v) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
         m = moving_mean<T>(m, g, beta_1);
         v = mean_square<T>(v, g, beta_2);
-        const Vec<T> ahead = fma(m, broadcast<T>(correction_1), g * correction_2);
-        w = drop_negligible<T>(fma(ahead / (sqrt(v * scale) + epsilon), broadcast<T>(-learning_rate), w));
+        const V ahead = fma(m, splat<V>(correction_1), g * correction_2);
+        w = drop_negligible<T>(fma(ahead / (sqrt(v * scale) + epsilon), splat<V>(-learning_rate), w));
     }
 };
 
@@ -157,11 +157,11 @@ template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
         : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
           beta_2(step.beta_2), epsilon(step.epsilon) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &move) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &v, V &move) const {
         penalty.apply(g, w);
         v = mean_square<T>(v, g, beta_2);
-        move = drop_negligible<T>(fma(move, broadcast<T>(momentum), g / (sqrt(v) + epsilon)));
-        w = drop_negligible<T>(fma(move, broadcast<T>(-learning_rate), w));
+        move = drop_negligible<T>(fma(move, splat<V>(momentum), g / (sqrt(v) + epsilon)));
+        w = drop_negligible<T>(fma(move, splat<V>(-learning_rate), w));
     }
 };
 
@@ -173,10 +173,10 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
     DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
         : penalty(step, penalised), learning_rate(step.learning_rate), epsilon(step.epsilon) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &v, Vec<T> &) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &v, V &) const {
         penalty.apply(g, w);
         v = v + square<T>(g);
-        w = drop_negligible<T>(fma(g / (sqrt(v) + epsilon), broadcast<T>(-learning_rate), w));
+        w = drop_negligible<T>(fma(g / (sqrt(v) + epsilon), splat<V>(-learning_rate), w));
     }
 };
 
@@ -191,10 +191,10 @@ template <class T> struct OptimizerFunctor<T, Optimizer::lion> {
         : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
           beta_2(step.beta_2) {}
 
-    DENSEGRAD_INLINE void operator()(Vec<T> g, Vec<T> &w, Vec<T> &m, Vec<T> &) const {
+    template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &) const {
         penalty.apply(g, w);
-        const Vec<T> direction = sign<T>(fma(m, broadcast<T>(beta_1.kept), g * beta_1.added));
-        w = fma(direction, broadcast<T>(-learning_rate), w);
+        const V direction = sign<T>(fma(m, splat<V>(beta_1.kept), g * beta_1.added));
+        w = fma(direction, splat<V>(-learning_rate), w);
         m = moving_mean<T>(m, g, beta_2);
     }
 };

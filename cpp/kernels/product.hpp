@@ -52,9 +52,8 @@ constexpr int max_tile_width(int rows) {
     return fits < useful ? fits : useful;
 }
 
-// A line of which one register holds all that is wanted (the last one, where few outputs are left) has tiles
-// of its own, of as many registers.
-constexpr int kMaxShortTileRows = kVecs == 1 ? 0 : 2 * kMaxTileRows;
+// A line that is short (the last one, where few outputs are left) has tiles of its own, of more rows.
+constexpr int kMaxShortTileRows = 2 * kMaxTileRows;
 
 // Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1
 // cache, with room for the rows, and three of them do where a tile is three lines wide.
@@ -88,41 +87,43 @@ template <class T> struct RowTileArgs {
     Index next_count;
 };
 
-// One term of the sum: a[i] at a + i * kLane. kUsed: registers of a line that are summed.
-template <class T, int kRows, int kWidth, int kUsed>
-DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, Vec<T> (&c)[kRows][kWidth][kUsed]) {
-    Vec<T> line[kWidth][kUsed];
+// One term of the sum: a[i] at a + i * kLane.
+template <class T, int kRows, int kWidth, int kParts, class V>
+DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
+    V line[kWidth][kParts];
 #pragma GCC unroll 8
     for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-        for (int q = 0; q < kUsed; ++q)
-            line[j][q] = load<T>(b + j * b_stride + q * kVecLane<T>);
+        for (int q = 0; q < kParts; ++q)
+            line[j][q] = load_as<V>(b + j * b_stride + q * kVecLane<T>);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-        const Vec<T> x = broadcast<T>(a[i * kLane<T>]);
+        const V x = splat<V>(a[i * kLane<T>]);
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
+            for (int q = 0; q < kParts; ++q)
                 c[i][j][q] = fma(x, line[j][q], c[i][j][q]);
     }
 }
 
-// visit(row, line, register of the line) for a tile, unrolled.
-template <class T, int kRows, int kWidth, int kUsed, class Visit>
-DENSEGRAD_INLINE void for_each_register(Visit visit) {
+// visit(row, line, part of the line) for a tile, unrolled.
+template <int kRows, int kWidth, int kParts, class Visit>
+DENSEGRAD_INLINE void for_each_part(Visit visit) {
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
+            for (int q = 0; q < kParts; ++q)
                 visit(i, j, q);
 }
 
 // `count` tiles, one below the other.
-template <class T, int kRows, int kWidth, int kUsed>
+template <class T, class Line, int kRows, int kWidth>
 __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count) {
+    constexpr int kParts = Line::kParts;
+    using V = typename Line::Part;
     using Relu = ActivationFunctor<T, Activation::relu>;
     const auto at = [&args](auto *tile, int i, int j, int q) {
         return tile + j * args.c_stride + i * kLane<T> + q * kVecLane<T>;
@@ -138,9 +139,9 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
         for (Index i = 0; i < args.next_count; ++i, next += kLane<T>)
             for (int j = 0; j < kWidth; ++j)
                 __builtin_prefetch(next + j * b_stride);
-        Vec<T> c[kRows][kWidth][kUsed];
-        for_each_register<T, kRows, kWidth, kUsed>([&](int i, int j, int q) {
-            c[i][j][q] = load<T>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+        V c[kRows][kWidth][kParts];
+        for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) {
+            c[i][j][q] = load_as<V>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
         });
         const T *a = tile_a;
         const T *b = args.b;
@@ -149,22 +150,22 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
             const T *x = a;
             const T *end = a + (left < kLane<T> ? left : kLane<T>);
             do {
-                add_term<T, kRows, kWidth, kUsed>(x, b, b_stride, c);
+                add_term(x, b, b_stride, c);
                 b += kLane<T>;
             } while (++x != end);
             a += a_stride;
             left -= kLane<T>;
         } while (left > 0);
         if (args.epilogue == Epilogue::relu)
-            for_each_register<T, kRows, kWidth, kUsed>(
+            for_each_part<kRows, kWidth, kParts>(
                 [&](int i, int j, int q) { store<T>(at(tile_c, i, j, q), Relu::output(c[i][j][q])); });
         else if (args.epilogue == Epilogue::relu_local_gradient)
-            for_each_register<T, kRows, kWidth, kUsed>([&](int i, int j, int q) {
-                const Vec<T> local = Relu::local_from_output(load<T>(at(output, i, j, q)));
+            for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) {
+                const V local = Relu::local_from_output(load_as<V>(at(output, i, j, q)));
                 store<T>(at(tile_c, i, j, q), c[i][j][q] * local);
             });
         else
-            for_each_register<T, kRows, kWidth, kUsed>(
+            for_each_part<kRows, kWidth, kParts>(
                 [&](int i, int j, int q) { store<T>(at(tile_c, i, j, q), c[i][j][q]); });
         tile_a += kRows * kLane<T>;
         tile_c += kRows * kLane<T>;
@@ -183,7 +184,7 @@ DENSEGRAD_INLINE void run_row_tiles(int rows, int width, const RowTileArgs<T> &a
             if (width != kWidth)
                 return run_row_tiles<T, kRows, kWidth + 1>(rows, width, args, count);
         }
-        row_tiles<T, kRows, kWidth, kVecs>(args, count);
+        row_tiles<T, FullLine<T>, kRows, kWidth>(args, count);
     }
 }
 
@@ -192,7 +193,7 @@ DENSEGRAD_INLINE void run_short_row_tiles(int rows, const RowTileArgs<T> &args, 
     if constexpr (kRows <= kMaxShortTileRows) {
         if (rows != kRows)
             return run_short_row_tiles<T, kRows + 1>(rows, args, count);
-        row_tiles<T, kRows, 1, 1>(args, count);
+        row_tiles<T, ShortLine<T>, kRows, 1>(args, count);
     }
 }
 
@@ -217,7 +218,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
                                         Finish finish) {
     alignas(kLineBytes) static constexpr T kZeros[kLane<T>] = {};
     const Index rest = args.n_columns % kLane<T>;
-    const bool last_is_short = kVecs > 1 && rest > 0 && rest <= kVecLane<T>;
+    const bool last_is_short = rest > 0 && rest <= kShortLane<T>;
     const Index n_lines = line_count<T>(args.n_columns);
     const EvenParts tiles(row_end - row_begin, args.n_sum <= kFewTerms ? kFewTermsTileRows : kMaxTileRows);
     const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));

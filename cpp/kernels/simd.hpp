@@ -53,12 +53,27 @@ template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T)
 template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
 constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
 
-template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) {
-    Vec<T> v;
+// How much of a line is worked on: all of it, or the first part where the rest is padding: a register, or half
+// of one where that is a whole line.
+template <class T> struct FullLine {
+    using Part = Vec<T>;
+    static constexpr int kParts = kVecs;
+};
+template <class T> struct ShortLine {
+    typedef T Part __attribute__((vector_size(kVecs == 1 ? kVecBytes / 2 : kVecBytes)));
+    static constexpr int kParts = 1;
+};
+template <class T>
+constexpr int kShortLane = sizeof(typename ShortLine<T>::Part) / sizeof(T); // numbers in a short line
+
+// Of any vector V, the numbers from p on; and below, x in all its lanes.
+template <class V, class T> DENSEGRAD_INLINE V load_as(const T *p) {
+    V v;
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
 }
-template <class T> DENSEGRAD_INLINE void store(T *p, Vec<T> v) { __builtin_memcpy(p, &v, sizeof(v)); }
+template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) { return load_as<Vec<T>>(p); }
+template <class T, class V> DENSEGRAD_INLINE void store(T *p, V v) { __builtin_memcpy(p, &v, sizeof(v)); }
 
 // 0, 1, 2, ...
 template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
@@ -68,12 +83,19 @@ template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
     return numbers;
 }
 
-template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) {
-    return x - Vec<T>{};
-} // x - (+0) is x, also for -0
+template <class V, class T> DENSEGRAD_INLINE V splat(T x) { return x - V{}; } // x - (+0) is x, also for -0
+template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return splat<Vec<T>>(x); }
 
 // a * b + c, rounded once.
 #if defined(DENSEGRAD_ISA_AVX512)
+using ShortVecF = ShortLine<float>::Part;
+using ShortVecD = ShortLine<double>::Part;
+DENSEGRAD_INLINE ShortVecF fma(ShortVecF a, ShortVecF b, ShortVecF c) {
+    return (ShortVecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+DENSEGRAD_INLINE ShortVecD fma(ShortVecD a, ShortVecD b, ShortVecD c) {
+    return (ShortVecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
     return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
@@ -126,6 +148,8 @@ DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm512_maskz_min_ps(0xf
 DENSEGRAD_INLINE VecD min(VecD a, VecD b) { return (VecD)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b); }
 DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)_mm512_maskz_sqrt_ps(0xffff, (__m512)a); }
 DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)_mm512_maskz_sqrt_pd(0xff, (__m512d)a); }
+DENSEGRAD_INLINE ShortVecF sqrt(ShortVecF a) { return (ShortVecF)_mm256_sqrt_ps((__m256)a); }
+DENSEGRAD_INLINE ShortVecD sqrt(ShortVecD a) { return (ShortVecD)_mm256_sqrt_pd((__m256d)a); }
 #elif defined(DENSEGRAD_ISA_AVX2)
 DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm256_max_ps((__m256)a, (__m256)b); }
 DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm256_max_pd((__m256d)a, (__m256d)b); }
@@ -172,9 +196,10 @@ DENSEGRAD_INLINE VecF join(const ChunkF (&chunk)[kVecChunks]) {
 #endif
 }
 
-template <class T> DENSEGRAD_INLINE Vec<T> abs(Vec<T> v) {
+template <class T, class V> DENSEGRAD_INLINE V abs(V v) {
     constexpr IntLane<T> mask = static_cast<IntLane<T>>(~(std::uint64_t(1) << (8 * sizeof(T) - 1)));
-    return from_bits(bits(v) & mask);
+    using Bits = decltype(v < v);
+    return (V)((Bits)v & mask);
 }
 
 } // namespace

@@ -21,53 +21,55 @@ constexpr int kMaxGradientRows = 3;
 constexpr int kMaxGradientRows = 6;
 #endif
 
-// In a short line, of which one register holds all outputs.
-constexpr int kMaxShortGradientRows = kVecs == 1 ? 0 : 9;
+// In a short line.
+constexpr int kMaxShortGradientRows = kVecs == 1 ? kMaxGradientRows : 9;
 
 // sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row,
-// whose y is 1. kUsed: registers of a line that are summed.
-template <class T, int kRows, bool kBias, int kUsed>
+// whose y is 1.
+template <class T, class Line, int kRows, bool kBias>
 __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n_rows, T *sum, bool add) {
+    constexpr int kParts = Line::kParts;
+    using V = typename Line::Part;
     constexpr int kInputs = kBias ? kRows - 1 : kRows;
-    Vec<T> c[kRows][kUsed];
+    V c[kRows][kParts];
     for (int i = 0; i < kRows; ++i)
-        for (int q = 0; q < kUsed; ++q)
-            c[i][q] = Vec<T>{};
+        for (int q = 0; q < kParts; ++q)
+            c[i][q] = V{};
 #pragma GCC unroll 1
     for (Index r = 0; r < n_rows; ++r) {
-        Vec<T> line[kUsed];
+        V line[kParts];
 #pragma GCC unroll 4
-        for (int q = 0; q < kUsed; ++q)
-            line[q] = load<T>(delta + r * kLane<T> + q * kVecLane<T>);
+        for (int q = 0; q < kParts; ++q)
+            line[q] = load_as<V>(delta + r * kLane<T> + q * kVecLane<T>);
 #pragma GCC unroll 17
         for (int i = 0; i < kInputs; ++i) {
-            const Vec<T> x = broadcast<T>(y[r * kLane<T> + i]);
+            const V x = splat<V>(y[r * kLane<T> + i]);
 #pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
+            for (int q = 0; q < kParts; ++q)
                 c[i][q] = fma(x, line[q], c[i][q]);
         }
         if constexpr (kBias)
 #pragma GCC unroll 4
-            for (int q = 0; q < kUsed; ++q)
+            for (int q = 0; q < kParts; ++q)
                 c[kInputs][q] = c[kInputs][q] + line[q];
     }
     for (int i = 0; i < kRows; ++i)
-        for (int q = 0; q < kUsed; ++q) {
+        for (int q = 0; q < kParts; ++q) {
             T *s = sum + i * kLane<T> + q * kVecLane<T>;
-            store<T>(s, add ? load<T>(s) + c[i][q] : c[i][q]);
+            store<T>(s, add ? load_as<V>(s) + c[i][q] : c[i][q]);
         }
 }
 
-template <class T, int kMaxRows, int kUsed, int kRows = 1>
+template <class T, class Line, int kMaxRows, int kRows = 1>
 DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T *delta, Index n_rows, T *sum,
                                         bool add) {
     if constexpr (kRows <= kMaxRows) {
         if (rows != kRows)
-            return run_gradient_tile<T, kMaxRows, kUsed, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
+            return run_gradient_tile<T, Line, kMaxRows, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
         if (bias)
-            gradient_tile<T, kRows, true, kUsed>(y, delta, n_rows, sum, add);
+            gradient_tile<T, Line, kRows, true>(y, delta, n_rows, sum, add);
         else
-            gradient_tile<T, kRows, false, kUsed>(y, delta, n_rows, sum, add);
+            gradient_tile<T, Line, kRows, false>(y, delta, n_rows, sum, add);
     }
 }
 
@@ -82,7 +84,7 @@ template <class T> struct Block {
     int inputs, outputs; // of the block
     int rows;            // inputs, and one more where the bias row is there
     bool bias;
-    bool is_short;  // one register holds all outputs of its line
+    bool is_short;  // so is its line
     bool is_narrow; // summed faster with inputs for lanes
     Index at;       // its first number in weights, gradient and state
 };
@@ -97,7 +99,7 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     block.inputs = static_cast<int>(min_index(args.n_in - first, kLane<T>));
     block.outputs = static_cast<int>(min_index(args.n_out - block.line * kLane<T>, kLane<T>));
     block.rows = block.inputs + (block.bias ? 1 : 0);
-    block.is_short = kVecs > 1 && block.outputs <= kVecLane<T>;
+    block.is_short = block.outputs <= kShortLane<T>;
     const int narrow_chains = block.outputs * kVecs < kLatencyChains ? kLatencyChains : block.outputs * kVecs;
     const int chains = block.rows * (block.is_short ? 1 : kVecs);
     block.is_narrow = kMayBeNarrow<T> && 5 * narrow_chains < 4 * chains;
@@ -118,7 +120,7 @@ template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args
             __builtin_prefetch(array + first + i * kLane<T>, 1);
 }
 
-template <class T, int kMaxRows, int kUsed>
+template <class T, class Line, int kMaxRows>
 DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
     const T *delta = args.delta + block.line * args.delta_stride;
@@ -132,7 +134,7 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
             const bool bias = block.bias && t == tiles.count - 1;
             if (first == 0)
                 prefetch_rows(args, block.at + row * kLane<T>, rows);
-            run_gradient_tile<T, kMaxRows, kUsed>(rows, bias, y + first * kLane<T> + row,
+            run_gradient_tile<T, Line, kMaxRows>(rows, bias, y + first * kLane<T> + row,
                                                   delta + first * kLane<T>, slice, sum + row * kLane<T>, add);
             row += rows;
         }
@@ -161,7 +163,7 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
             output += tiles[t];
         }
         if (block.bias)
-            gradient_tile<T, 1, true, kVecs>(nullptr, slice_delta, slice, sum + block.inputs * kLane<T>, add);
+            gradient_tile<T, FullLine<T>, 1, true>(nullptr, slice_delta, slice, sum + block.inputs * kLane<T>, add);
         add = true;
     }
     if (block.inputs == kLane<T>) {
@@ -173,17 +175,18 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
     __builtin_memcpy(sum, lines, static_cast<std::size_t>(block.inputs) * kLineBytes);
 }
 
-template <class T, Optimizer kOptimizer, int kUsed>
+template <class T, Optimizer kOptimizer, class Line>
 DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum,
                                    T *weights, T *state_0, T *state_1) {
+    using V = typename Line::Part;
     const OptimizerFunctor<T, kOptimizer> update(step, penalised);
     for (Index line = 0; line < lines; ++line)
-        for (int q = 0; q < kUsed; ++q) {
+        for (int q = 0; q < Line::kParts; ++q) {
             const Index at = line * kLane<T> + q * kVecLane<T>;
-            Vec<T> w = load<T>(weights + at);
-            Vec<T> s0 = load<T>(state_0 + at);
-            Vec<T> s1 = state_1 ? load<T>(state_1 + at) : Vec<T>{};
-            update(load<T>(sum + at), w, s0, s1);
+            V w = load_as<V>(weights + at);
+            V s0 = load_as<V>(state_0 + at);
+            V s1 = state_1 ? load_as<V>(state_1 + at) : V{};
+            update(load_as<V>(sum + at), w, s0, s1);
             store<T>(weights + at, w);
             store<T>(state_0 + at, s0);
             if (state_1)
@@ -191,14 +194,14 @@ DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised,
         }
 }
 
-template <class T, Optimizer kOptimizer, int kUsed>
+template <class T, Optimizer kOptimizer, class Line>
 void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights,
                   T *state_0, T *state_1) {
     const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
-    update_lines<T, kOptimizer, kUsed>(step, true, block.inputs, sum, weights, state_0, state_1);
+    update_lines<T, kOptimizer, Line>(step, true, block.inputs, sum, weights, state_0, state_1);
     if (block.bias) {
         const Index at = block.inputs * kLane<T>;
-        update_lines<T, kOptimizer, kUsed>(step, false, 1, sum + at, weights + at, state_0 + at,
+        update_lines<T, kOptimizer, Line>(step, false, 1, sum + at, weights + at, state_0 + at,
                                            state_1 ? state_1 + at : nullptr);
     }
 }
@@ -210,8 +213,8 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
         constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
         if (step.optimizer == kOptimizer)
             return block.is_short
-                       ? update_block<T, kOptimizer, 1>(step, block, sum, weights, state_0, state_1)
-                       : update_block<T, kOptimizer, kVecs>(step, block, sum, weights, state_0, state_1);
+                       ? update_block<T, kOptimizer, ShortLine<T>>(step, block, sum, weights, state_0, state_1)
+                       : update_block<T, kOptimizer, FullLine<T>>(step, block, sum, weights, state_0, state_1);
         run_update_block<T, kId + 1>(step, block, sum, weights, state_0, state_1);
     }
 }
@@ -273,9 +276,9 @@ template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Ind
         if (kMayBeNarrow<T> && block.is_narrow && args.n_rows > 0)
             sum_narrow_block<T>(args, block, sum);
         else if (block.is_short)
-            sum_block<T, kMaxShortGradientRows, 1>(args, block, sum);
+            sum_block<T, ShortLine<T>, kMaxShortGradientRows>(args, block, sum);
         else
-            sum_block<T, kMaxGradientRows, kVecs>(args, block, sum);
+            sum_block<T, FullLine<T>, kMaxGradientRows>(args, block, sum);
         if (args.store)
             __builtin_memcpy(args.gradient + block.at, sum, bytes);
         if (args.step) {
