@@ -86,7 +86,9 @@ template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, Index n_rows, T *sum,
                                                     bool add) {
     Vec<T> c[kOutputs][kVecs];
+#pragma GCC unroll 8
     for (int j = 0; j < kOutputs; ++j)
+#pragma GCC unroll 4
         for (int q = 0; q < kVecs; ++q)
             c[j][q] = Vec<T>{};
 #pragma GCC unroll 1
@@ -103,7 +105,9 @@ __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, 
                 c[j][q] = fma(line[q], d, c[j][q]);
         }
     }
+#pragma GCC unroll 8
     for (int j = 0; j < kOutputs; ++j)
+#pragma GCC unroll 4
         for (int q = 0; q < kVecs; ++q) {
             T *s = sum + j * kLane<T> + q * kVecLane<T>;
             store<T>(s, add ? load<T>(s) + c[j][q] : c[j][q]);

@@ -32,7 +32,10 @@ __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n
     using V = typename Line::Part;
     constexpr int kInputs = kBias ? kRows - 1 : kRows;
     V c[kRows][kParts];
+    // Unrolled here and below, or GCC clears and keeps the sums in memory first.
+#pragma GCC unroll 17
     for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
         for (int q = 0; q < kParts; ++q)
             c[i][q] = V{};
 #pragma GCC unroll 1
@@ -53,7 +56,9 @@ __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n
             for (int q = 0; q < kParts; ++q)
                 c[kInputs][q] = c[kInputs][q] + line[q];
     }
+#pragma GCC unroll 17
     for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
         for (int q = 0; q < kParts; ++q) {
             T *s = sum + i * kLane<T> + q * kVecLane<T>;
             store<T>(s, add ? load_as<V>(s) + c[i][q] : c[i][q]);
