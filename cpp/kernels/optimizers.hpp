@@ -54,9 +54,7 @@ template <class T, class V> DENSEGRAD_INLINE V moving_mean(V m, V g, Decay<T> be
 }
 
 // g^2, and the floor, whose root is far below the usual epsilons.
-template <class T, class V> DENSEGRAD_INLINE V square(V g) {
-    return fma(g, g, splat<V>(kNegligible<T>));
-}
+template <class T, class V> DENSEGRAD_INLINE V square(V g) { return fma(g, g, splat<V>(kNegligible<T>)); }
 
 // beta v + (1 - beta) g^2.
 template <class T, class V> DENSEGRAD_INLINE V mean_square(V v, V g, Decay<T> beta) {

@@ -108,8 +108,7 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kR
 }
 
 // visit(row, line, part of the line) for a tile, unrolled.
-template <int kRows, int kWidth, int kParts, class Visit>
-DENSEGRAD_INLINE void for_each_part(Visit visit) {
+template <int kRows, int kWidth, int kParts, class Visit> DENSEGRAD_INLINE void for_each_part(Visit visit) {
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
@@ -141,7 +140,8 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
                 __builtin_prefetch(next + j * b_stride);
         V c[kRows][kWidth][kParts];
         for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) {
-            c[i][j][q] = load_as<V>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+            c[i][j][q] =
+                load_as<V>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
         });
         const T *a = tile_a;
         const T *b = args.b;

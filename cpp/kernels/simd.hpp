@@ -53,8 +53,8 @@ template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T)
 template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
 constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
 
-// How much of a line is worked on: all of it, or the first part where the rest is padding: a register, or half
-// of one where that is a whole line.
+// How much of a line is worked on: all of it, or the first part where the rest is padding: a register, or
+// half of one where that is a whole line.
 template <class T> struct FullLine {
     using Part = Vec<T>;
     static constexpr int kParts = kVecs;
@@ -184,7 +184,8 @@ typedef float ChunkF __attribute__((vector_size(kChunkBytes)));
 // The chunks of 16 bytes that a register holds, side by side.
 DENSEGRAD_INLINE VecF join(const ChunkF (&chunk)[kVecChunks]) {
 #if defined(DENSEGRAD_ISA_AVX512)
-    // Insertions: for anything else GCC 12 puts the chunks together in memory, where the load waits for all stores.
+    // Insertions: for anything else GCC 12 puts the chunks together in memory, where the load waits for all
+    // stores.
     __m512 v = _mm512_castps128_ps512((__m128)chunk[0]);
     v = _mm512_insertf32x4(v, (__m128)chunk[1], 1);
     v = _mm512_insertf32x4(v, (__m128)chunk[2], 2);

@@ -140,7 +140,7 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
             if (first == 0)
                 prefetch_rows(args, block.at + row * kLane<T>, rows);
             run_gradient_tile<T, Line, kMaxRows>(rows, bias, y + first * kLane<T> + row,
-                                                  delta + first * kLane<T>, slice, sum + row * kLane<T>, add);
+                                                 delta + first * kLane<T>, slice, sum + row * kLane<T>, add);
             row += rows;
         }
         add = true;
@@ -168,7 +168,8 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
             output += tiles[t];
         }
         if (block.bias)
-            gradient_tile<T, FullLine<T>, 1, true>(nullptr, slice_delta, slice, sum + block.inputs * kLane<T>, add);
+            gradient_tile<T, FullLine<T>, 1, true>(nullptr, slice_delta, slice, sum + block.inputs * kLane<T>,
+                                                   add);
         add = true;
     }
     if (block.inputs == kLane<T>) {
@@ -207,7 +208,7 @@ void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, co
     if (block.bias) {
         const Index at = block.inputs * kLane<T>;
         update_lines<T, kOptimizer, Line>(step, false, 1, sum + at, weights + at, state_0 + at,
-                                           state_1 ? state_1 + at : nullptr);
+                                          state_1 ? state_1 + at : nullptr);
     }
 }
 
@@ -217,9 +218,10 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
     if constexpr (kId < kOptimizerCount) {
         constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
         if (step.optimizer == kOptimizer)
-            return block.is_short
-                       ? update_block<T, kOptimizer, ShortLine<T>>(step, block, sum, weights, state_0, state_1)
-                       : update_block<T, kOptimizer, FullLine<T>>(step, block, sum, weights, state_0, state_1);
+            return block.is_short ? update_block<T, kOptimizer, ShortLine<T>>(step, block, sum, weights,
+                                                                              state_0, state_1)
+                                  : update_block<T, kOptimizer, FullLine<T>>(step, block, sum, weights,
+                                                                             state_0, state_1);
         run_update_block<T, kId + 1>(step, block, sum, weights, state_0, state_1);
     }
 }
