@@ -222,7 +222,7 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     const Index n_lines = line_count<T>(args.n_columns);
     const EvenParts tiles(row_end - row_begin, args.n_sum <= kFewTerms ? kFewTermsTileRows : kMaxTileRows);
     const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
-    const EvenParts short_tiles(row_end - row_begin, last_is_short ? kMaxShortTileRows : kMaxTileRows);
+    const EvenParts short_tiles(row_end - row_begin, kMaxShortTileRows);
     const bool far = args.n_sum * n_lines * kLineBytes > kNearWeightsBytes;
     RowTileArgs<T> tile;
     tile.a_stride = args.a_stride;

@@ -1,6 +1,6 @@
 // What one instruction set offers, as GNU vectors: the only file with intrinsics.
 //
-// A Vec<T> is one register; a line of 64 bytes is kVecs<T> of them. Operators +, -, *, comparisons and ?: are
+// A Vec<T> is one register; a line of 64 bytes is kVecs of them. Operators +, -, *, comparisons and ?: are
 // the compiler's own on GNU vectors, lane by lane and correctly rounded, so they give the same bits on every
 // set. The fused multiply-add, which the compiler must neither form nor split by itself (-ffp-contract=off),
 // is spelled fma().
@@ -53,8 +53,8 @@ template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T)
 template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
 constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
 
-// How much of a line is worked on: all of it, or the first part where the rest is padding: a register, or
-// half of one where that is a whole line.
+// What of a line is worked on: all of it, or only its first part where the rest is padding. That part is one
+// register, or half of one where a register is a whole line.
 template <class T> struct FullLine {
     using Part = Vec<T>;
     static constexpr int kParts = kVecs;
@@ -64,16 +64,24 @@ template <class T> struct ShortLine {
     static constexpr int kParts = 1;
 };
 template <class T>
-constexpr int kShortLane = sizeof(typename ShortLine<T>::Part) / sizeof(T); // numbers in a short line
+constexpr int kShortLane = kLane<T> / (kVecs == 1 ? 2 : kVecs); // numbers in the part of a short line
 
-// Of any vector V, the numbers from p on; and below, x in all its lanes.
+// The numbers from p on, as a vector V.
 template <class V, class T> DENSEGRAD_INLINE V load_as(const T *p) {
     V v;
+    static_assert(sizeof(v[0]) == sizeof(T));
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
 }
 template <class T> DENSEGRAD_INLINE Vec<T> load(const T *p) { return load_as<Vec<T>>(p); }
-template <class T, class V> DENSEGRAD_INLINE void store(T *p, V v) { __builtin_memcpy(p, &v, sizeof(v)); }
+template <class T, class V> DENSEGRAD_INLINE void store(T *p, V v) {
+    static_assert(sizeof(v[0]) == sizeof(T));
+    __builtin_memcpy(p, &v, sizeof(v));
+}
+
+// x in all lanes of a vector V. x - (+0) is x, also for -0.
+template <class V, class T> DENSEGRAD_INLINE V splat(T x) { return x - V{}; }
+template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return splat<Vec<T>>(x); }
 
 // 0, 1, 2, ...
 template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
@@ -83,11 +91,14 @@ template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
     return numbers;
 }
 
-template <class V, class T> DENSEGRAD_INLINE V splat(T x) { return x - V{}; } // x - (+0) is x, also for -0
-template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return splat<Vec<T>>(x); }
-
 // a * b + c, rounded once.
 #if defined(DENSEGRAD_ISA_AVX512)
+DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
+    return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
+    return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 using ShortVecF = ShortLine<float>::Part;
 using ShortVecD = ShortLine<double>::Part;
 DENSEGRAD_INLINE ShortVecF fma(ShortVecF a, ShortVecF b, ShortVecF c) {
@@ -95,12 +106,6 @@ DENSEGRAD_INLINE ShortVecF fma(ShortVecF a, ShortVecF b, ShortVecF c) {
 }
 DENSEGRAD_INLINE ShortVecD fma(ShortVecD a, ShortVecD b, ShortVecD c) {
     return (ShortVecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-}
-DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
-    return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-}
-DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
-    return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 #elif defined(DENSEGRAD_ISA_AVX2)
 DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
@@ -179,27 +184,29 @@ DENSEGRAD_INLINE VecD sqrt(VecD a) {
 
 constexpr int kChunkBytes = 16;
 constexpr int kVecChunks = kVecBytes / kChunkBytes;
-typedef float ChunkF __attribute__((vector_size(kChunkBytes)));
 
-// The chunks of 16 bytes that a register holds, side by side.
-DENSEGRAD_INLINE VecF join(const ChunkF (&chunk)[kVecChunks]) {
+// Chunks of 16 bytes from several places, side by side.
+template <class T> DENSEGRAD_INLINE Vec<T> load_chunks(const T *const (&p)[kVecChunks]) {
+    typedef T Chunk __attribute__((vector_size(kChunkBytes)));
 #if defined(DENSEGRAD_ISA_AVX512)
-    // Insertions: for anything else GCC 12 puts the chunks together in memory, where the load waits for all
-    // stores.
-    __m512 v = _mm512_castps128_ps512((__m128)chunk[0]);
-    v = _mm512_insertf32x4(v, (__m128)chunk[1], 1);
-    v = _mm512_insertf32x4(v, (__m128)chunk[2], 2);
-    return (VecF)_mm512_insertf32x4(v, (__m128)chunk[3], 3);
+    // Insertions: anything else GCC 12 puts together in memory, where the load waits for all stores.
+    __m512 v = _mm512_castps128_ps512((__m128)load_as<Chunk>(p[0]));
+    v = _mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[1]), 1);
+    v = _mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[2]), 2);
+    return (Vec<T>)_mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[3]), 3);
 #elif defined(DENSEGRAD_ISA_AVX2)
-    return __builtin_shufflevector(chunk[0], chunk[1], 0, 1, 2, 3, 4, 5, 6, 7);
+    typedef float Bits __attribute__((vector_size(kChunkBytes)));
+    return (Vec<T>)__builtin_shufflevector((Bits)load_as<Chunk>(p[0]), (Bits)load_as<Chunk>(p[1]), 0, 1, 2, 3,
+                                           4, 5, 6, 7);
 #else
-    return chunk[0];
+    return load_as<Chunk>(p[0]);
 #endif
 }
 
 template <class T, class V> DENSEGRAD_INLINE V abs(V v) {
     constexpr IntLane<T> mask = static_cast<IntLane<T>>(~(std::uint64_t(1) << (8 * sizeof(T) - 1)));
     using Bits = decltype(v < v);
+    static_assert(sizeof(v[0]) == sizeof(T));
     return (V)((Bits)v & mask);
 }
 

@@ -57,14 +57,6 @@ DENSEGRAD_INLINE VecD unpack_high(VecD a, VecD b) {
 #endif
 }
 
-// Four, two or one chunks side by side, as many as a register holds.
-template <class T> DENSEGRAD_INLINE Vec<T> join_chunks(const T *const (&p)[kVecChunks]) {
-    ChunkF chunk[kVecChunks];
-    for (int i = 0; i < kVecChunks; ++i)
-        __builtin_memcpy(&chunk[i], p[i], kChunkBytes);
-    return (Vec<T>)join(chunk);
-}
-
 // Transposes the kChunk x kChunk square in each 16-byte part of the registers r[0 ... kChunk).
 DENSEGRAD_INLINE void transpose_parts(VecF (&r)[kChunk<float>]) {
     const VecD a = (VecD)unpack_low(r[0], r[1]), b = (VecD)unpack_low(r[2], r[3]);
@@ -92,7 +84,7 @@ DENSEGRAD_INLINE void load_columns(const T *source, std::ptrdiff_t source_stride
             const int from = row + part * kChunk<T> + i;
             chunk[part] = from < n_rows ? source + from * source_stride : zero;
         }
-        columns[i] = join_chunks<T>(chunk);
+        columns[i] = load_chunks<T>(chunk);
     }
     transpose_parts(columns);
 }

@@ -12,7 +12,8 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Rows of a tile: as many chains as the registers hold beside a line of delta and one broadcast.
+// Rows of a tile of full lines: as many chains as the registers hold beside a line of delta and one
+// broadcast.
 #if defined(DENSEGRAD_ISA_AVX512)
 constexpr int kMaxGradientRows = 17;
 #elif defined(DENSEGRAD_ISA_GENERIC)
@@ -21,8 +22,8 @@ constexpr int kMaxGradientRows = 3;
 constexpr int kMaxGradientRows = 6;
 #endif
 
-// In a short line.
-constexpr int kMaxShortGradientRows = kVecs == 1 ? kMaxGradientRows : 9;
+// In a short line, whose chains are of one part each.
+constexpr int kMaxShortGradientRows = 9;
 
 // sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row,
 // whose y is 1.
@@ -80,7 +81,9 @@ DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T
 
 // Fewer chains of multiply-adds than these take as long, each waiting for its last.
 constexpr int kLatencyChains = 8;
-// Inputs for lanes must save a fifth of the multiply-adds to be worth the transposition.
+// Inputs for lanes must save a fifth of the instructions to be worth the transposition. (A half register
+// counts as a whole one, which it is for a CPU with two multipliers of 512 bits; on Zen 4 the two ways then
+// take about as long.)
 template <class T> constexpr bool kMayBeNarrow = 5 * kLatencyChains < 4 * (kLane<T> + 1) * kVecs;
 
 // The lines of one unit: `rows` of them, the bias row last where the unit has it.
@@ -89,7 +92,7 @@ template <class T> struct Block {
     int inputs, outputs; // of the block
     int rows;            // inputs, and one more where the bias row is there
     bool bias;
-    bool is_short;  // so is its line
+    bool is_short;  // all outputs are in the first part of their line
     bool is_narrow; // summed faster with inputs for lanes
     Index at;       // its first number in weights, gradient and state
 };

@@ -106,6 +106,8 @@ template <class T> void run(const Case &c, int n_threads, Hash &hash) {
     optimizer.momentum = 0.5;
     optimizer.nesterov = true;
     optimizer.l2 = 1e-2;
+    optimizer.l1 = 1e-3;
+    optimizer.weight_decay = 1e-2;
     const auto trainer = make_trainer(*network, optimizer, 3);
 
     EpochSpec epoch;
@@ -144,7 +146,7 @@ template <class T> std::uint64_t run_all(int n_threads) {
     for (const ActivationRow &row : kActivations) {
         if (row.head_only)
             continue;
-        const Optimizer optimizer = number++ % 2 == 0 ? Optimizer::adam : Optimizer::sgd;
+        const Optimizer optimizer = kOptimizers[number++ % kOptimizerCount].id;
         run<T>({row.id, Loss::squared_error, Activation::identity, optimizer, 37, 16}, n_threads, hash);
         run<T>({row.id, Loss::log_loss, Activation::softmax, optimizer, 37, 37}, n_threads, hash);
     }

@@ -16,7 +16,7 @@ DENSEGRAD_EMULATED double emulated_fma(double a, double b, double c) { return __
 DENSEGRAD_EMULATED float emulated_sqrt(float a) { return __builtin_sqrtf(a); }
 DENSEGRAD_EMULATED double emulated_sqrt(double a) { return __builtin_sqrt(a); }
 
-// The same of each number of vectors.
+// Number by number.
 template <class V> DENSEGRAD_EMULATED V each_fma(V a, V b, V c) {
     for (unsigned i = 0; i < sizeof(V) / sizeof(a[0]); ++i)
         c[i] = emulated_fma(a[i], b[i], c[i]);
