@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 
 # A thread that another library left spinning has gone to sleep by then.
-SETTLE_SECONDS = 0.03
+SETTLE_SECONDS = 0.2
 # Compiling can take minutes; an answer later than this means that the worker hangs.
 ANSWER_SECONDS = 900.0
 

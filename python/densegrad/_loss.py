@@ -96,4 +96,4 @@ def custom_mean(
     weights = np.ones(len(losses)) if sample_weight is None else sample_weight
     total = weights.sum()
     loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(y_pred.dtype)
-    return float(np.dot(weights, losses) / total), loss_gradient
+    return float(np.sum(weights * losses) / total), loss_gradient

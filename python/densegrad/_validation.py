@@ -214,7 +214,7 @@ def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]
 def all_finite(values: NDArray[Any]) -> bool:
     """Tell whether no number is NaN or infinite; one pass without a copy where that is so."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.dot(values, values))) or bool(np.isfinite(values).all())
+        return bool(np.isfinite(np.sum(values))) or bool(np.isfinite(values).all())
 
 
 def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:

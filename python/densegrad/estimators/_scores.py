@@ -29,8 +29,7 @@ def accuracy(
         right = right.all(axis=1)
     if sample_weight is None:
         return float(np.count_nonzero(right) / len(right))
-    share: Any = np.dot(right, sample_weight) / sample_weight.sum()
-    return float(share)
+    return float(np.sum(sample_weight, where=right) / sample_weight.sum())
 
 
 class R2:
