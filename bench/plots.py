@@ -77,6 +77,16 @@ def draw_points(axis: Any, points: list[tuple[float, int]], library: str) -> Non
     axis.plot(*zip(*points, strict=True), style, color=COLOURS[library], label=library, markersize=4)
 
 
+def add_legend(axes: list[Any]) -> None:
+    """Explain at the right what any of the panels has."""
+    shown = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    axes[-1].legend(shown.values(), shown.keys(), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def setting_title(dtype: str, threads: int) -> str:
     return f"{dtype}, {threads} thread{'s' if threads > 1 else ''}"
 
@@ -103,7 +113,7 @@ def draw_ratios(results: Results, plt: Any) -> Any:
         axis.set_xscale("log")
         axis.set_xlabel("time / densegrad's", fontsize=8)
     name_cases(axes[0], [case.name for case in cases])
-    axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    add_legend(axes)
     return figure
 
 
@@ -126,7 +136,7 @@ def draw_peak(results: Results, plt: Any) -> Any:
         axis.set_xlim(0, 1)
         axis.set_xlabel("share of FMA peak", fontsize=8)
     name_cases(axes[0], [case.name for case in cases])
-    axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    add_legend(axes)
     return figure
 
 
@@ -151,7 +161,7 @@ def draw_scaling(results: Results, plt: Any) -> Any:
         axis.axvline(1.0, color="black", linewidth=1)
         axis.set_xlabel("time of 1 thread / time of 2", fontsize=8)
     name_cases(axes[0], [case.name for case in cases])
-    axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    add_legend(axes)
     return figure
 
 
@@ -183,5 +193,5 @@ def draw_width(results: Results, plt: Any) -> Any:
         axis.set_yscale("log")
         axis.set_xlabel("width of the hidden layers", fontsize=8)
     axes[0].set_ylabel("ms an epoch", fontsize=8)
-    axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    add_legend(axes)
     return figure
