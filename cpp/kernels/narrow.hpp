@@ -86,6 +86,7 @@ template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, Index n_rows, T *sum,
                                                     bool add) {
     Vec<T> c[kOutputs][kVecs];
+    // Unrolled for the reason told in gradient_tile.
 #pragma GCC unroll 8
     for (int j = 0; j < kOutputs; ++j)
 #pragma GCC unroll 4
