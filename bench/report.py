@@ -21,10 +21,10 @@ from results import LOSS_TOLERANCE, OURS, Results, median
 INTRODUCTION = """\
 Every library runs in its own process with the same data, the same initial weights and the same number of
 updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one
-repeat each, and the tables give medians. NumPy is back propagation by hand with buffers allocated once;
-scikit-learn is `MLPClassifier` with `alpha=0`; torch gathers rows by `index_select` and uses the fused
-Adam; torch compiled is the whole step as one graph; JAX is the whole epoch as one jitted scan.
-scikit-learn gives two classes one logistic output instead of two.
+repeat of a tenth of a second or more each, and the tables give medians. NumPy is back propagation by hand
+with buffers allocated once; scikit-learn is `MLPClassifier` with `alpha=0`; torch gathers rows by
+`index_select` and uses the fused Adam; torch compiled is the whole step as one graph; JAX is the whole epoch
+as one jitted scan. scikit-learn gives two classes one logistic output instead of two.
 
 Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios
 carry over to other machines, milliseconds do not.

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import re
+import statistics
 import sys
 import time
 import traceback
@@ -24,8 +25,8 @@ from cases import PREDICTION_CASE, case_named, log_loss, reference_probabilities
 from libraries import LIBRARIES
 from libraries.base import Library
 
-# One measurement of prediction lasts about this long.
-PREDICTION_SECONDS = 0.02
+# One measurement lasts at least about this long: a core that has just waited is slow for some milliseconds.
+MEASURE_SECONDS = 0.1
 
 
 class Worker:
@@ -53,12 +54,17 @@ class Worker:
         return log_loss(self.library.predict(self.problem.X), self.problem.y)
 
     def do_train(self) -> dict[str, Any]:
-        """Time the case's epochs from its initial weights; seconds an epoch and the loss after them."""
-        self.library.reset()
-        start = time.perf_counter()
-        self.library.train(self.case.epochs)
-        seconds = (time.perf_counter() - start) / self.case.epochs
-        return {"seconds": seconds, "loss_after": self.training_loss()}
+        """Time the case's epochs from its initial weights, the median of as many times as fit in.
+
+        Seconds an epoch, and the loss after the last of them.
+        """
+        fits: list[float] = []
+        while sum(fits) < MEASURE_SECONDS:
+            self.library.reset()
+            start = time.perf_counter()
+            self.library.train(self.case.epochs)
+            fits.append(time.perf_counter() - start)
+        return {"seconds": statistics.median(fits) / self.case.epochs, "loss_after": self.training_loss()}
 
     def do_prepare_prediction(self) -> dict[str, Any]:
         """Give the library the network that prediction is measured with."""
@@ -73,7 +79,7 @@ class Worker:
         error = np.abs(self.library.predict(X) - reference_probabilities(X, self.problem.weights)).max()
         start = time.perf_counter()
         self.library.predict(X)
-        calls = max(3, int(PREDICTION_SECONDS / (time.perf_counter() - start)))
+        calls = max(3, int(MEASURE_SECONDS / (time.perf_counter() - start)))
         start = time.perf_counter()
         for _ in range(calls):
             self.library.predict(X)
