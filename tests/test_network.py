@@ -156,6 +156,22 @@ def test_backward_takes_any_loss_gradient(head: str, rng: np.random.Generator) -
         assert_close(network.weight_gradients[l], weight_gradients[l - 1], "float64", 8)
 
 
+@pytest.mark.parametrize("entries", [0, 2])
+def test_sparse_loss_gradients_weights_and_states_are_refused(entries: int) -> None:
+    network = Network(3, [Dense(2)], random_state=0)
+    network.forward(np.ones((5, 3)))
+    gradient = scipy.sparse.csr_matrix((np.ones(entries), (np.arange(entries), [0] * entries)), shape=(5, 2))
+    with pytest.raises(TypeError, match=r"loss_gradient must be a dense array; got a sparse one"):
+        network.backward(gradient)
+    with pytest.raises(TypeError, match="W must hold real numbers"):
+        network.weights[1] = gradient[:4]
+    trainer = Trainer(network)
+    state = trainer.state_dict()
+    state["state"] = [[gradient[:4]] * len(arrays) for arrays in state["state"]]
+    with pytest.raises(ValueError, match="must be a dense array"):
+        trainer.load_state_dict(state)
+
+
 def test_backward_after_backpropagate_starts_from_the_same_forward_pass(rng: np.random.Generator) -> None:
     case = (6, 3, 5, 2)
     network = make_network(case)

@@ -48,6 +48,19 @@ def test_deviances_close_to_their_target(loss: str, power: float) -> None:
                 assert got == pytest.approx(exact, rel=allowed), (t, off * sign)
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("head", ["exp", "softplus"])
+@pytest.mark.parametrize(("dtype", "t"), [("float32", 1e-40), ("float64", 1e-310)])
+def test_deviances_of_a_denormal_target(loss: str, head: str, dtype: str, t: float) -> None:
+    network = Network(1, [Dense(1, head)], loss=loss, dtype=dtype, random_state=0)
+    normal = float(np.finfo(dtype).tiny)
+    got, of_normal, of_zero = (
+        network.evaluate(np.ones((1, 1)), [target]) for target in (t, normal, 0.0 if loss != "gamma" else t)
+    )
+    assert got == pytest.approx(of_normal, rel=1e-5)
+    assert got == of_zero
+
+
 @pytest.mark.parametrize("r", [1e-6, 1e-4, 3e-4, 0.01, 0.3, 0.99, 1.01, 3.0, 50.0, 1e5])
 def test_log_cosh(r: float) -> None:
     r = float(np.float32(r))

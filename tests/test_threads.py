@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from cases import (
     same_bits,
 )
 from densegrad import (
+    Dense,
+    Network,
     Trainer,
     _core,
 )
@@ -84,7 +87,7 @@ print(time.monotonic() - sent[0])
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "lbfgs"])
-def test_ctrl_c_stops_every_long_call(call: str) -> None:
+def test_ctrl_c_stops_calls_over_many_rows(call: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED_CALLS, call]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -152,6 +155,36 @@ def test_networks_train_in_several_threads_at_once(rng: np.random.Generator) -> 
     for thread in threads:
         thread.join()
     assert results[0] == results[1] == results[2] != b""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_during_a_fit_can_use_the_network() -> None:
+    entered, may_go_on = threading.Event(), threading.Event()
+
+    def loss(target: Any, prediction: Any) -> Any:
+        entered.set()
+        may_go_on.wait(60)
+        return (prediction**2).sum(axis=1), 2 * prediction
+
+    network = Network(2, [Dense(1)], loss=loss, random_state=0)
+    X = np.ones((3, 2))
+    thread = threading.Thread(target=Trainer(network, random_state=0).step, args=(X, np.ones((3, 1))))
+    thread.start()
+    assert entered.wait(60)
+    with pytest.raises(RuntimeError, match="in use by another call"):
+        network.forward(X)
+    child = os.fork()
+    if child == 0:
+        try:
+            network.forward(X)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    may_go_on.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    network.forward(X)
 
 
 THREADS_SCRIPT = """

@@ -170,6 +170,34 @@ def test_a_batch_without_weight_changes_nothing_to_nan(rng: np.random.Generator)
     assert np.all(np.isfinite(network.parameters))
 
 
+def test_a_batch_without_weight_leaves_the_loss_of_the_others(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    weight = np.r_[np.ones(20), np.zeros(20)]
+    network = Network(3, [Dense(1)], dtype="float64", random_state=0)
+    loss = network.evaluate(X, target, weight)
+    epoch_loss = Trainer(network, SGD(1e-30), batch_size=20, shuffle=False).epoch(
+        X, target, sample_weight=weight
+    )
+    assert epoch_loss == pytest.approx(loss, rel=1e-12)
+
+
+def test_a_gradient_whose_squares_overflow_is_clipped() -> None:
+    network = Network(1, [Dense(1)], loss="absolute_error", dtype="float64", random_state=0)
+    network.parameters = [1.0, 0.0]
+    Trainer(network, SGD(1.0), clip_norm=1.0).step([[1e160]], [0.0])
+    assert_close(network.parameters, np.array([0.0, -1e-160]), "float64")
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion])
+def test_a_gradient_that_is_no_number_is_seen(optimizer: Any) -> None:
+    network = Network(2, [Dense(1)], random_state=0)
+    trainer = Trainer(network, optimizer(0.01), shuffle=False)
+    trainer.step([[np.nan, 1.0]], [1.0])
+    assert np.isnan(network.parameters).any()
+    with pytest.raises(ValueError, match="non-finite"):
+        trainer.fit([[1.0, 1.0]], [1.0], epochs=1)
+
+
 def test_step_equals_an_epoch_of_one_batch(rng: np.random.Generator) -> None:
     case = (12, 4, 8, 2)
     X, target = make_rows(case, rng), rng.normal(size=(12, 2))

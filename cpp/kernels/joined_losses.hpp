@@ -87,7 +87,7 @@ template <class T> struct PositivePoisson {
         const Vec<T> d = out.log_y - log<T>(t);
         const Vec<T> near = t * exp_excess<T>(at_most<T>(d, T(1)));
         const Vec<T> loss = d <= T(1) ? near : fma(-t, d, out.y - t);
-        return {out.y, t == T(0) ? out.y : loss, (out.y - t) * out.ratio};
+        return {out.y, t < kMinNormal<T> ? out.y : loss, (out.y - t) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
         return t == T(0) ? broadcast<T>(1) : T(1) - t / loss.y;
@@ -101,7 +101,8 @@ template <class T> struct PositiveGamma {
     DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
         const Vec<T> u = t * exp<T>(-out.log_y);
-        return {out.y, exp_excess<T>(log<T>(t) - out.log_y), (T(1) - u) * out.ratio};
+        return {out.y, exp_excess<T>(log<T>(at_least<T>(t, kMinNormal<T>)) - out.log_y),
+                (T(1) - u) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
         return (T(1) - t / loss.y) / loss.y;
@@ -123,7 +124,7 @@ template <class T> struct PositiveTweedie {
         const Vec<T> log_t = log<T>(t);
         const Vec<T> d = out.log_y - log_t;
         const Vec<T> excess = exp_excess<T>(d * above) / above - exp_excess<T>(d * below) / below;
-        const Vec<T> loss = t == T(0) ? y_part / above : exp<T>(log_t * above) * excess;
+        const Vec<T> loss = t < kMinNormal<T> ? y_part / above : exp<T>(log_t * above) * excess;
         return {out.y, loss, (y_part - mixed) * out.ratio};
     }
     DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &loss) const {

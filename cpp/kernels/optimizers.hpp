@@ -24,10 +24,10 @@ template <class T, class V> DENSEGRAD_INLINE V drop_negligible(V v) {
     return abs<T>(v) < kNegligible<T> ? V{} : v;
 }
 
-// -1, 0 or 1; NaN gives 0.
+// -1, 0, 1 or NaN.
 template <class T, class V> DENSEGRAD_INLINE V sign(V v) {
     const V one = splat<V>(T(1));
-    return v > T(0) ? one : v < T(0) ? -one : V{};
+    return v > T(0) ? one : v < T(0) ? -one : v == T(0) ? V{} : v;
 }
 
 // What is added to the gradient and taken off the weights, the same for all optimizers.

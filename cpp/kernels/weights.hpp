@@ -116,11 +116,13 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
 }
 
 // What the update will read of these rows, where it is too much for the caches near the core: its memory
-// traffic then hides under the sums.
+// traffic then hides under the sums. Sums over few rows are too short to hide it: there, and where all comes
+// from a near cache, the core's own prefetching does better.
 template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args, Index first, int rows) {
-    constexpr Index kNearBytes = 128 * 1024;
+    constexpr Index kFewRows = 32;
+    constexpr Index kNearBytes = 2 * 1024 * 1024;
     const Index numbers = (args.n_in + 1) * line_count<T>(args.n_out) * kLane<T>;
-    if (!args.step || 3 * numbers * static_cast<Index>(sizeof(T)) < kNearBytes)
+    if (!args.step || args.n_rows < kFewRows || 3 * numbers * static_cast<Index>(sizeof(T)) < kNearBytes)
         return;
     const T *const arrays[] = {args.weights, args.state[0], args.state[1] ? args.state[1] : args.state[0]};
     for (const T *array : arrays)

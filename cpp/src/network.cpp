@@ -111,17 +111,19 @@ template <class T> void NetworkOf<T>::get_weight_gradient(int l, void *out) cons
 }
 
 template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
-    const auto allocate = [this](Arena &arena, std::size_t begin, std::size_t end) {
+    const auto allocate = [this](std::size_t begin, std::size_t end) {
+        Arena arena;
         for (std::size_t i = begin; i < end; ++i)
             arena.plan<T>(layers_[i].transposed_count());
         arena.allocate();
         for (std::size_t i = begin; i < end; ++i)
             layers_[i].transposed = arena.take<T>(layers_[i].transposed_count());
+        return arena;
     };
     if (layers_.size() > 1 && !layers_[1].transposed)
-        allocate(transposed_, 1, layers_.size());
+        transposed_ = allocate(1, layers_.size());
     if (first_layer && !layers_[0].transposed)
-        allocate(first_transposed_, 0, 1);
+        first_transposed_ = allocate(0, 1);
     for (std::size_t i = first_layer ? 0 : 1; i < layers_.size(); ++i) {
         Layer<T> &layer = layers_[i];
         if (layer.transposed_is_current)
@@ -139,11 +141,13 @@ template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
 template <class T> void NetworkOf<T>::need_gradients() {
     if (layers_[0].gradient)
         return;
+    Arena arena;
     for (const Layer<T> &layer : layers_)
-        gradients_.plan<T>(layer.weight_count());
-    gradients_.allocate();
+        arena.plan<T>(layer.weight_count());
+    arena.allocate();
     for (Layer<T> &layer : layers_)
-        layer.gradient = gradients_.take<T>(layer.weight_count());
+        layer.gradient = arena.take<T>(layer.weight_count());
+    gradients_ = std::move(arena);
 }
 
 template <class T> double NetworkOf<T>::work() const {

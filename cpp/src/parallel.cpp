@@ -70,11 +70,12 @@ template <class Number, class Busy> void wait_while(const std::atomic<Number> &v
 
 #if defined(DENSEGRAD_HAVE_OPENMP)
 
-// CPUs that this process may run on.
+// CPUs that this process may run on. Where the OpenMP runtime binds its threads to CPUs, the caller's own set
+// is one CPU.
 int affinity() {
 #if defined(__linux__)
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+    if (omp_get_proc_bind() == omp_proc_bind_false && sched_getaffinity(0, sizeof(set), &set) == 0)
         return std::max(1, CPU_COUNT(&set));
 #endif
     return std::max(1, omp_get_num_procs());
@@ -146,7 +147,7 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
     context_ = context;
     n_chunks_ = n_chunks;
     left_.store(static_cast<std::int32_t>(n_chunks), std::memory_order_relaxed);
-    for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    for (std::size_t slot = 0; slot < static_cast<std::size_t>(size_); ++slot) {
         const std::int64_t count = first_chunk(slot + 1) - first_chunk(slot);
         slots_[slot].rest.store(std::uint64_t{phase} << 32 | static_cast<std::uint64_t>(count),
                                 std::memory_order_release);
@@ -198,6 +199,8 @@ void run_team(int n_threads, void (*body)(void *, Team &), void *context) {
 #pragma omp parallel num_threads(n_threads)
     {
         if (omp_get_thread_num() == 0) {
+            // The runtime may give fewer (OMP_THREAD_LIMIT, OMP_DYNAMIC).
+            team.size_ = omp_get_num_threads();
             try {
                 body(context, team);
             } catch (...) {
@@ -217,11 +220,9 @@ bool has_openmp() { return true; }
 int available_threads() {
     if (forked.load() || omp_in_parallel())
         return 1;
-    static const int machine = [] {
-        const int limit = cgroup_limit();
-        return limit > 0 ? std::min(limit, affinity()) : affinity();
-    }();
-    return std::max(1, std::min(machine, omp_get_max_threads()));
+    static const int limit = cgroup_limit();
+    const int cpus = limit > 0 ? std::min(limit, affinity()) : affinity();
+    return std::max(1, std::min(cpus, omp_get_max_threads()));
 }
 
 #else

@@ -63,7 +63,7 @@ class Team {
     void work_off(int thread, std::uint32_t phase);
 
     std::vector<Slot> slots_; // one a member, with the range of chunks that it begins with
-    int size_;
+    int size_;                // set by the caller before the first phase, whose start the others wait for
     // Of the phase; read only by who holds one of its chunks, which keeps the phase from ending.
     Function function_ = nullptr;
     void *context_ = nullptr;

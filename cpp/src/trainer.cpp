@@ -42,6 +42,7 @@ template <class T> class TrainerOf final : public Trainer {
     void custom_delta(Epoch &epoch, const Batch<T> &batch, Index count);
     void phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
                        Team &team);
+    double gradient_norm(Epoch &epoch, double factor, Team &team);
     void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team);
     void limit_norms(Epoch &epoch, Team &team);
     void run(Epoch &epoch, Team &team);
@@ -66,6 +67,7 @@ template <class T> struct TrainerOf<T>::Epoch {
     double loss = 0.0;       // sum over the batches so far
     double batch_loss = 0.0; // weighted sum over the rows of this batch so far
     Index steps_done = 0;
+    Index rows_done = 0; // of batches that have weight
     bool failed = false; // the custom loss gave no gradient
     StopWatch watch{spec.stop};
 };
@@ -249,8 +251,8 @@ void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool las
         limit_norms(epoch, team);
 }
 
-template <class T>
-void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team) {
+// The Euclidean norm of all weight gradients times `factor`.
+template <class T> double TrainerOf<T>::gradient_norm(Epoch &epoch, double factor, Team &team) {
     constexpr Index kLane = kLineLength<T>;
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
         const Layer<T> &layer = network_.layers()[piece.l - 1];
@@ -264,6 +266,7 @@ void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, T
             for (Index i = 0; i < rows; ++i)
                 for (Index j = 0; j < lanes; ++j) {
                     const double g =
+                        factor *
                         static_cast<double>(layer.gradient[line * layer.panel() + (first + i) * kLane + j]);
                     sum += g * g;
                 }
@@ -274,8 +277,19 @@ void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, T
     for (std::size_t i = 0; i < states_.size(); ++i)
         for (Index unit = 0; unit < network_.layers()[i].units(); ++unit)
             squares += states_[i].squared_norm[unit];
-    const double norm = std::sqrt(squares);
-    const T scale = static_cast<T>(norm > spec_.clip_norm ? spec_.clip_norm / norm : 1.0);
+    return std::sqrt(squares);
+}
+
+template <class T>
+void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team) {
+    double factor = 1.0;
+    double norm = gradient_norm(epoch, factor, team);
+    if (std::isinf(norm)) { // the squares are too large
+        factor = 0x1p-600;
+        norm = gradient_norm(epoch, factor, team);
+    }
+    const double limit = spec_.clip_norm * factor;
+    const T scale = static_cast<T>(norm > limit ? limit / norm : 1.0);
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
         const Layer<T> &layer = network_.layers()[piece.l - 1];
         const LayerState<T> &state = states_[piece.l - 1];
@@ -363,6 +377,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
             epoch.batch_loss += weighted_loss(epoch.pass.row_loss, batch, count);
             if (last) {
                 epoch.loss += (epoch.batch_loss * scale + penalty) * static_cast<double>(batch_rows);
+                epoch.rows_done += counts ? batch_rows : 0;
                 epoch.batch_loss = 0.0;
             }
             phase_weights(epoch, count, done == 0, last, step, team);
@@ -422,8 +437,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     run_team(threads, [&](Team &team) { run(epoch, team); });
     network_.layers()[0].transposed_is_current = false;
     steps_ += epoch.steps_done;
-    const Index rows_done = std::min(spec.n_order, epoch.steps_done * spec.batch_size);
-    return {epoch.loss / static_cast<double>(std::max<Index>(rows_done, 1)), epoch.steps_done,
+    return {epoch.loss / static_cast<double>(std::max<Index>(epoch.rows_done, 1)), epoch.steps_done,
             epoch.failed || epoch.watch.stopped()};
 }
 

@@ -129,8 +129,14 @@ def set_exact_threads(bint exact):
     cpp.set_exact_threads(exact)
 
 
+# Of this process: a fork begins the next one, in which no thread is left of a call that was under way.
+cdef int64_t generation = 1
+
+
 def after_fork_in_child():
     """Train on one thread from now on: the team of the OpenMP run-time library does not survive a fork."""
+    global generation
+    generation += 1
     cpp.after_fork_in_child()
 
 
@@ -217,6 +223,13 @@ cdef inline Rows rows_of(object X, int64_t n_columns, str name):
         return <Rows>X
     cdef Rows rows = Rows.__new__(Rows)
     rows.read(X, n_columns, name)
+    return rows
+
+
+cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
+    cdef Rows rows = rows_of(X, n_columns, name)
+    if rows.view.indptr != NULL:
+        raise TypeError(f"{name} must be a dense array; got a sparse one ({type(X).__name__})")
     return rows
 
 
@@ -310,7 +323,7 @@ cdef cbool should_stop(void *context) noexcept with gil:
 cdef class Network:
     """A network of the core; `densegrad.Network` is made of it."""
     cdef unique_ptr[cpp.Engine] engine
-    cdef atomic[cbool] busy  # one caller at a time may change the network or its cache
+    cdef atomic[int64_t] busy  # the generation of the one caller that may change the network or its cache
     cdef readonly object dtype
     cdef readonly int depth
 
@@ -341,12 +354,12 @@ cdef class Network:
         return self.engine.get()
 
     cdef int enter(self) except -1:
-        if self.busy.exchange(True):
+        if self.busy.exchange(generation) == generation:
             raise RuntimeError("this network is in use by another call; only predict may run at the same time")
         return 0
 
     cdef void leave(self) noexcept:
-        self.busy.store(False)
+        self.busy.store(0)
 
     cdef int check_layer(self, int l, int first) except -1:
         if self.get() != NULL and not first <= l <= self.depth:
@@ -456,7 +469,7 @@ cdef class Network:
             Without a forward pass before it.
         """
         cdef cpp.Engine *engine = self.get()
-        cdef Rows rows = rows_of(loss_gradient, engine.width(self.depth), "loss_gradient")
+        cdef Rows rows = dense_rows_of(loss_gradient, engine.width(self.depth), "loss_gradient")
         cdef int threads = threads_of(n_threads)
         cdef void *out
         self.enter()
@@ -509,7 +522,7 @@ cdef class Network:
 
     def _set_weights(self, int l, W):
         self.check_layer(l, 1)
-        cdef Rows rows = rows_of(W, self.engine.get().width(l), "W")
+        cdef Rows rows = dense_rows_of(W, self.engine.get().width(l), "W")
         if rows.view.n_rows != self.engine.get().width(l - 1) + 1:
             raise ValueError(f"W must have shape {self.engine.get().width(l - 1) + 1, self.engine.get().width(l)}; "
                              f"got {rows.view.n_rows, rows.view.n_columns}")
@@ -677,48 +690,57 @@ cdef class Trainer:
         # Before the network, to which it keeps a reference.
         self.engine.reset()
 
+    cdef cpp.EngineTrainer *get(self) except NULL:
+        if self.engine.get() == NULL:
+            raise RuntimeError("this trainer was never initialised")
+        return self.engine.get()
+
     def set_numbers(self, dict numbers):
         """Change the optimizer's numbers; its state is kept."""
+        cdef cpp.EngineTrainer *engine = self.get()
         cdef cpp.OptimizerSpec spec = optimizer_spec(self.optimizer, numbers)
         self.network.enter()
         try:
-            self.engine.get().set_optimizer(spec)
+            engine.set_optimizer(spec)
         finally:
             self.network.leave()
 
     @property
     def steps(self):
         """The number of updates made so far."""
-        return self.engine.get().steps()
+        return self.get().steps()
 
     @steps.setter
     def steps(self, int64_t steps):
+        cdef cpp.EngineTrainer *engine = self.get()
         self.network.enter()
         try:
-            self.engine.get().set_steps(steps)
+            engine.set_steps(steps)
         finally:
             self.network.leave()
 
     def state(self, int l, int s):
         """Return a copy of the optimizer's numbers s for W_(l)."""
+        cdef cpp.EngineTrainer *engine = self.get()
         self.network.check_layer(l, 1)
         state = _empty((self.network.width(l - 1) + 1, self.network.width(l)), self.network.dtype)
         self.network.enter()
         try:
-            self.engine.get().get_state(l, s, memory_of(state))
+            engine.get_state(l, s, memory_of(state))
         finally:
             self.network.leave()
         return state
 
     def set_state(self, int l, int s, state):
         """Replace the optimizer's numbers s for W_(l)."""
+        cdef cpp.EngineTrainer *engine = self.get()
         self.network.check_layer(l, 1)
-        cdef Rows rows = rows_of(state, self.network.width(l), "state")
+        cdef Rows rows = dense_rows_of(state, self.network.width(l), "state")
         if rows.view.n_rows != self.network.width(l - 1) + 1:
             raise ValueError(f"state must have {self.network.width(l - 1) + 1} rows; got {rows.view.n_rows}")
         self.network.enter()
         try:
-            self.engine.get().set_state(l, s, rows.view)
+            engine.set_state(l, s, rows.view)
         finally:
             self.network.leave()
 
@@ -732,7 +754,7 @@ cdef class Trainer:
         """
         cdef cpp.EpochSpec spec
         cdef cpp.EpochResult result
-        cdef cpp.EngineTrainer *engine = self.engine.get()
+        cdef cpp.EngineTrainer *engine = self.get()
         cdef Call call = Call()
         call.deadline = deadline
         call.custom_loss = custom
