@@ -171,6 +171,37 @@ def test_scoring_by_loss_and_by_name_and_by_callable():
         MLPClassifier(**parameters, scoring=lambda estimator, X, y: 0.0).fit(X, Y, weight)
 
 
+@pytest.mark.parametrize(
+    ("score", "error"),
+    [(math.nan, ValueError), (np.float32("nan"), ValueError), (None, TypeError), ("0.5", TypeError)],
+    ids=str,
+)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_score_that_is_no_number_ends_the_fit(score, error, early_stopping):
+    scores = iter([0.5, -math.inf, score])
+    clf = MLPClassifier(**COMMON, early_stopping=early_stopping, scoring=lambda estimator, X, y: next(scores))
+    with pytest.raises(error, match=r"scoring must return a real number.*got .* in epoch 2"):
+        clf.fit(X[50:], Y[50:], X_val=X[:50], y_val=Y[:50])
+    assert clf.validation_scores_ == [0.5, -math.inf]
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_validation_rows_of_one_class_have_no_area_under_the_curve():
+    clf = MLPClassifier(**COMMON, early_stopping=True, scoring="roc_auc")
+    rare = (Y == 2).astype(int)
+    with pytest.raises(ValueError, match="scoring"), pytest.warns(UserWarning, match="one class"):
+        clf.fit(X, rare, X_val=X[rare == 0], y_val=rare[rare == 0])
+
+
+def test_divergence_goes_before_the_score():
+    reg = MLPRegressor(
+        activation="identity", solver="sgd", learning_rate_init=1.0, early_stopping=True, random_state=0,
+        scoring=lambda estimator, X, y: -np.square(estimator.predict(X) - y).mean(),
+    )  # fmt: skip
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        reg.fit(X_REG * 10, Y_REG * 1e6)
+
+
 def test_last_weights_where_the_best_are_not_wanted():
     parameters = {**COMMON, "max_iter": 30, "learning_rate_init": 0.1, "early_stopping": True}
     val = {"X_val": X[:60], "y_val": Y[:60]}

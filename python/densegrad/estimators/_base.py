@@ -203,8 +203,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         ------
         ValueError
             Where an argument is not as described, which leaves the estimator as it was; or where training
-            diverges. That, and an error that a callable of yours raises during the training, leaves it as the
-            training stands.
+            diverges, or `scoring` returns NaN. That, and an error that a callable of yours raises during the
+            training, leaves it as the training stands.
         """
         validation = (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation, incremental=False)

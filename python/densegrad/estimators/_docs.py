@@ -84,7 +84,8 @@ dropout : float or list of float, default=0.0
         and last is max_iter epochs of the size of the call.
     scoring : str, callable or None, default=None
         What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
-        {default_score}.
+        {default_score}. A score of NaN is an error. Without early_stopping or X_val there are
+        no such rows, and nothing is scored.
     restore_best : bool, default=True
         Whether early stopping ends with the weights that scored best, rather than the last ones.
     max_time : float or None, default=None

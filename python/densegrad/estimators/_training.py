@@ -97,7 +97,7 @@ class _Epochs:
                 if estimator.verbose:
                     print(f"Iteration {n_iter}, loss = {loss:.8f}")
                 if self.validation is not None:
-                    self._validate(self.validation)
+                    self._validate(self.validation, loss)
                 ends = self._judge(loss)
                 if not math.isfinite(loss):
                     self._diverged()
@@ -150,17 +150,19 @@ class _Epochs:
             return loss
         return -float(self.estimator.validation_scores_[-1])
 
-    def _validate(self, validation: Validation) -> None:
+    def _validate(self, validation: Validation, training_loss: float) -> None:
         estimator = self.estimator
         loss = self.network.evaluate(validation.samples, n_threads=estimator.n_threads)
-        score = -loss if validation.score is None else validation.score()
+        if not math.isfinite(training_loss):
+            score = math.nan  # diverged: predictions are no longer fit for a scorer
+        else:
+            score = -loss if validation.score is None else validation.score()
         estimator.validation_loss_curve_.append(loss)
         estimator.validation_scores_.append(score)
         if estimator.verbose:
             print(f"Validation score: {score:f}")
-        self.improved = score > estimator.best_validation_score_
         self.enough = not score < estimator.best_validation_score_ + estimator.tol
-        if self.improved:
+        if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
             if self.best is not None:
                 self.best = self.network.parameters
