@@ -129,7 +129,11 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
 
     @property
     def network_(self) -> Network:
-        """The fitted network: to look at a backward pass, or to save it. Training goes on in it."""
+        """The fitted network: to look at a backward pass, to save it, or to train it with a Trainer.
+
+        Predictions are its, and training goes on in it, whatever has changed its weights. Where activation,
+        dropout or the loss are others than before, training goes on in a new one with its weights.
+        """
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_' before fit")
         return self._current_network()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from densegrad import Dense, Network, Trainer
 from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
+from densegrad._validation import real_array
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
@@ -138,16 +139,18 @@ def joined_weights(coefs: Any, intercepts: Any) -> list[NDArray[Any]]:
     return joined
 
 
-def check_shapes(weights: list[NDArray[Any]], network: Network) -> None:
+def check_shapes(coefs: Any, intercepts: Any, network: Network) -> None:
     """Refuse assigned weights that do not fit the network."""
-    if len(weights) != network.depth:
-        raise ValueError(f"coefs_ must have {network.depth} arrays; got {len(weights)}")
-    for l, W in enumerate(weights, 1):
-        shape = (network.width(l - 1), network.width(l))
-        if (W.shape[0] - 1, W.shape[1]) != shape:
-            raise ValueError(f"coefs_[{l - 1}] must have shape {shape}; got {(W.shape[0] - 1, W.shape[1])}")
-        if not np.isfinite(W).all():
-            raise ValueError(f"coefs_[{l - 1}] and intercepts_[{l - 1}] must be finite; got NaN or infinity")
+    for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+        if len(arrays) != network.depth:
+            raise ValueError(f"{name} must have {network.depth} arrays; got {len(arrays)}")
+        for i, value in enumerate(arrays):
+            array = real_array(f"{name}[{i}]", value)
+            shape = (network.width(i), network.width(i + 1))[0 if name == "coefs_" else 1 :]
+            if array.shape != shape:
+                raise ValueError(f"{name}[{i}] must have shape {shape}; got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}[{i}] must be finite; got NaN or infinity")
 
 
 def batch_size(value: Any, n_rows: int) -> int:

@@ -110,13 +110,12 @@ def _begin(estimator: BaseMLP, first: bool, units: list[int], head: str, dtype: 
         estimator._random_state = check_random_state(seed)
         estimator._random_state_from = seed
     if first:
-        for key in ("_coefs", "_intercepts", "_known", "_trainer", "_best_parameters", "_row_order"):
+        estimator._hide_weights()
+        for key in ("_trainer", "_best_parameters", "_last_parameters", "_row_order"):
             estimator.__dict__.pop(key, None)
         estimator._network = estimator._new_network(units, head, dtype, estimator._random_state)
         estimator.n_iter_ = 0
         estimator.t_ = 0
-    elif "_network" not in estimator.__dict__:
-        estimator._current_network()
     known = estimator._current_network()
     there = [known.n_inputs, *(layer.units for layer in known.layers)]
     if there != units:
@@ -128,8 +127,8 @@ def _begin(estimator: BaseMLP, first: bool, units: list[int], head: str, dtype: 
     if architecture != estimator._architecture:
         estimator._architecture = architecture
         estimator._network = estimator._copied_network()
-        if "_trainer" in estimator.__dict__:
-            del estimator._trainer
+        for key in ("_trainer", "_last_parameters"):
+            estimator.__dict__.pop(key, None)
     estimator.n_outputs_ = units[-1]
     estimator.n_layers_ = len(units)
     estimator.out_activation_ = head
@@ -166,8 +165,6 @@ def _begin_epochs(estimator: BaseMLP, first: bool, n_rows: int, validated: bool)
 def _find_trainer(estimator: BaseMLP) -> None:
     optimizer, regularisation = _model.optimizer(estimator)
     before = estimator.__dict__.get("_trainer")
-    if before is not None:
-        estimator._network = before.network
     changed = regularisation != estimator.__dict__.get("_regularisation")
     seed = 0
     if before is None and estimator._architecture["has_dropout"]:

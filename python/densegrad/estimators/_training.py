@@ -7,6 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
@@ -60,12 +61,21 @@ class _Epochs:
         self.trainer = estimator._trainer
         self.network = self.trainer.network
         self.rate: LearningRate = estimator._optimizer
+        self.diverged = False
+        self._go_on_from_the_last()
         self.best: NDArray[Any] | None = None
         if self.judged and estimator.restore_best:
             self.best = estimator.__dict__.pop("_best_parameters", None)
             if self.best is None:
                 self.best = self.network.parameters
         self.order: RowOrder | None = estimator._row_order
+
+    def _go_on_from_the_last(self) -> None:
+        """Take back the last weights of early stopping, unless others than the best ones are there now."""
+        last = self.estimator.__dict__.pop("_last_parameters", None)
+        if last is not None and np.array_equal(self.network.parameters, self.estimator._best_parameters):
+            self.network.parameters = last
+            self.estimator._hide_weights()
 
     def train(self, hooks: FitHooks | None) -> None:
         estimator, data = self.estimator, self.data
@@ -100,7 +110,7 @@ class _Epochs:
                     self._validate(self.validation, loss)
                 ends = self._judge(loss)
                 if not math.isfinite(loss):
-                    self._diverged()
+                    self._stop_diverged()
                     break
                 if rates is not None and rates.epoch_ends(self._monitored(loss)):
                     ends = True
@@ -191,7 +201,8 @@ class _Epochs:
         estimator._no_improvement_count = 0
         return False
 
-    def _diverged(self) -> None:
+    def _stop_diverged(self) -> None:
+        self.diverged = True
         if self.best is None:
             raise ValueError(DIVERGED)
         warnings.warn(
@@ -209,5 +220,10 @@ class _Epochs:
         if self.order is not None:
             self.order.pause()
         if self.best is not None:
+            last, self.network.parameters = self.network.parameters, self.best
             estimator._best_parameters = self.best
-            estimator._show_best()
+            if self.diverged or not all_finite(last):
+                del estimator._trainer  # the optimizer's state is of no more use than the last weights
+            else:
+                estimator._last_parameters = last
+            estimator._hide_weights()
