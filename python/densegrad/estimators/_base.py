@@ -14,7 +14,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad import Network, activations
+from densegrad import Network
 from densegrad._validation import finite_rows
 from densegrad.estimators import _model
 from densegrad.estimators._batches import batches, is_iterable_of_batches
@@ -36,7 +36,7 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations()) - {"exp", "softmax"}), "array-like"],
+        "activation": [StrOptions(set(_model.HIDDEN_ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"lbfgs", *_model.OPTIMIZERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -115,8 +115,10 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
     def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Score | None:
         """Return scikit-learn's score of validation rows; None stands for minus the loss."""
 
-    def _class_weighted(self, y: NDArray[Any], weight: Any, incremental: bool) -> Any:
-        """Multiply the weights of the rows by those of their classes."""
+    def _class_weighted(
+        self, y: NDArray[Any], weight: Any, incremental: bool, training_y: NDArray[Any] | None = None
+    ) -> Any:
+        """Multiply the weights of the rows by those of their classes, which come of `training_y` or of y."""
         return weight
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -197,7 +199,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             of X that would be set aside; without it their loss and score are recorded, and
             decide nothing but what the schedules 'plateau' and 'adaptive' follow.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation rows in their loss and score.
+            Weights of the validation rows in their loss and score. A classifier's `class_weight` multiplies
+            them, too.
 
         Returns
         -------
