@@ -314,6 +314,30 @@ def test_ctrl_c_keeps_a_usable_model():
     assert_same_bits(clf, MLPClassifier(**COMMON, max_iter=20).fit(X, Y))
 
 
+def test_ctrl_c_ends_all_batches_of_a_partial_fit(monkeypatch):
+    reg = MLPRegressor(**COMMON).partial_fit(X_REG, Y_REG)
+    epochs = []
+
+    def interrupted(trainer, *arguments, **options):
+        epochs.append(trainer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        assert reg.partial_fit((X_REG, Y_REG) for _ in range(5)) is reg
+    assert len(epochs) == 1
+
+
+def test_batches_there_must_be():
+    clf = MLPClassifier(**COMMON)
+    for X_none in (iter([]), (batch for batch in ())):
+        with pytest.raises(ValueError, match="at least one batch"):
+            clf.partial_fit(X_none, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="y must be part of the batches"):
+        clf.partial_fit(iter([(X, Y)]), Y, classes=[0, 1, 2])
+    assert not hasattr(clf, "network_")
+
+
 @pytest.mark.parametrize(
     "schedule", ["warm_up", "invscaling", "cosine", "step", lambda step, _: 0.01 / (1 + step)]
 )

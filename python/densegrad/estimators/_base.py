@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -214,7 +215,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             training, leaves it as the training stands.
         """
         validation = (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, incremental=False)
+        return self
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -230,13 +232,17 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
                 " Only an iterable of batches, tuples (X, y) or (X, y, sample_weight), comes without."
             )
         if y is not None:
-            return self._fit(X, y, sample_weight, incremental=True, **arguments)
+            if isinstance(X, Iterator):
+                raise ValueError("y must be part of the batches, (X, y), where X is an iterator over such")
+            self._fit(X, y, sample_weight, incremental=True, **arguments)
+            return self
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight must be part of the batches, (X, y, sample_weight), where X is such"
             )
         for batch in batches(X):
-            self._fit(*batch, incremental=True, **arguments)
+            if not self._fit(*batch, incremental=True, **arguments):
+                break
         return self
 
     def _fit(
@@ -248,7 +254,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         *,
         incremental: bool,
         **arguments: Any,
-    ) -> Any:
+    ) -> bool:
+        """Train; False where Ctrl-C has ended it."""
         before = self.__dict__.copy()
         try:
             data, judged = prepare(self, X, y, sample_weight, validation, incremental, **arguments)
@@ -258,12 +265,12 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             raise
         hooks = None if incremental else FitHooks(self, data.X, data.y, data.sample_weight)
         if self.solver == "lbfgs":
-            fit_lbfgs(self, data, hooks)
+            completed = fit_lbfgs(self, data, hooks)
         else:
-            fit_epochs(self, data, judged, hooks, incremental=incremental)
+            completed = fit_epochs(self, data, judged, hooks, incremental=incremental)
         if hooks is not None:
             hooks.fit_ends()
-        return self
+        return completed
 
     # L-BFGS.
 

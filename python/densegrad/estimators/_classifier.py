@@ -181,6 +181,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
             An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
+            Ctrl-C ends the call with a warning, as it does in fit.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels; not all of the classes need to be among them.
         sample_weight : array-like of shape (n_samples,), default=None

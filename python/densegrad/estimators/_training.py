@@ -34,17 +34,20 @@ def fit_epochs(
     hooks: FitHooks | None,
     *,
     incremental: bool,
-) -> None:
-    """Train `estimator` for up to max_iter epochs, or for one where `incremental`."""
+) -> bool:
+    """Train `estimator` for up to max_iter epochs, or for one where `incremental`; False after Ctrl-C."""
     run = _Epochs(estimator, data, validation, incremental)
+    completed = False
     try:
         run.train(hooks)
+        completed = True
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
         run.finish()
     if not all_finite(estimator._network.parameters):
         raise ValueError(DIVERGED)
+    return completed
 
 
 class _Epochs:
