@@ -1,4 +1,4 @@
-"""The examples in docstrings and in docs/gradients.md do what they say."""
+"""The examples in docstrings and in pages of docs/ do what they say."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_docstrings(module: ModuleType) -> None:
     assert results.attempted > 0
 
 
-def test_gradients_page() -> None:
-    results = doctest.testfile(str(DOCS / "gradients.md"), module_relative=False)
+@pytest.mark.parametrize(("page", "at_least"), [("gradients.md", 21), ("migration.md", 8)])
+def test_pages(page: str, at_least: int) -> None:
+    results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.failed == 0
-    assert results.attempted > 20
+    assert results.attempted >= at_least
