@@ -232,3 +232,17 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if max(-low, high) > np.finfo(dtype).max:
         raise ValueError(f"{name} must be finite in the network's dtype; got numbers too large for {dtype}")
+
+
+def checked_score(score: object, epoch: int) -> float:
+    """Return what `scoring` gave in an epoch, counted from 0, as a float; infinities are allowed."""
+    wanted = "scoring must return a real number, more of which is better"
+    if isinstance(score, (str, bytes)):
+        raise TypeError(f"{wanted}; got {score!r} in epoch {epoch}")
+    try:
+        number = float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{wanted}; got {score!r} in epoch {epoch}") from None
+    if math.isnan(number):
+        raise ValueError(f"{wanted}; got NaN in epoch {epoch}")
+    return number

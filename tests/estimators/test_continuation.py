@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from densegrad import MLPClassifier, MLPRegressor
+from densegrad import Adam, MLPClassifier, MLPRegressor, Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -197,7 +197,7 @@ def test_bad_assignments_are_refused(bad):
     before = reg.predict(X_REG)
     good = reg.coefs_[0]
     reg.coefs_[0] = bad
-    with pytest.raises(ValueError, match="coefs_"):
+    with pytest.raises(ValueError, match=r"coefs_\[0\] must (have shape \(8, 9\)|be finite)"):
         reg.predict(X_REG)
     reg.coefs_[0] = good
     np.testing.assert_array_equal(reg.predict(X_REG), before)
@@ -228,6 +228,80 @@ def test_lists_shown_follow_the_training():
     assert reg.coefs_ is reg.coefs_
 
 
+def zeroed(network):
+    network.parameters = np.zeros(network.n_parameters)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_weights_shown_are_those_of_the_network(early_stopping):
+    clf = MLPClassifier(**COMMON, max_iter=5, early_stopping=early_stopping).fit(X, Y)
+    before = clf.coefs_
+    Trainer(clf.network_, Adam(0.05), random_state=0).fit(X, Y, epochs=20)
+    score = clf.score(X, Y)
+    for l, (W, b) in enumerate(zip(clf.coefs_, clf.intercepts_, strict=True), 1):
+        np.testing.assert_array_equal(np.vstack([W, b]), clf.network_.weights[l])
+    assert clf.coefs_ is clf.coefs_ is not before
+    clf.intercepts_[0] = clf.intercepts_[0].copy()
+    assert clf.score(X, Y) == score
+    zeroed(clf.network_)
+    assert not any(W.any() for W in [*clf.coefs_, *clf.intercepts_])
+    clf.coefs_ = before
+    np.testing.assert_array_equal(clf.network_.weights[1][:-1], before[0])
+
+
+def test_what_was_assigned_wins_where_the_network_has_changed_too():
+    reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
+    shown = reg.coefs_
+    mine = np.ones(shown[0].shape)
+    shown[0] = mine
+    zeroed(reg._network)  # network_ would have taken over what was assigned
+    np.testing.assert_array_equal(reg.coefs_[0], mine)
+    assert not reg.coefs_[1].any()
+    reg.predict(X_REG)
+    np.testing.assert_array_equal(reg.network_.weights[1], np.vstack([mine, np.zeros(9)]))
+    assert not reg.network_.weights[2].any()
+
+
+def test_training_goes_on_in_the_network_that_is_shown():
+    clf = MLPClassifier(**COMMON, max_iter=5, early_stopping=True, warm_start=True, learning_rate_init=0.1)
+    network = clf.fit(X, Y).network_
+    assert clf.fit(X, Y).network_ is network
+    assert clf.set_params(solver="lbfgs", early_stopping=False).fit(X, Y).network_ is network
+    zeroed(network)
+    clf.set_params(solver="sgd", learning_rate_init=1e-9).partial_fit(X, Y)
+    assert clf.network_ is network
+    assert np.abs(network.parameters).max() < 1e-6
+
+
+def test_training_goes_on_after_divergence_under_early_stopping():
+    parameters = {**COMMON, "activation": "identity", "solver": "sgd", "warm_start": True, "max_iter": 5}
+    reg = MLPRegressor(**parameters, early_stopping=True).fit(X_REG, Y_REG)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        reg.set_params(learning_rate_init=1e3).fit(X_REG, Y_REG)
+    reg.set_params(learning_rate_init=1e-3).fit(X_REG, Y_REG)
+    assert reg.n_iter_ == 5
+    assert reg.loss_ < 1
+
+
+@pytest.mark.parametrize("random_state", [0, "instance"])
+def test_a_shallow_copy_trains_on_its_own(random_state):
+    if random_state == "instance":
+        random_state = np.random.RandomState(3)
+    a = MLPClassifier(**{**COMMON, "random_state": random_state}, max_iter=3).fit(X, Y)
+    weights, proba, curve = a.coefs_, a.predict_proba(X), list(a.loss_curve_)
+    b = copy.copy(a)
+    assert b.random_state is a.random_state
+    assert_same_bits(a, b)
+    b.partial_fit(X, Y)
+    np.testing.assert_array_equal(a.predict_proba(X), proba)
+    assert a.coefs_ is weights
+    assert a.loss_curve_ == curve
+    assert b.loss_curve_[:-1] == curve
+    assert not np.array_equal(b.coefs_[0], weights[0])
+    if isinstance(random_state, int):
+        assert_same_bits(a.partial_fit(X, Y), b)
+
+
 def test_ctrl_c_keeps_a_usable_model():
     def interrupt(epoch, logs):
         if epoch == 4:
@@ -238,6 +312,30 @@ def test_ctrl_c_keeps_a_usable_model():
     assert clf.n_iter_ == 5
     clf.set_params(callbacks=None, max_iter=15).fit(X, Y)
     assert_same_bits(clf, MLPClassifier(**COMMON, max_iter=20).fit(X, Y))
+
+
+def test_ctrl_c_ends_all_batches_of_a_partial_fit(monkeypatch):
+    reg = MLPRegressor(**COMMON).partial_fit(X_REG, Y_REG)
+    epochs = []
+
+    def interrupted(trainer, *arguments, **options):
+        epochs.append(trainer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        assert reg.partial_fit((X_REG, Y_REG) for _ in range(5)) is reg
+    assert len(epochs) == 1
+
+
+def test_batches_there_must_be():
+    clf = MLPClassifier(**COMMON)
+    for X_none in (iter([]), (batch for batch in ())):
+        with pytest.raises(ValueError, match="at least one batch"):
+            clf.partial_fit(X_none, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="y must be part of the batches"):
+        clf.partial_fit(iter([(X, Y)]), Y, classes=[0, 1, 2])
+    assert not hasattr(clf, "network_")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ def test_class_weights(output, capsys):
     assert (output / "class_weights.png").stat().st_size > 10_000
 
 
+def test_import_swap(capsys):
+    loaded("import_swap")
+    printed = capsys.readouterr().out
+    assert "accuracy 0.9" in printed
+    assert float(printed.split("differ by at most")[1]) < 1e-7
+
+
 def test_demo_without_its_dataset(output, capsys, monkeypatch):
     demo = loaded("fashion_mnist")
     monkeypatch.setattr(demo, "DATASET", output / "nowhere")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from densegrad import MLPClassifier, MLPRegressor
+from densegrad import MLPClassifier, MLPRegressor, optimizers
 from problems import X, Y
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -26,13 +26,31 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         (MLPClassifier, {"hidden_layer_sizes": 10**12}, ValueError, "units"),
         (MLPClassifier, {"n_threads": 0}, ValueError, "n_threads"),
         (MLPClassifier, {"max_time": 0}, ValueError, "max_time"),
+        (MLPClassifier, {"dropout": ["a"]}, TypeError, "dropout must hold numbers"),
+        (MLPClassifier, {"activation": [3]}, TypeError, "activation must hold names"),
         (MLPClassifier, {"class_weight": {0: -1.0}}, ValueError, "class_weight"),
+        (MLPClassifier, {"class_weight": {0: np.nan}}, ValueError, "class_weight must be finite"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_bad_parameters_are_named(Estimator, parameters, error, message):
     with pytest.raises(error, match=message):
         Estimator(**parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("activation", ["nonsense", "exp", "softmax"])
+def test_activations_named_in_errors_are_those_allowed(activation):
+    with pytest.raises(ValueError, match="must be one of") as error:
+        MLPClassifier(3, [activation]).fit(X, Y)
+    allowed = str(error.value).split("one of ")[1].split(";")[0].split(", ")
+    assert len(allowed) > 5
+    for name in allowed:
+        MLPClassifier(3, [name], max_iter=1).fit(X, Y)
+
+
+def test_solvers_are_the_optimizers_in_lower_case():
+    (names,) = MLPClassifier._parameter_constraints["solver"]
+    assert names.options == {"lbfgs", *(name.lower() for name in optimizers())}
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, True])

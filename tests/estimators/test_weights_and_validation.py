@@ -6,10 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss, make_scorer, r2_score, recall_score
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from densegrad import MLPClassifier, MLPRegressor
 from densegrad.estimators._scores import R2, accuracy
@@ -171,6 +172,37 @@ def test_scoring_by_loss_and_by_name_and_by_callable():
         MLPClassifier(**parameters, scoring=lambda estimator, X, y: 0.0).fit(X, Y, weight)
 
 
+@pytest.mark.parametrize(
+    ("score", "error"),
+    [(math.nan, ValueError), (np.float32("nan"), ValueError), (None, TypeError), ("0.5", TypeError)],
+    ids=str,
+)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_score_that_is_no_number_ends_the_fit(score, error, early_stopping):
+    scores = iter([0.5, -math.inf, score])
+    clf = MLPClassifier(**COMMON, early_stopping=early_stopping, scoring=lambda estimator, X, y: next(scores))
+    with pytest.raises(error, match=r"scoring must return a real number.*got .* in epoch 2"):
+        clf.fit(X[50:], Y[50:], X_val=X[:50], y_val=Y[:50])
+    assert clf.validation_scores_ == [0.5, -math.inf]
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_validation_rows_of_one_class_have_no_area_under_the_curve():
+    clf = MLPClassifier(**COMMON, early_stopping=True, scoring="roc_auc")
+    rare = (Y == 2).astype(int)
+    with pytest.raises(ValueError, match="scoring"), pytest.warns(UserWarning, match="one class"):
+        clf.fit(X, rare, X_val=X[rare == 0], y_val=rare[rare == 0])
+
+
+def test_divergence_goes_before_the_score():
+    reg = MLPRegressor(
+        activation="identity", solver="sgd", learning_rate_init=1.0, early_stopping=True, random_state=0,
+        scoring=lambda estimator, X, y: -np.square(estimator.predict(X) - y).mean(),
+    )  # fmt: skip
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        reg.fit(X_REG * 10, Y_REG * 1e6)
+
+
 def test_last_weights_where_the_best_are_not_wanted():
     parameters = {**COMMON, "max_iter": 30, "learning_rate_init": 0.1, "early_stopping": True}
     val = {"X_val": X[:60], "y_val": Y[:60]}
@@ -190,11 +222,15 @@ def test_validation_of_a_regressor():
     [
         ({"X_val": X}, "X_val and y_val"),
         ({"y_val": Y}, "X_val and y_val"),
-        ({"X_val": X[:, :3], "y_val": Y}, "features"),
-        ({"X_val": X, "y_val": Y + 1}, "classes"),
-        ({"X_val": X, "y_val": Y[:9]}, "inconsistent"),
-        ({"X_val": X, "y_val": Y, "sample_weight_val": np.zeros(len(X))}, "weight"),
-        ({"X_val": np.full_like(X, np.nan), "y_val": Y}, "NaN"),
+        ({"X_val": X[:, :3], "y_val": Y}, "X_val.*features"),
+        ({"X_val": X, "y_val": Y + 1}, "y_val.*classes"),
+        ({"X_val": X, "y_val": Y[:9]}, "y_val.*inconsistent"),
+        ({"X_val": X, "y_val": np.eye(3, dtype=int)[Y]}, "y_val.*indicator"),
+        ({"X_val": X, "y_val": np.where(Y, Y, np.nan)}, "y_val.*NaN"),
+        ({"X_val": X, "y_val": Y, "sample_weight_val": np.zeros(len(X))}, "sample_weight_val.*(zero|weight)"),
+        ({"X_val": X, "y_val": Y, "sample_weight_val": np.ones(3)}, "sample_weight_val.*shape"),
+        ({"X_val": np.full_like(X, np.nan), "y_val": Y}, "X_val.*NaN"),
+        ({"X_val": X[:0], "y_val": Y[:0]}, "X_val.*0 sample"),
     ],
 )
 def test_bad_validation_rows_change_nothing(arguments, message):
@@ -205,6 +241,59 @@ def test_bad_validation_rows_change_nothing(arguments, message):
     np.testing.assert_array_equal(clf.predict_proba(X), before)
     with pytest.raises(ValueError, match="solver"):
         MLPClassifier(solver="lbfgs").fit(X, Y, X_val=X, y_val=Y)
+
+
+@pytest.mark.parametrize("y_val", [-np.ones(40), ["a"] * 40, np.ones((40, 2))], ids=["-1", "a", "columns"])
+def test_bad_validation_targets_of_a_regressor_are_named(y_val):
+    with pytest.raises((TypeError, ValueError), match="y_val"):
+        MLPRegressor("poisson", **COMMON).fit(X, Y, X_val=X[:40], y_val=y_val)
+
+
+def test_one_row_is_too_few_for_r2_to_stop_by():
+    val = {"X_val": X_REG[:1], "y_val": Y_REG[:1]}
+    with pytest.raises(ValueError, match="validation set is too small"):
+        MLPRegressor(**COMMON, early_stopping=True).fit(X_REG, Y_REG, **val)
+    MLPRegressor(**COMMON, early_stopping=True, scoring="loss").fit(X_REG, Y_REG, **val)
+
+
+def test_weights_of_zero_on_one_side_of_the_split_are_refused():
+    clf = MLPClassifier(**COMMON, early_stopping=True)
+    seen = []
+    clf.set_params(scoring=lambda estimator, rows, y: seen.append(rows) or 0.0).fit(X, Y)
+    set_aside = (X[:, None] == seen[0]).all(axis=2).any(axis=1)
+    clf.set_params(scoring=None)
+    with pytest.raises(ValueError, match=r"sample_weight.*validate.*early_stopping"):
+        clf.fit(X, Y, ~set_aside)
+    with pytest.raises(ValueError, match=r"sample_weight.*train.*early_stopping"):
+        clf.fit(X, Y, set_aside)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 3.0, 2: 0.5}, {2: 5.0}], ids=str)
+def test_class_weight_counts_in_validation_rows(class_weight):
+    of_class = compute_class_weight(class_weight, classes=np.arange(3), y=Y[60:])
+    known = np.flatnonzero(Y[:60] < 2)  # not all classes need to be among the validation rows
+    X_val, y_val, weight = X[known], Y[known], np.linspace(1, 2, len(known))
+    clf = MLPClassifier(**COMMON, class_weight=class_weight).fit(
+        X[60:], Y[60:], X_val=X_val, y_val=y_val, sample_weight_val=weight
+    )
+    weight *= of_class[y_val]
+    expected = log_loss(y_val, clf.predict_proba(X_val), sample_weight=weight, labels=[0, 1, 2])
+    assert clf.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-10)
+    assert clf.validation_scores_[-1] == pytest.approx(clf.score(X_val, y_val, weight), rel=1e-12)
+
+
+def test_class_weight_of_several_labels_counts_in_validation_rows():
+    Xm, Ym = make_multilabel_classification(100, 5, n_classes=2, random_state=0)
+    weight = compute_sample_weight("balanced", Ym[:60])
+    of_row = {tuple(y): w for y, w in zip(Ym[:60], weight, strict=True)}
+    balanced = MLPClassifier(**COMMON, class_weight="balanced")
+    balanced.fit(Xm[:60], csr_array(Ym[:60]), X_val=Xm[60:], y_val=Ym[60:])
+    given = MLPClassifier(**COMMON).fit(
+        Xm[:60], Ym[:60], weight,
+        X_val=Xm[60:], y_val=Ym[60:], sample_weight_val=[of_row[tuple(y)] for y in Ym[60:]],
+    )  # fmt: skip
+    same_weights(balanced, given)
+    assert balanced.validation_loss_curve_ == given.validation_loss_curve_
 
 
 def test_max_time_ends_the_training():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad import Network, activations
+from densegrad import Network
 from densegrad._validation import finite_rows
 from densegrad.estimators import _model
 from densegrad.estimators._batches import batches, is_iterable_of_batches
@@ -36,7 +37,7 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations()) - {"exp", "softmax"}), "array-like"],
+        "activation": [StrOptions(set(_model.HIDDEN_ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"lbfgs", *_model.OPTIMIZERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -115,8 +116,10 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
     def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Score | None:
         """Return scikit-learn's score of validation rows; None stands for minus the loss."""
 
-    def _class_weighted(self, y: NDArray[Any], weight: Any, incremental: bool) -> Any:
-        """Multiply the weights of the rows by those of their classes."""
+    def _class_weighted(
+        self, y: NDArray[Any], weight: Any, incremental: bool, training_y: NDArray[Any] | None = None
+    ) -> Any:
+        """Multiply the weights of the rows by those of their classes, which come of `training_y` or of y."""
         return weight
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -129,7 +132,11 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
 
     @property
     def network_(self) -> Network:
-        """The fitted network: to look at a backward pass, or to save it. Training goes on in it."""
+        """The fitted network: to look at a backward pass, to save it, or to train it with a Trainer.
+
+        Predictions are its, and training goes on in it, whatever has changed its weights. Where activation,
+        dropout or the loss are others than before, training goes on in a new one with its weights.
+        """
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_' before fit")
         return self._current_network()
@@ -193,7 +200,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             of X that would be set aside; without it their loss and score are recorded, and
             decide nothing but what the schedules 'plateau' and 'adaptive' follow.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation rows in their loss and score.
+            Weights of the validation rows in their loss and score. A classifier's `class_weight` multiplies
+            them, too.
 
         Returns
         -------
@@ -203,11 +211,12 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         ------
         ValueError
             Where an argument is not as described, which leaves the estimator as it was; or where training
-            diverges. That, and an error that a callable of yours raises during the training, leaves it as the
-            training stands.
+            diverges, or `scoring` returns NaN. That, and an error that a callable of yours raises during the
+            training, leaves it as the training stands.
         """
         validation = (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, incremental=False)
+        return self
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -223,13 +232,17 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
                 " Only an iterable of batches, tuples (X, y) or (X, y, sample_weight), comes without."
             )
         if y is not None:
-            return self._fit(X, y, sample_weight, incremental=True, **arguments)
+            if isinstance(X, Iterator):
+                raise ValueError("y must be part of the batches, (X, y), where X is an iterator over such")
+            self._fit(X, y, sample_weight, incremental=True, **arguments)
+            return self
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight must be part of the batches, (X, y, sample_weight), where X is such"
             )
         for batch in batches(X):
-            self._fit(*batch, incremental=True, **arguments)
+            if not self._fit(*batch, incremental=True, **arguments):
+                break
         return self
 
     def _fit(
@@ -241,7 +254,8 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         *,
         incremental: bool,
         **arguments: Any,
-    ) -> Any:
+    ) -> bool:
+        """Train; False where Ctrl-C has ended it."""
         before = self.__dict__.copy()
         try:
             data, judged = prepare(self, X, y, sample_weight, validation, incremental, **arguments)
@@ -251,12 +265,12 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
             raise
         hooks = None if incremental else FitHooks(self, data.X, data.y, data.sample_weight)
         if self.solver == "lbfgs":
-            fit_lbfgs(self, data, hooks)
+            completed = fit_lbfgs(self, data, hooks)
         else:
-            fit_epochs(self, data, judged, hooks, incremental=incremental)
+            completed = fit_epochs(self, data, judged, hooks, incremental=incremental)
         if hooks is not None:
             hooks.fit_ends()
-        return self
+        return completed
 
     # L-BFGS.
 

@@ -17,10 +17,13 @@ def is_iterable_of_batches(X: Any) -> bool:
 
 
 def batches(X: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Go over the batches, checked one by one."""
+    """Go over the batches, checked one by one; there must be one at least."""
+    number = -1
     for number, batch in enumerate(X):
         if not isinstance(batch, tuple) or len(batch) not in (2, 3):
             raise ValueError(
                 f"batch {number} must be a tuple (X, y) or (X, y, sample_weight); got {type(batch)}"
             )
         yield batch
+    if number < 0:
+        raise ValueError("X must give at least one batch, (X, y) or (X, y, sample_weight); got none")

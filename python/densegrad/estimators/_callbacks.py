@@ -66,5 +66,6 @@ class FitHooks:
                 estimator=self._estimator, reconstruction_attributes=self._fitted, **self._given
             )
 
-    def _fitted(self) -> dict[str, Any]:
-        return {"_network": self._estimator._copied_network()}
+    @staticmethod
+    def _fitted() -> dict[str, Any]:
+        return {}  # scikit-learn sets these in a copy of the estimator, which is as fitted as the estimator

@@ -48,8 +48,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     <parameters>
     <threads>
     class_weight : dict, 'balanced', list of dict or None, default=None
-        Weights of the classes, by label, that the weights of the rows are multiplied with. 'balanced' makes
-        all classes count the same. For multi-label targets one dict a label.
+        Weights of the classes, by label, that the weights of the rows are multiplied with, those of
+        validation rows, too. 'balanced' makes all classes of the training rows count the same. For
+        multi-label targets one dict a label.
     loss : {'log_loss', 'focal', 'hinge', 'squared_hinge'} or callable, default='log_loss'
         A callable takes 0/1 indicators and predicted probabilities, both (batch, n_outputs_), and returns the
         loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_). The hinge
@@ -180,6 +181,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
             An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
+            Ctrl-C ends the call with a warning, as it does in fit.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels; not all of the classes need to be among them.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -272,6 +274,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
+        self._check_kind(y)
         seen = unique_labels(y)
         if self.warm_start and not incremental:
             if set(seen) != set(self.classes_):
@@ -297,6 +300,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         return X, y
 
+    def _check_kind(self, y: NDArray[Any]) -> None:
+        """Refuse a column of labels where the training before had an indicator matrix, and the other way."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            allowed, fits = f"(n_samples, {len(self.classes_)})", y.shape[1:] == self.classes_.shape
+        else:
+            allowed, fits = "(n_samples,)", y.ndim == 1
+        if not fits:
+            raise ValueError(
+                f"y must have shape {allowed}, as in the training before; got {y.shape}. One column holds"
+                " labels, several are an indicator matrix"
+            )
+
     def _check_known(self, seen: NDArray[Any]) -> None:
         if len(np.setdiff1d(seen, self.classes_, assume_unique=True)):
             raise ValueError(
@@ -306,6 +321,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
         X, y = self._checked(X, y, reset=False)
+        self._check_kind(y)
         self._check_known(unique_labels(y))
         return X, y
 
@@ -321,6 +337,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
         if callable(self.loss) or self._label_binarizer.y_type_.startswith("multilabel"):
             indicators: NDArray[Any] = self._label_binarizer.transform(y)
+            if not np.isin(indicators, (0, 1)).all():
+                raise ValueError(
+                    "y with several columns must be a label indicator matrix of 0 and 1; got"
+                    f" {indicators.min()} ... {indicators.max()}"
+                )
             return indicators
         if len(self.classes_) == 1:
             return np.zeros(y.shape[0], np.int64)
@@ -336,18 +357,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             arguments["label_smoothing"] = self.label_smoothing
         return arguments
 
-    def _class_weighted(self, y: NDArray[Any], weight: Any, incremental: bool) -> Any:
+    def _class_weighted(
+        self, y: NDArray[Any], weight: Any, incremental: bool, training_y: NDArray[Any] | None = None
+    ) -> Any:
         if self.class_weight is None:
             return weight
-        if incremental and self.class_weight == "balanced":
+        balanced = isinstance(self.class_weight, str)
+        if incremental and balanced:
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass"
                 " the weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y,"
                 " as a dict."
             )
-        by_class = compute_sample_weight(self.class_weight, y)
-        if (by_class < 0).any():
-            raise ValueError(f"class_weight must not be negative; got {self.class_weight}")
+        labels, counted = y, None
+        if training_y is not None:
+            labels = np.concatenate([_dense(training_y), _dense(y)])
+            counted = np.arange(training_y.shape[0]) if balanced else None
+        by_class = compute_sample_weight(self.class_weight, labels, indices=counted)[-y.shape[0] :]
+        if not np.isfinite(by_class).all() or (by_class < 0).any():
+            raise ValueError(f"class_weight must be finite and not negative; got {self.class_weight}")
         product = by_class if weight is None else by_class * weight
         if not product.any():
             raise ValueError(f"class_weight={self.class_weight} leaves every row with weight zero")
@@ -383,3 +411,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _dense(y: Any) -> NDArray[Any]:
+    array: NDArray[Any] = y.toarray() if hasattr(y, "toarray") else y
+    return array

@@ -84,7 +84,8 @@ dropout : float or list of float, default=0.0
         and last is max_iter epochs of the size of the call.
     scoring : str, callable or None, default=None
         What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
-        {default_score}.
+        {default_score}. A score of NaN is an error. Without early_stopping or X_val there are
+        no such rows, and nothing is scored.
     restore_best : bool, default=True
         Whether early stopping ends with the weights that scored best, rather than the last ones.
     max_time : float or None, default=None
@@ -111,10 +112,11 @@ loss_ : float
     t_ : int
         Training rows visited so far.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer. The arrays are read-only: assign a new
-        list, or a new array to an element of it, to change what predict uses.
+        Weights (n_in, n_out) and biases (n_out,) of each layer, as they are in `network_`. The arrays are
+        read-only: assign a new list, or a new array to an element of it, to change what predict uses.
     network_ : Network
-        The fitted network: to look at its backward pass, or to save it.
+        The fitted network, which predicts and in which training goes on: to look at its backward pass, to
+        save it, or to train it with a Trainer.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of str

@@ -80,13 +80,12 @@ class _Objective:
         return loss + 0.5 * self.penalty * float(np.square(coefs).sum()), gradient
 
 
-def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) -> None:
-    """Minimise the loss over the weights of the estimator's network."""
+def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) -> bool:
+    """Minimise the loss over the weights of the estimator's network; False after Ctrl-C."""
     objective = _Objective(estimator, data.X, data.target, data.sample_weight)
     start = before = time.monotonic()
     deadline = math.inf if estimator.max_time is None else start + estimator.max_time
     watched = watcher(estimator)
-    watching = hooks is not None and hooks.active
     estimator.n_iter_ = 0
     estimator.loss_ = math.inf
     best = objective.packing.pack(objective.network.parameters)
@@ -98,17 +97,18 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
         estimator.n_iter_ += 1
         estimator.loss_ = float(intermediate_result.fun)
         stop = False
-        if watching and hooks is not None:
-            _store(estimator, objective, best)
+        if hooks is not None:
+            if hooks.active:
+                _store(estimator, objective, best)
             stop = hooks.epoch_ends()
         if watched is not None:
             stop = watched.stops(estimator.n_iter_ - 1, estimator.loss_, seconds) or stop
         if stop or time.monotonic() >= deadline:
             raise StopIteration
-        if watching and hooks is not None and estimator.n_iter_ < estimator.max_iter:
+        if hooks is not None and estimator.n_iter_ < estimator.max_iter:
             hooks.epoch_begins()
 
-    if watching and hooks is not None:
+    if hooks is not None:
         hooks.epoch_begins()
     options: dict[str, Any] = {
         "maxfun": estimator.max_fun,
@@ -117,6 +117,7 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
     }
     if _PRINTS:
         options["iprint"] = 1 if estimator.verbose else -1
+    completed = False
     try:
         result = scipy.optimize.minimize(
             objective, best, method="L-BFGS-B", jac=True, options=options, callback=after_iteration
@@ -124,6 +125,7 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     else:
+        completed = True
         best = result.x
         estimator.loss_ = float(result.fun)
         if result.status == 99:  # SciPy's, for a callback that ended the iterations
@@ -134,6 +136,7 @@ def fit_lbfgs(estimator: BaseMLP, data: TrainingData, hooks: FitHooks | None) ->
         if watched is not None:
             watched.close()
     _store(estimator, objective, best)
+    return completed
 
 
 def _store(estimator: BaseMLP, objective: _Objective, packed: NDArray[np.float64]) -> None:

@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import Dense, Network, Trainer
-from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
+from densegrad import Dense, Network, Trainer, _optimizers
+from densegrad._optimizers import Optimizer, RMSprop
+from densegrad._tables import ACTIVATIONS, optimizers
+from densegrad._validation import choice, real_array
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "nadam": NAdam,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
-    "lion": Lion,
-}
+OPTIMIZERS: dict[str, type[Optimizer]] = {name.lower(): getattr(_optimizers, name) for name in optimizers()}
+HIDDEN_ACTIVATIONS = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
 
 # Parameters that say how steps are made; L-BFGS has no steps to make so.
 _STOCHASTIC_ONLY = ("dropout", "l1", "weight_decay", "max_norm", "clip_norm", "schedule")
@@ -55,7 +50,7 @@ def check_parameters(estimator: BaseMLP) -> None:
             )
 
 
-def _per_layer(name: str, value: Any, n_layers: int, allowed: type | tuple[type, ...]) -> list[Any]:
+def _per_layer(name: str, value: Any, n_layers: int, allowed: type) -> list[Any]:
     if isinstance(value, allowed):
         return [value] * n_layers
     values = list(value)
@@ -63,6 +58,8 @@ def _per_layer(name: str, value: Any, n_layers: int, allowed: type | tuple[type,
         raise ValueError(
             f"{name} must have one value for each of the {n_layers} hidden layers; got {value!r}"
         )
+    if not all(isinstance(item, allowed) for item in values):
+        raise TypeError(f"{name} must hold {'names' if allowed is str else 'numbers'}; got {value!r}")
     return values
 
 
@@ -90,11 +87,10 @@ def architecture(estimator: Any, units: list[int], head: str) -> dict[str, Any]:
     rates = _per_layer("dropout", estimator.dropout, n_hidden, Real)
     return {
         "units": units,
-        "activations": [*hidden, head],
+        "activations": [*(choice("activation", a, HIDDEN_ACTIVATIONS) for a in hidden), head],
         "dropout": [float(rate) for rate in rates],
         "scaled_for": estimator.activation if isinstance(estimator.activation, str) else None,
         "loss_arguments": estimator._loss_arguments(),
-        "has_dropout": any(rates),
     }
 
 
@@ -104,7 +100,6 @@ def network(
     dropout: list[float],
     scaled_for: str | None,
     loss_arguments: dict[str, Any],
-    has_dropout: bool,
     *,
     dtype: Any,
     random_state: Any = 0,
@@ -138,16 +133,18 @@ def joined_weights(coefs: Any, intercepts: Any) -> list[NDArray[Any]]:
     return joined
 
 
-def check_shapes(weights: list[NDArray[Any]], network: Network) -> None:
+def check_shapes(coefs: Any, intercepts: Any, network: Network) -> None:
     """Refuse assigned weights that do not fit the network."""
-    if len(weights) != network.depth:
-        raise ValueError(f"coefs_ must have {network.depth} arrays; got {len(weights)}")
-    for l, W in enumerate(weights, 1):
-        shape = (network.width(l - 1), network.width(l))
-        if (W.shape[0] - 1, W.shape[1]) != shape:
-            raise ValueError(f"coefs_[{l - 1}] must have shape {shape}; got {(W.shape[0] - 1, W.shape[1])}")
-        if not np.isfinite(W).all():
-            raise ValueError(f"coefs_[{l - 1}] and intercepts_[{l - 1}] must be finite; got NaN or infinity")
+    for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+        if len(arrays) != network.depth:
+            raise ValueError(f"{name} must have {network.depth} arrays; got {len(arrays)}")
+        for i, value in enumerate(arrays):
+            array = real_array(f"{name}[{i}]", value)
+            shape = (network.width(i), network.width(i + 1))[0 if name == "coefs_" else 1 :]
+            if array.shape != shape:
+                raise ValueError(f"{name}[{i}] must have shape {shape}; got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}[{i}] must be finite; got NaN or infinity")
 
 
 def batch_size(value: Any, n_rows: int) -> int:

@@ -71,7 +71,7 @@ def prepare(
     X, y = estimator._validated(X, y, incremental, reset, **arguments)
     if hasattr(X, "tocsr"):
         X = X.tocsr()
-    weight = estimator._class_weighted(y, _checked_weights(sample_weight, X, "sample_weight"), incremental)
+    weight = estimator._class_weighted(y, _checked_weights(sample_weight, X), incremental)
     n_outputs, head = estimator._outputs(y)
     units = [X.shape[1], *hidden, n_outputs]
     _begin(estimator, first, units, head, X.dtype)
@@ -84,7 +84,7 @@ def prepare(
     data.samples = estimator._network.samples(X, data.target, weight)
     judged = None
     if any(part is not None for part in validation):
-        judged = _given_validation(estimator, *validation)
+        judged = _given_validation(estimator, y, *validation)
     elif estimator.early_stopping:
         data, judged = _set_aside(estimator, data)
     _begin_epochs(estimator, first, data.n_rows, judged is not None)
@@ -92,14 +92,14 @@ def prepare(
     return data, judged
 
 
-def _checked_weights(sample_weight: Any, X: Any, name: str) -> NDArray[np.float64] | None:
+def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
     weight: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if (weight < 0).any():
-        raise ValueError(f"{name} must not be negative; got {weight.min()}")
+        raise ValueError(f"sample_weight must not be negative; got {weight.min()}")
     if not weight.any():
-        raise ValueError(f"{name} must contain at least one non-zero number: all sample weights are zero")
+        raise ValueError("sample_weight must contain at least one non-zero number; got zeros only")
     return weight
 
 
@@ -110,13 +110,12 @@ def _begin(estimator: BaseMLP, first: bool, units: list[int], head: str, dtype: 
         estimator._random_state = check_random_state(seed)
         estimator._random_state_from = seed
     if first:
-        for key in ("_coefs", "_intercepts", "_known", "_trainer", "_best_parameters", "_row_order"):
+        estimator._hide_weights()
+        for key in ("_trainer", "_best_parameters", "_last_parameters", "_row_order"):
             estimator.__dict__.pop(key, None)
         estimator._network = estimator._new_network(units, head, dtype, estimator._random_state)
         estimator.n_iter_ = 0
         estimator.t_ = 0
-    elif "_network" not in estimator.__dict__:
-        estimator._current_network()
     known = estimator._current_network()
     there = [known.n_inputs, *(layer.units for layer in known.layers)]
     if there != units:
@@ -128,8 +127,8 @@ def _begin(estimator: BaseMLP, first: bool, units: list[int], head: str, dtype: 
     if architecture != estimator._architecture:
         estimator._architecture = architecture
         estimator._network = estimator._copied_network()
-        if "_trainer" in estimator.__dict__:
-            del estimator._trainer
+        for key in ("_trainer", "_last_parameters"):
+            estimator.__dict__.pop(key, None)
     estimator.n_outputs_ = units[-1]
     estimator.n_layers_ = len(units)
     estimator.out_activation_ = head
@@ -166,11 +165,9 @@ def _begin_epochs(estimator: BaseMLP, first: bool, n_rows: int, validated: bool)
 def _find_trainer(estimator: BaseMLP) -> None:
     optimizer, regularisation = _model.optimizer(estimator)
     before = estimator.__dict__.get("_trainer")
-    if before is not None:
-        estimator._network = before.network
     changed = regularisation != estimator.__dict__.get("_regularisation")
     seed = 0
-    if before is None and estimator._architecture["has_dropout"]:
+    if before is None and any(estimator._architecture["dropout"]):
         seed = int(estimator._random_state.randint(2**31 - 1))
     estimator._trainer = _model.updated_trainer(
         before, estimator._network, optimizer, regularisation, changed, seed
@@ -191,34 +188,48 @@ def _order_rows(estimator: BaseMLP, data: TrainingData) -> None:
         estimator._row_order = RowOrder(estimator._random_state, data.n_rows, data.rows, shared=shared)
 
 
-def _given_validation(estimator: BaseMLP, X: Any, y: Any, sample_weight: Any) -> Validation:
+def _given_validation(
+    estimator: BaseMLP, training_y: NDArray[Any], X: Any, y: Any, sample_weight: Any
+) -> Validation:
     if X is None or y is None:
         raise ValueError("X_val and y_val must be given together")
-    X, y = estimator._validated_rows(X, y)
-    if hasattr(X, "tocsr"):
-        X = X.tocsr()
-    return _validation(
-        estimator, X, y, estimator._encoded(y), _checked_weights(sample_weight, X, "sample_weight_val")
-    )
+    try:
+        X, y = estimator._validated_rows(X, y)
+        if hasattr(X, "tocsr"):
+            X = X.tocsr()
+        weight = _checked_weights(sample_weight, X)
+        weight = estimator._class_weighted(y, weight, incremental=False, training_y=training_y)
+        samples = estimator._network.samples(X, estimator._encoded(y), weight)
+    except (TypeError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"in the validation data X_val, y_val, sample_weight_val: {error}") from error
+    return Validation(samples, _score(estimator, X, y, weight))
 
 
 def _set_aside(estimator: BaseMLP, data: TrainingData) -> tuple[TrainingData, Validation]:
     """Split X as scikit-learn does, without copying the rows that are trained on."""
     training, validation = split_rows(estimator, data)
-    X, y = data.X[validation], data.y[validation]
-    weight = None if data.sample_weight is None else data.sample_weight[validation]
+    weight = data.sample_weight
+    if weight is not None:
+        for rows, purpose in ((training, "is left to train on"), (validation, "is set aside to validate on")):
+            if not weight[rows].any():
+                raise ValueError(
+                    f"sample_weight is zero for every row that {purpose} by early_stopping=True: change"
+                    " validation_fraction or random_state, or give X_val and y_val"
+                )
+        weight = weight[validation]
     data.rows = training
-    return data, _validation(estimator, X, y, data.target[validation], weight)
+    X, y = data.X[validation], data.y[validation]
+    samples = estimator._network.samples(X, data.target[validation], weight)
+    return data, Validation(samples, _score(estimator, X, y, weight))
 
 
-def _validation(estimator: BaseMLP, X: Any, y: NDArray[Any], target: NDArray[Any], weight: Any) -> Validation:
+def _score(estimator: BaseMLP, X: Any, y: NDArray[Any], weight: Any) -> Score | None:
     if estimator.scoring == "loss":
-        score = None
-    elif estimator.scoring is None:
-        score = estimator._default_score(X, y, weight)
-    else:
-        score = scorer_score(estimator, estimator.scoring, X, y, weight)
-    return Validation(estimator._network.samples(X, target, weight), score)
+        return None
+    if estimator.scoring is None:
+        return estimator._default_score(X, y, weight)
+    return scorer_score(estimator, estimator.scoring, X, y, weight)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -15,20 +15,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from densegrad._samples import _LOWEST_TARGET
+from densegrad._tables import LOSSES
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
 
-_POSITIVE_LOSSES = ("poisson", "gamma", "tweedie")
-_LOSSES = (
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "log_cosh",
-    "quantile",
-    "gaussian_nll",
-    *_POSITIVE_LOSSES,
-)
+_LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
+_POSITIVE_LOSSES = [name for name, row in LOSSES.items() if row["heads"] == "positive"]
 
 
 @documented("R², or 'loss' for several quantiles")
@@ -178,6 +172,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
             An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
+            Ctrl-C ends the call with a warning, as it does in fit.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
@@ -263,17 +258,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             dtype=(np.float64, np.float32),
             reset=reset,
         )
+        if hasattr(y, "toarray"):
+            y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._check_range(y)
         return X, y
 
     def _check_range(self, y: NDArray[Any]) -> None:
-        if self.loss in _POSITIVE_LOSSES:
+        if isinstance(self.loss, str) and self.loss in _LOWEST_TARGET:
+            low, closed = _LOWEST_TARGET[self.loss]
             lowest = y.min()
-            if lowest < 0 or (lowest == 0 and self.loss == "gamma"):
-                allowed = "positive" if self.loss == "gamma" else "not negative"
-                raise ValueError(f"loss={self.loss!r} needs y that is {allowed}; got {lowest}")
+            if lowest < low or (lowest == low and not closed):
+                allowed = f"{'at least' if closed else 'above'} {low:g}"
+                raise ValueError(f"loss={self.loss!r} needs y of {allowed}; got {lowest}")
 
     def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
         X, y = self._validated(X, y, incremental=False, reset=False)
@@ -309,6 +307,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> _scores.Score | None:
         if self._has_levels():
             return None
+        if self.early_stopping and y.shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small: R² needs at least two rows in X_val. Give more, or choose"
+                " another scoring."
+            )
         r2 = _scores.R2(y, sample_weight)
         n_targets = 1 if y.ndim == 1 else y.shape[1]
         return lambda: r2(self._network.predict(X, self.n_threads)[:, :n_targets])

@@ -7,6 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
@@ -33,17 +34,20 @@ def fit_epochs(
     hooks: FitHooks | None,
     *,
     incremental: bool,
-) -> None:
-    """Train `estimator` for up to max_iter epochs, or for one where `incremental`."""
+) -> bool:
+    """Train `estimator` for up to max_iter epochs, or for one where `incremental`; False after Ctrl-C."""
     run = _Epochs(estimator, data, validation, incremental)
+    completed = False
     try:
         run.train(hooks)
+        completed = True
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
         run.finish()
     if not all_finite(estimator._network.parameters):
         raise ValueError(DIVERGED)
+    return completed
 
 
 class _Epochs:
@@ -60,12 +64,21 @@ class _Epochs:
         self.trainer = estimator._trainer
         self.network = self.trainer.network
         self.rate: LearningRate = estimator._optimizer
+        self.diverged = False
+        self._go_on_from_the_last()
         self.best: NDArray[Any] | None = None
         if self.judged and estimator.restore_best:
             self.best = estimator.__dict__.pop("_best_parameters", None)
             if self.best is None:
                 self.best = self.network.parameters
         self.order: RowOrder | None = estimator._row_order
+
+    def _go_on_from_the_last(self) -> None:
+        """Take back the last weights of early stopping, unless others than the best ones are there now."""
+        last = self.estimator.__dict__.pop("_last_parameters", None)
+        if last is not None and np.array_equal(self.network.parameters, self.estimator._best_parameters):
+            self.network.parameters = last
+            self.estimator._hide_weights()
 
     def train(self, hooks: FitHooks | None) -> None:
         estimator, data = self.estimator, self.data
@@ -97,10 +110,10 @@ class _Epochs:
                 if estimator.verbose:
                     print(f"Iteration {n_iter}, loss = {loss:.8f}")
                 if self.validation is not None:
-                    self._validate(self.validation)
+                    self._validate(self.validation, loss)
                 ends = self._judge(loss)
                 if not math.isfinite(loss):
-                    self._diverged()
+                    self._stop_diverged()
                     break
                 if rates is not None and rates.epoch_ends(self._monitored(loss)):
                     ends = True
@@ -150,17 +163,19 @@ class _Epochs:
             return loss
         return -float(self.estimator.validation_scores_[-1])
 
-    def _validate(self, validation: Validation) -> None:
+    def _validate(self, validation: Validation, training_loss: float) -> None:
         estimator = self.estimator
         loss = self.network.evaluate(validation.samples, n_threads=estimator.n_threads)
-        score = -loss if validation.score is None else validation.score()
+        if not math.isfinite(training_loss):
+            score = math.nan  # diverged: predictions are no longer fit for a scorer
+        else:
+            score = -loss if validation.score is None else validation.score()
         estimator.validation_loss_curve_.append(loss)
         estimator.validation_scores_.append(score)
         if estimator.verbose:
             print(f"Validation score: {score:f}")
-        self.improved = score > estimator.best_validation_score_
         self.enough = not score < estimator.best_validation_score_ + estimator.tol
-        if self.improved:
+        if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
             if self.best is not None:
                 self.best = self.network.parameters
@@ -189,7 +204,8 @@ class _Epochs:
         estimator._no_improvement_count = 0
         return False
 
-    def _diverged(self) -> None:
+    def _stop_diverged(self) -> None:
+        self.diverged = True
         if self.best is None:
             raise ValueError(DIVERGED)
         warnings.warn(
@@ -207,5 +223,10 @@ class _Epochs:
         if self.order is not None:
             self.order.pause()
         if self.best is not None:
+            last, self.network.parameters = self.network.parameters, self.best
             estimator._best_parameters = self.best
-            estimator._show_best()
+            if self.diverged or not all_finite(last):
+                del estimator._trainer  # the optimizer's state is of no more use than the last weights
+            else:
+                estimator._last_parameters = last
+            estimator._hide_weights()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,16 @@ class ShownWeights:
     """The lists `coefs_` and `intercepts_` over a network, and the network itself.
 
     The weights live in the network. The lists are made when they are asked for, of read-only arrays, and
-    looked at again before each use of the network: an array that is not the one shown was assigned.
+    made anew when the network has changed since. They are looked at before each use of the network: an array
+    that is not the one shown was assigned, and goes into the network.
     """
 
     _network: Network
     _trainer: Trainer
     _architecture: dict[str, Any]
+    # Of early stopping: the weights that scored best, and the last ones where the network has the best.
     _best_parameters: NDArray[Any]
+    _last_parameters: NDArray[Any]
     _coefs: list[NDArray[Any]]
     _intercepts: list[NDArray[Any]]
     _known: list[NDArray[Any]]
@@ -54,18 +58,24 @@ class ShownWeights:
         self._forget_weights("intercepts_")
 
     def _shown(self, key: str, name: str) -> list[NDArray[Any]]:
-        if key not in self.__dict__:
-            if "_network" not in self.__dict__:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if "_network" in self.__dict__:
             self._show_weights()
+        elif key not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         shown: list[NDArray[Any]] = self.__dict__[key]
         return shown
 
     def _show_weights(self) -> None:
+        """Make the lists, anew where the network has changed; what was assigned stays in them."""
         weights = [self._network.weights[l] for l in range(1, self._network.depth + 1)]
-        self.__dict__.setdefault("_coefs", [W[:-1] for W in weights])
-        self.__dict__.setdefault("_intercepts", [W[-1] for W in weights])
-        self._known = [*self._coefs, *self._intercepts]
+        now = [*(W[:-1] for W in weights), *(W[-1] for W in weights)]
+        before = self.__dict__.get("_known", [])
+        if len(before) == len(now) and all(map(_same_numbers, before, now)):
+            return
+        coefs, intercepts = self.__dict__.get("_coefs"), self.__dict__.get("_intercepts")
+        self._coefs = _updated(coefs, before[: len(weights)], now[: len(weights)])
+        self._intercepts = _updated(intercepts, before[len(weights) :], now[len(weights) :])
+        self._known = now
 
     def _hide_weights(self) -> None:
         """Forget the lists shown: the weights have changed."""
@@ -98,43 +108,29 @@ class ShownWeights:
         return network
 
     def _take_assigned(self) -> None:
+        if "_network" in self.__dict__:
+            self._show_weights()  # beside what was assigned stands what the network has now
+            _model.check_shapes(self._coefs, self._intercepts, self._network)
         weights = _model.joined_weights(self._coefs, self._intercepts)
         if "_network" not in self.__dict__:
             dtype = np.float32 if weights[0].dtype == np.float32 else np.float64
             units = [weights[0].shape[0] - 1, *(W.shape[1] for W in weights)]
             self._network = self._new_network(units, self.out_activation_, dtype)
-        networks = [self._network]
-        if "_trainer" in self.__dict__ and self._trainer.network is not self._network:
-            networks.append(self._trainer.network)
-        _model.check_shapes(weights, self._network)
-        for network in networks:
-            network.parameters = np.concatenate([W.reshape(-1) for W in weights])
-        self.__dict__.pop("_best_parameters", None)
+        self._network.parameters = np.concatenate([W.reshape(-1) for W in weights])
         # The caller's own lists, so that they stay the ones that are looked at; read-only copies in them.
         coefs, intercepts = self._coefs, self._intercepts
-        for key in ("_coefs", "_intercepts"):
-            del self.__dict__[key]
+        self._hide_weights()
         self._show_weights()
         for key, given in (("_coefs", coefs), ("_intercepts", intercepts)):
             if isinstance(given, list):
                 given[:] = self.__dict__[key]
                 self.__dict__[key] = given
 
-    def _show_best(self) -> None:
-        """Predict with the best weights; the trainer keeps the last ones, from which training may go on."""
-        trained = self._trainer.network
-        if np.array_equal(trained.parameters, self._best_parameters):
-            self._network = trained
-        else:
-            self._network = self._copied_network(trained, self._best_parameters)
-        self._hide_weights()
-
-    def _copied_network(self, network: Network | None = None, parameters: Any = None) -> Network:
-        """Return a network like `network`, of its weights or of `parameters`."""
-        network = self._network if network is None else network
-        copy = _model.network(**self._architecture, dtype=network.dtype)
-        copy.parameters = network.parameters if parameters is None else parameters
-        return copy
+    def _copied_network(self) -> Network:
+        """Return a network of the architecture that there is now, with the weights of the one there was."""
+        other = _model.network(**self._architecture, dtype=self._network.dtype)
+        other.parameters = self._network.parameters
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         if "_network" in self.__dict__:
@@ -145,6 +141,31 @@ class ShownWeights:
                 state.pop(key, None)
         return state
 
+    def __copy__(self) -> Self:
+        """Return a copy that trains on its own. Parameters and scikit-learn's callbacks are shared."""
+        state = self.__getstate__()
+        given = self.get_params(deep=False)  # type: ignore[attr-defined]
+        trained = {k: v for k, v in state.items() if k not in given and "callback" not in k}
+        other = object.__new__(type(self))
+        other.__dict__.update(state)
+        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
+        return other
+
     def _new_network(self, units: list[int], head: str, dtype: Any, random: Any = 0) -> Network:
         self._architecture = _model.architecture(self, units, head)
         return _model.network(**self._architecture, dtype=dtype, random_state=random)
+
+
+def _same_numbers(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _updated(
+    shown: list[NDArray[Any]] | None, before: list[NDArray[Any]], now: list[NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Return `shown` with the arrays of `now` in place of those of `before`; the others were assigned."""
+    if shown is None:
+        return now
+    if len(shown) != len(before):
+        return shown
+    return [new if array is old else array for array, old, new in zip(shown, before, now, strict=True)]

@@ -1,0 +1,53 @@
+"""Targets of a wrong kind are named, and sparse ones read."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import make_multilabel_classification
+
+from densegrad import MLPClassifier, MLPRegressor
+from problems import COMMON, X, Y
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X_LABELS, Y_LABELS = make_multilabel_classification(100, 8, n_classes=3, random_state=0)
+
+
+def test_columns_of_labels_and_indicators_are_not_mixed_up():
+    several = MLPClassifier(**COMMON, warm_start=True).fit(X_LABELS, Y_LABELS)
+    for wrong in (Y_LABELS[:, 0], Y_LABELS[:, :2]):
+        for train in (
+            lambda wrong=wrong: several.fit(X_LABELS, wrong),
+            lambda wrong=wrong: several.partial_fit(X_LABELS, wrong),
+            lambda wrong=wrong: several.fit(X_LABELS, Y_LABELS, X_val=X_LABELS, y_val=wrong),
+        ):
+            with pytest.raises(ValueError, match=r"y must have shape \(n_samples, 3\)"):
+                train()
+    one = MLPClassifier(**COMMON, warm_start=True).fit(X, Y)
+    indicators = np.eye(3, dtype=int)[Y]
+    for train in (
+        lambda: one.fit(X, indicators),
+        lambda: one.partial_fit(X, indicators),
+        lambda: one.fit(X, Y, X_val=X, y_val=indicators),
+    ):
+        with pytest.raises(ValueError, match=r"y must have shape \(n_samples,\)"):
+            train()
+    assert one.t_ == one.n_iter_ * len(X)
+
+
+@pytest.mark.parametrize("low", [-1, 2])
+def test_indicators_are_0_and_1(low):
+    wrong = np.where(Y_LABELS, 1, low)
+    with pytest.raises(ValueError, match=r"y with several columns .* 0 and 1"):
+        MLPClassifier(**COMMON).fit(X_LABELS, wrong)
+    with pytest.raises(ValueError, match=r"y_val.* 0 and 1"):
+        MLPClassifier(**COMMON).fit(X_LABELS, Y_LABELS, X_val=X_LABELS, y_val=wrong)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"early_stopping": True}], ids=str)
+def test_sparse_targets(arguments):
+    parameters = {**COMMON, "max_iter": 3, **arguments}
+    for Estimator in (MLPClassifier, MLPRegressor):
+        dense = Estimator(**parameters).fit(X_LABELS, Y_LABELS)
+        sparse = Estimator(**parameters).fit(X_LABELS, csr_array(Y_LABELS))
+        np.testing.assert_array_equal(dense.coefs_[0], sparse.coefs_[0])
