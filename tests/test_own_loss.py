@@ -155,3 +155,25 @@ def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
         Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
     assert sizes == [3000, 2000] * 2
     assert_close(own.parameters, built_in.parameters, "float64", 1e4)
+
+
+def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng: np.random.Generator) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            r = np.log(y_true) - y_pred
+        return 0.5 * (r**2).sum(axis=1), -r
+
+    network = Network(4, [Dense(3, "tanh"), Dense(1, "identity")], loss=loss, dtype="float64", random_state=0)
+    X, target, weight = rng.normal(size=(9, 4)), rng.uniform(1, 2, (9, 1)), rng.uniform(1, 2, 9)
+    target[2], weight[2] = -1, 0
+    rest = np.delete(X, 2, 0), np.delete(target, 2, 0), np.delete(weight, 2)
+    assert_close(network.evaluate(X, target, weight), network.evaluate(*rest), "float64")
+    for a, b in zip(
+        network.loss_and_gradient(X, target, weight), network.loss_and_gradient(*rest), strict=True
+    ):
+        assert_close(a, b, "float64", 10)
+    p, q = network.backpropagate(X, target, weight), network.backpropagate(*rest)
+    assert_close(p.weight_gradients[1], q.weight_gradients[1], "float64", 10)
+    assert not p.loss_gradients[2][2].any()
+    history = Trainer(network).fit(*rest[:2], epochs=1, validation=(X, target, weight))
+    assert np.isfinite(history.validation_loss[0])

@@ -93,7 +93,13 @@ def custom_mean(
 ) -> tuple[float, NDArray[Any]]:
     """Return the weighted mean of the rows' losses, and L'_(L) of that mean."""
     losses, derivative = custom_rows(loss, y_true, y_pred)
-    weights = np.ones(len(losses)) if sample_weight is None else sample_weight
+    if sample_weight is None:
+        weights = np.ones(len(losses))
+    else:
+        weights = sample_weight
+        counts = weights > 0  # of the other rows nothing counts, be it NaN
+        losses = np.where(counts, losses, 0.0)
+        derivative = np.where(counts[:, np.newaxis], derivative, 0)
     total = weights.sum()
     loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(y_pred.dtype)
     return float(np.sum(weights * losses) / total), loss_gradient
