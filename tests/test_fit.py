@@ -141,8 +141,9 @@ def test_rows_that_are_not_finite_are_refused(X: Any) -> None:
     good, target = np.ones((40, 3)), np.ones(40)
     with pytest.raises(ValueError, match="X must be finite"):
         Trainer(network).fit(X, target)
-    with pytest.raises(ValueError, match="X of the validation must be finite"):
-        Trainer(network).fit(good, target, validation=(X, target))
+    for validation in ((X, target), network.samples(X, target)):
+        with pytest.raises(ValueError, match="validation: X must be finite"):
+            Trainer(network).fit(good, target, validation=validation)
 
 
 def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Generator) -> None:

@@ -28,10 +28,11 @@ class Samples:
     n_rows : int
     """
 
-    __slots__ = ("custom_target", "n_rows", "network", "rows", "sample_weight", "targets")
+    __slots__ = ("X", "custom_target", "finite", "n_rows", "network", "rows", "sample_weight", "targets")
 
     def __init__(self, network: Network, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
         self.network = network
+        self.X, self.finite = X, False
         self.rows = _core.Rows(X, network.n_inputs, "X")
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = _validation.weights_of_rows("sample_weight", sample_weight, self.n_rows)
@@ -47,6 +48,12 @@ class Samples:
         else:
             classes, values = _targets(network, target, self.n_rows)
         self.targets = _core.Targets(classes, values, self.sample_weight)
+
+    def check_finite(self) -> None:
+        """Raise ValueError where X has NaN or infinity; X is looked through once."""
+        if not self.finite:
+            _validation.finite_rows("X", self.X, self.network.dtype)
+            self.finite = True
 
 
 def samples_of(network: Network, X: Any, target: Any, sample_weight: Any) -> Samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -104,6 +104,14 @@ def random_source(random_state: object) -> RandomSource:
             "random_state must be None, an integer in [0, 4294967295], a numpy.random.RandomState or a "
             f"numpy.random.Generator; got {random_state!r}"
         ) from None
+
+
+def outline(value: object) -> str:
+    """Return the type of `value`, with its shape or length if it has one, for messages."""
+    kind = type(value).__name__
+    if hasattr(value, "shape"):
+        return f"{kind} of shape {value.shape}"
+    return f"{kind} of length {len(value)}" if isinstance(value, Sized) else kind
 
 
 def unmasked(name: str, value: object) -> None:
@@ -222,11 +230,10 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
     if hasattr(X, "tocsr"):
         X = X.data if getattr(X, "format", "") in ("csr", "csc", "coo") else X.tocsr().data
     array = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = real_array(name, array)
     if array.dtype.kind != "f" or array.size == 0:
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if array.dtype.itemsize <= dtype.itemsize and np.isfinite(np.sum(array, dtype=np.float64)):
-            return
     low, high = array.min(), array.max()
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")

@@ -257,7 +257,7 @@ class Trainer:
             (X, target, sample_weight) each, of which every one makes one update; it is gone over once an
             epoch.
         epochs : int, default 10
-        validation : (X, target) or (X, target, sample_weight) or None
+        validation : (X, target) or (X, target, sample_weight) or Samples or None
             A set whose loss is taken after each epoch.
         scoring : callable or None
             Called with the trainer after each epoch; more is better.
@@ -282,7 +282,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where an argument is not as described (the network is not changed); or where the loss or the
+            Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
+            that is one of several batches, it keeps the updates of those before); or where the loss or the
             weights became infinite or NaN (the network is what the diverging updates left).
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.

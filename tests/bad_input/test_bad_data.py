@@ -100,6 +100,9 @@ def test_validation_is_checked_before_the_first_epoch() -> None:
     trainer = Trainer(network)
     for validation in ((X[:0], target[:0]), network.samples(X[:0], target[:0]), other.samples(X, target)):
         refused("one row|another network", lambda v=validation: trainer.fit(X, target, validation=v))
+    refused("validation: X must have 2", lambda: trainer.fit(X, target, validation=(X[:, :1], target)))
+    refused("validation: target must", lambda: trainer.fit(X, target, validation=(X, target[:2])))
+    refused("validation must be .* tuple of length 1", lambda: trainer.fit(X, target, validation=(X,)))
     assert trainer.steps == 0
 
 
@@ -113,9 +116,21 @@ def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
             formats = [
                 scipy.sparse.csr_array(X).asformat(name) for name in ("csr", "csc", "lil", "dok", "bsr")
             ]
-            for rows in (X, X.tolist(), *formats):
-                refused("X must be finite", lambda rows=rows: Trainer(network).fit(rows, np.zeros(10)))
+            for rows in (X, X.tolist(), X.astype(object), *formats):
+                samples = network.samples(rows, np.zeros(10))
+                for given in ((rows, np.zeros(10)), (samples,), ([(rows, np.zeros(10))],), ([(samples, None)],)):
+                    refused("X must be finite", lambda given=given: Trainer(network).fit(*given))
     assert same_bits(network.parameters, before)
+
+
+def test_a_batch_with_nan_is_refused_before_its_update() -> None:
+    network, expected = make_network((1, 2, 3, 1)), make_network((1, 2, 3, 1))
+    good, bad = (np.ones((4, 2)), np.ones(4)), (np.full((4, 2), NAN), np.ones(4))
+    trainer = Trainer(network)
+    refused("X must be finite", lambda: trainer.fit([good, bad]))
+    Trainer(expected).step(*good)
+    assert trainer.steps == 1
+    assert same_bits(network.parameters, expected.parameters)
 
 
 def targets_of(pairing: Pairing) -> list[Any]:
