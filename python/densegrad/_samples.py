@@ -134,4 +134,4 @@ def _class_numbers(network: Network, array: NDArray[Any]) -> NDArray[np.int64]:
     if len(array) and not 0 <= array.min() <= array.max() < n_classes:
         wrong = array.min() if array.min() < 0 else array.max()
         raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
-    return np.ascontiguousarray(array, np.int64)
+    return _validation.readable_array(array, np.int64)

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 #: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
 RandomSource: TypeAlias = np.random.RandomState | np.random.Generator
@@ -139,12 +139,20 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def to_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` as aligned float32 or float64, exact where one of them is wide enough."""
+    """Return `array` as float32 or float64 that the core reads in place, exact where one is wide enough."""
     if array.dtype.kind == "f":
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
     else:
         dtype = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    return np.require(array, dtype, "A")
+    array = np.require(array, dtype, "A")
+    # The stride of a single row or column may be any number of bytes, aligned or not.
+    return array.copy() if any(stride % array.itemsize for stride in array.strides) else array
+
+
+def readable_array(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """Return `array` as the core reads it: in C order, aligned and in `dtype`; itself where it is so."""
+    readable = np.ascontiguousarray(array, dtype)
+    return readable if readable.flags.aligned else readable.copy()
 
 
 def readable_rows(X: Any, name: str = "X") -> Any:
@@ -166,22 +174,22 @@ def _readable_csr(X: Any, name: str) -> Any:
         raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {matrix.shape}")
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {matrix.dtype}")
-    if matrix.dtype not in (np.float32, np.float64):
-        matrix = matrix.astype(np.float64)
-    if not matrix.data.flags.c_contiguous:
-        matrix = matrix.copy()
-    indptr, indices = np.asarray(matrix.indptr), np.asarray(matrix.indices)
+    data, indices, indptr = matrix.data, matrix.indices, matrix.indptr
+    wide = indices.dtype != np.int32 or indptr.dtype != np.int32
+    data = readable_array(data, data.dtype if data.dtype in (np.float32, np.float64) else np.float64)
+    indices = readable_array(indices, np.int64 if wide else np.int32)
+    indptr = readable_array(indptr, np.int64 if wide else np.int32)
     if (
         len(indptr) != matrix.shape[0] + 1
         or indptr[0] != 0
-        or indptr[-1] > min(len(indices), len(matrix.data))
+        or indptr[-1] > min(len(indices), len(data))
         or np.any(indptr[1:] < indptr[:-1])
         or (len(indices) and not 0 <= indices.min() <= indices.max() < matrix.shape[1])
     ):
         raise ValueError(f"{name} is not a valid CSR matrix: its indices point outside of it")
-    if indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64):
+    if not (data is matrix.data and indices is matrix.indices and indptr is matrix.indptr):
         matrix = copy.copy(matrix)
-        matrix.indptr, matrix.indices = indptr.astype(np.int64), indices.astype(np.int64)
+        matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     return matrix
 
 
@@ -194,7 +202,7 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
         raise ValueError(
             f"{name} must have shape ({n_rows},), one weight a row of X; got shape {array.shape}"
         )
-    weights = np.ascontiguousarray(array, np.float64)
+    weights = readable_array(array, np.float64)
     if not np.all(np.isfinite(weights)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if np.any(weights < 0):
@@ -211,9 +219,9 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
 
 
 def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return `array` in C order and `dtype`, if all its numbers are finite there."""
+    """Return `array` as the core reads it, in `dtype`, if all its numbers are finite there."""
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype)
+        converted = readable_array(array, dtype)
     if not np.all(np.isfinite(converted)):
         raise ValueError(f"{name} must be finite; got NaN, infinity or a number too large for {dtype}")
     return converted

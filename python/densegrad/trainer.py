@@ -426,12 +426,12 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
-    return np.ascontiguousarray(array, np.int64)
+    return _validation.readable_array(array, np.int64)
 
 
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
     try:
-        array = np.ascontiguousarray(rates, np.float64)
+        array = _validation.readable_array(rates, np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((1,), (n_steps,)):

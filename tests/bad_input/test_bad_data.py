@@ -118,7 +118,8 @@ def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
             ]
             for rows in (X, X.tolist(), X.astype(object), *formats):
                 samples = network.samples(rows, np.zeros(10))
-                for given in ((rows, np.zeros(10)), (samples,), ([(rows, np.zeros(10))],), ([(samples, None)],)):
+                batches = [(rows, np.zeros(10))], [(samples, None)]
+                for given in ((rows, np.zeros(10)), (samples,), *[(batch,) for batch in batches]):
                     refused("X must be finite", lambda given=given: Trainer(network).fit(*given))
     assert same_bits(network.parameters, before)
 
