@@ -51,6 +51,8 @@ def real(
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be {allowed}; got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be {allowed}; got a number too large for float64") from None
     above = number >= low if left else number > low
     below = number <= high if right else number < high
     if not (math.isfinite(number) and above and below):
@@ -129,7 +131,7 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
         array = np.asarray(value)
         if array.dtype.kind == "O" and all(isinstance(x, (Real, np.bool_)) for x in array.flat):
             array = array.astype(np.float64)  # frames of several types of numbers come as objects
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} must be an array of real numbers; got {type(value).__name__}: {error}"
         ) from None

@@ -339,5 +339,5 @@ def learning_rates(
     rates = [schedule(int(step), position.last) for step in position.steps]
     try:
         return np.array(rates, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None

@@ -432,7 +432,7 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
     try:
         array = _validation.readable_array(rates, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((1,), (n_steps,)):
         raise ValueError(
