@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _epochs, _validation, schedules
 from densegrad._loss import custom_rows
-from densegrad._optimizers import Adam, Optimizer
+from densegrad._optimizers import SQUARES, Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.history import Best, Callback, History
@@ -372,8 +372,12 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where the state is of another optimizer, or of a network of other shapes.
+            Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
+            or a mean of squares below zero. The trainer is not changed.
         """
+        self._load_state_dict(state, check_numbers=True)
+
+    def _load_state_dict(self, state: dict[str, Any], *, check_numbers: bool) -> None:
         name = type(self._optimizer).__name__
         try:
             if state["optimizer"] != name:
@@ -388,7 +392,7 @@ class Trainer:
                         f"state must have {OPTIMIZERS[name]['state_count']} arrays for each layer"
                     )
                 for s, array in enumerate(arrays):
-                    core.set_state(l, s, array)
+                    core.set_state(l, s, self._checked_state(s, array) if check_numbers else array)
             core.steps = _validation.integer("steps", state["steps"], 0)
             epochs = _validation.integer("epochs", state["epochs"], 0)
             random = copy.deepcopy(_validation.random_source(state["random_state"]))
@@ -396,6 +400,12 @@ class Trainer:
         except (KeyError, TypeError) as error:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._core, self.epochs, self._random, self._memory, self._seed = core, epochs, random, memory, seed
+
+    def _checked_state(self, s: int, array: Any) -> NDArray[Any]:
+        numbers = _validation.finite("state", _validation.real_array("state", array), self.network.dtype)
+        if SQUARES.get(type(self._optimizer).__name__) == s and np.any(numbers < 0):
+            raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
+        return numbers
 
     def __getstate__(self) -> dict[str, Any]:
         members = self.__dict__.copy()
@@ -407,7 +417,8 @@ class Trainer:
         self.__dict__.update(pickled["members"])
         self._rows_in_order = np.arange(0)
         self._rates = np.zeros(0)
-        self.load_state_dict(pickled["state"])
+        # As it was, also where training had diverged.
+        self._load_state_dict(pickled["state"], check_numbers=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
