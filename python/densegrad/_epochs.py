@@ -60,8 +60,8 @@ def fit(
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
             if scoring is not None:
-                history.score.append(float(scoring(trainer)))
-            monitored = -history.score[-1] if scoring else (history.validation_loss or history.loss)[-1]
+                history.score.append(_validation.checked_score(scoring(trainer), epoch))
+            monitored = -history.score[-1] if history.score else (history.validation_loss or history.loss)[-1]
             out_of_patience = best.see(epoch, monitored, network)
             history.best_epoch = best.epoch
             if isinstance(trainer.schedule, schedules.Schedule) and trainer.schedule.after_epoch(

@@ -249,3 +249,16 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if max(-low, high) > np.finfo(dtype).max:
         raise ValueError(f"{name} must be finite in the network's dtype; got numbers too large for {dtype}")
+
+
+def checked_score(score: object, epoch: int) -> float:
+    """Return what `scoring` gave after an epoch as a float; it may be infinite, but not NaN."""
+    if isinstance(score, (str, bytes)):
+        raise TypeError(f"scoring must return a real number; got {score!r} after epoch {epoch}")
+    try:
+        number = float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"scoring must return a real number; got {score!r} after epoch {epoch}") from None
+    if math.isnan(number):
+        raise ValueError(f"scoring must return a number, not NaN; got {score!r} after epoch {epoch}")
+    return number

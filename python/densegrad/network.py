@@ -358,7 +358,7 @@ class Network(_core.Network):
                 Dense(units, activation, dropout=dropout)
                 for units, activation, dropout in description["layers"]
             ],
-            custom_loss or description["loss"],
+            description["loss"] if custom_loss is None else custom_loss,
             description["loss_parameters"],
             description["label_smoothing"],
             description["dtype"],

@@ -57,7 +57,8 @@ class Trainer:
         Largest norm of the weights into one unit, the bias left out; longer ones are scaled down after each
         update.
     clip_norm : float or None
-        Largest norm of the gradient of all weights; a longer one is scaled down before the update.
+        Largest norm of the gradient, by all weights, of the batch's loss without the penalties; a longer one
+        is scaled down before the gradients of `l2` and `l1` are added to it, which are not bounded.
     schedule : Schedule, str, callable or None
         How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
         for a schedule with its defaults. A callable gets the number of the update,
@@ -260,7 +261,7 @@ class Trainer:
         validation : (X, target) or (X, target, sample_weight) or Samples or None
             A set whose loss is taken after each epoch.
         scoring : callable or None
-            Called with the trainer after each epoch; more is better.
+            Called with the trainer after each epoch, returns a number; more is better.
         patience : int or None
             Ends the fit after this many epochs in a row without an improvement by more than `tol`: of the
             score, or without scoring of the validation's loss, or without either of the training's loss.
@@ -284,7 +285,7 @@ class Trainer:
         ValueError
             Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
             that is one of several batches, it keeps the updates of those before); or where the loss or the
-            weights became infinite or NaN (the network is what the diverging updates left).
+            weights became infinite or NaN, or the score NaN (the network is what the updates left).
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
