@@ -14,6 +14,7 @@ from cases import (
     make_network,
     make_rows,
     regression,
+    same_bits,
 )
 from densegrad import (
     SGD,
@@ -177,3 +178,27 @@ def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng:
     assert not p.loss_gradients[2][2].any()
     history = Trainer(network).fit(*rest[:2], epochs=1, validation=(X, target, weight))
     assert np.isfinite(history.validation_loss[0])
+
+
+def test_own_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        y_pred -= y_true
+        y_true *= 0
+        return 0.5 * (y_pred**2).sum(axis=1), y_pred
+
+    X, target = regression(rng)
+    before = target.copy()
+    layers = [Dense(5, "tanh"), Dense(2, "identity")]
+    writing = Network(4, layers, loss=loss, dtype="float64", random_state=0)
+    reading = Network(4, layers, loss=half_square, dtype="float64", random_state=0)
+    all_results = []
+    for network in (writing, reading):
+        samples = network.samples(X, target)
+        results = [network.evaluate(samples), network.loss_and_gradient(samples)[1]]
+        p = network.backpropagate(samples)
+        results += [p.outputs[2], p.loss_gradients[2], Trainer(network, random_state=0).step(X, target)]
+        results += Trainer(network, random_state=0).fit(X, target, validation=(X, target)).validation_loss
+        assert same_bits(target, before)
+        all_results.append(results)
+    for a, b in zip(*all_results, strict=True):
+        assert same_bits(a, b)

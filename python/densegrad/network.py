@@ -53,7 +53,7 @@ class Network(_core.Network):
         The last one is the head.
     loss : str or callable, default "squared_error"
         One of `losses()`, whose sum over the outputs is the loss of a sample, or a callable (y_true, y_pred)
-        → (loss of each row, its derivative by y_pred), called once a batch.
+        → (loss of each row, its derivative by y_pred), called once a batch with copies of both.
     dtype : {"float32", "float64"}, default "float32"
         The precision of weights, passes and results.
     random_state : int, RandomState, Generator or None
@@ -262,7 +262,8 @@ class Network(_core.Network):
     ) -> tuple[float, NDArray[Any]]:
         """Return the loss and its derivative by `parameters`, for optimizers from elsewhere.
 
-        Memory is bounded: the rows go through both passes piece by piece. Leaves `weight_gradients`.
+        Memory is bounded: the rows go through both passes piece by piece; with a loss of your own all rows
+        are kept at once. Leaves `weight_gradients`.
 
         Parameters are those of `samples`, or Samples alone.
 
@@ -324,7 +325,8 @@ class Network(_core.Network):
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
-        return custom_mean(self.custom_loss, samples.custom_target, y_pred, samples.sample_weight)
+        # A copy, as in training: the function may write to what it gets.
+        return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
 
     def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
         """Run both passes with the caller's own loss function between them."""
