@@ -1,4 +1,4 @@
-"""Arrays are read right however they lie in memory: misaligned, strided, with strides of any number of bytes."""
+"""Arrays are read right however they lie in memory: misaligned, strided, any number of bytes apart."""
 
 from __future__ import annotations
 

@@ -48,6 +48,28 @@ def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
         network.backpropagate(np.ones((3, 2)), np.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [(np.zeros((2, 1)), r"ndarray of shape \(2, 1\)"), (None, "NoneType"), ((1, 2, 3), "tuple of length 3")],
+)
+def test_own_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
+    network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
+    with pytest.raises(TypeError, match=f"^loss must return a tuple of .* derivative by y_pred; got {got}$"):
+        network.evaluate(np.ones((2, 2)), np.ones(2))
+
+
+def test_own_loss_that_returns_nan_is_named() -> None:
+    X, target = np.ones((6, 2)), np.ones(6)
+    for loss, derivative in ((np.nan, 0.0), (0.0, np.nan)):
+        network = Network(
+            2,
+            [Dense(1, "identity")],
+            loss=lambda t, y, a=loss, b=derivative: (np.full(len(y), a), np.full_like(y, b)),
+        )
+        with pytest.raises(ValueError, match=r"non-finite.* the loss, a function of your own, returned"):
+            Trainer(network).fit(X, target)
+
+
 def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
     shapes = []
 
@@ -87,6 +109,8 @@ def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
         (lambda y: (np.zeros(len(y)), np.zeros((len(y), 3))), ValueError),
         (lambda y: (np.zeros(3), np.zeros_like(y)), ValueError),
         (lambda y: 1.0, TypeError),
+        (lambda y: y, TypeError),
+        (lambda y: (np.zeros(len(y)),), TypeError),
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )

@@ -22,6 +22,11 @@ DIVERGED = (
     "preprocessed. Try columns of X scaled to mean 0 and variance 1, a smaller learning rate, or clip_norm=1."
 )
 
+OWN_LOSS = (
+    " Or the loss, a function of your own, returned NaN or infinity, or derivatives that are not those of its"
+    " losses."
+)
+
 
 def fit(
     trainer: Trainer,
@@ -55,7 +60,7 @@ def fit(
             if len(history.loss) == epoch:  # no time for a single update
                 break
             if not math.isfinite(history.loss[-1]):
-                raise ValueError(DIVERGED)
+                raise _diverged(network)
             if validation_samples is not None:
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
@@ -82,8 +87,12 @@ def fit(
     history.stopped = history.stopped or "epochs"
     best.restore(network)
     if not _validation.all_finite(network.parameters):
-        raise ValueError(DIVERGED)
+        raise _diverged(network)
     return history
+
+
+def _diverged(network: Network) -> ValueError:
+    return ValueError(DIVERGED if network.custom_loss is None else DIVERGED + OWN_LOSS)
 
 
 def _validation_samples(network: Network, validation: Sequence[Any] | None) -> Samples | None:

@@ -39,6 +39,7 @@ class Samples:
         self.custom_target: NDArray[Any] | None = None
         classes = values = None
         if network.loss == "custom":
+            _validation.not_sparse("target", target)
             self.custom_target = np.asarray(target)
             _check_length(self.custom_target, self.n_rows)
             if self.custom_target.ndim == 1 and network.layers[-1].units == 1:

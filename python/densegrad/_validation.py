@@ -122,10 +122,17 @@ def unmasked(name: str, value: object) -> None:
         raise TypeError(f"{name} must not have masked entries; fill them first, by `filled`")
 
 
+def not_sparse(name: str, value: object) -> None:
+    """Raise TypeError where `value` is a sparse matrix: NumPy would take it for a single object."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name} must not be sparse; give an array, which its `toarray` returns")
+
+
 def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return `value` as an array of bool, integers or real floating-point numbers."""
     if value is None:
         raise TypeError(f"{name} must be an array of real numbers; got None")
+    not_sparse(name, value)
     unmasked(name, value)
     try:
         array = np.asarray(value)

@@ -246,7 +246,7 @@ class WarmUp(Schedule):
 class Plateau(Schedule):
     """The learning rate times `factor` whenever the loss has not become better for some epochs.
 
-    The loss is minus the score with `scoring`, else the validation's loss, without either the training's loss.
+    The loss is minus the score with `scoring`, else the validation's loss, or else the training's.
 
     Parameters
     ----------

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cases import INF, NAN, PAIRINGS, Pairing, make_network, refused, same_bits
+from cases import INF, NAN, PAIRINGS, Pairing, half_square, make_network, refused, same_bits
 from densegrad import (
+    Dense,
+    Network,
     Trainer,
     check_gradients,
 )
@@ -169,6 +171,14 @@ def test_targets(pairing: Pairing) -> None:
     assert trainer.steps == 0
 
 
+@pytest.mark.parametrize("loss", ["squared_error", half_square])
+def test_sparse_targets(loss: Any) -> None:
+    network = Network(2, [Dense(3, "identity")], loss=loss)
+    for kind in (scipy.sparse.csr_array, scipy.sparse.coo_matrix):
+        target = kind(np.zeros((2, 3)))
+        refused("target must not be sparse", lambda target=target: network.evaluate(np.zeros((2, 2)), target))
+
+
 def test_binary_targets_of_one_output() -> None:
     network = make_network((2, 2, 1), Pairing("log_loss", "logistic"))
     for target in ([0, 2], [-1, 0], [[0.5], [1.5]], [0.5, 1.5]):
@@ -177,7 +187,10 @@ def test_binary_targets_of_one_output() -> None:
 
 @pytest.mark.parametrize(
     "weight",
-    [[1.0], [1.0] * 3, [[1.0], [1.0]], [NAN, 1], [INF, 1], [-1, 1], [0, 0], "ab", [None, 1], [1j, 1], 1.0, [10**400, 1]],
+    [
+        *[[1.0], [1.0] * 3, [[1.0], [1.0]], 1.0, "ab"],
+        *[[NAN, 1], [INF, 1], [-1, 1], [0, 0], [None, 1], [1j, 1], [10**400, 1]],
+    ],
     ids=lambda weight: str(weight)[:20],
 )
 def test_sample_weights(weight: Any) -> None:
