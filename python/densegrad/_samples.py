@@ -32,7 +32,7 @@ class Samples:
 
     def __init__(self, network: Network, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
         self.network = network
-        self.X, self.finite = X, False
+        self.X, self.finite = X, False  # until check_finite has looked through it
         self.rows = _core.Rows(X, network.n_inputs, "X")
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = _validation.weights_of_rows("sample_weight", sample_weight, self.n_rows)

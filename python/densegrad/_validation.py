@@ -183,7 +183,7 @@ def _readable_csr(X: Any, name: str) -> Any:
         raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {matrix.shape}")
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {matrix.dtype}")
-    data, indices, indptr = matrix.data, matrix.indices, matrix.indptr
+    data, indices, indptr = matrix.data, np.asarray(matrix.indices), np.asarray(matrix.indptr)
     wide = indices.dtype != np.int32 or indptr.dtype != np.int32
     data = readable_array(data, data.dtype if data.dtype in (np.float32, np.float64) else np.float64)
     indices = readable_array(indices, np.int64 if wide else np.int32)
