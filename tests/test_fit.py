@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from cases import (
+    half_square,
     make_network,
     regression,
     same_bits,
@@ -19,6 +21,7 @@ from densegrad import (
     Dense,
     Network,
     Trainer,
+    check_gradients,
 )
 
 
@@ -141,8 +144,9 @@ def test_rows_that_are_not_finite_are_refused(X: Any) -> None:
     good, target = np.ones((40, 3)), np.ones(40)
     with pytest.raises(ValueError, match="X must be finite"):
         Trainer(network).fit(X, target)
-    with pytest.raises(ValueError, match="X of the validation must be finite"):
-        Trainer(network).fit(good, target, validation=(X, target))
+    for validation in ((X, target), network.samples(X, target)):
+        with pytest.raises(ValueError, match="validation: X must be finite"):
+            Trainer(network).fit(good, target, validation=validation)
 
 
 def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Generator) -> None:
@@ -152,3 +156,44 @@ def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Gener
     network = Network(3, [Dense(1, "identity")], loss=loss, random_state=0)
     with pytest.raises(ValueError, match="non-finite"):
         Trainer(network).fit(rng.normal(size=(20, 3)), np.ones(20), epochs=1)
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+@pytest.mark.parametrize(
+    ("score", "error"), [(float("nan"), ValueError), (None, TypeError), ("0.5", TypeError), (1j, TypeError)]
+)
+def test_a_score_that_is_no_number_is_told(
+    score: Any, error: type[Exception], patience: int | None, rng: np.random.Generator
+) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2)), random_state=0)
+    scores = iter([0.5, -float("inf"), score])
+    with pytest.raises(error, match=rf"^scoring must return a .*number.*; got {score!r} after epoch 2$"):
+        trainer.fit(X, target, scoring=lambda _: next(scores), patience=patience)
+    assert trainer.history is not None
+    assert trainer.history.score == [0.5, -float("inf")]
+
+
+class Empty:
+    """A callable that is taken for false."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __len__(self) -> int:
+        return 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+def test_callables_that_are_taken_for_false_are_called(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    network = Network(4, [Dense(2, "identity", initializer=Empty(lambda *_: np.ones((4, 2))))])
+    assert np.all(network.weights[1][:4] == 1)
+    scores = iter([3.0, 2.0, 1.0])
+    history = Trainer(network).fit(X, target, epochs=3, scoring=Empty(lambda _: next(scores)))
+    assert history.best_epoch == 0
+    own = Network(4, [Dense(2, "identity")], loss=Empty(half_square), dtype="float64")
+    assert check_gradients(own, X[:5], target[:5]).max_relative_error < 1e-6
+    assert pickle.loads(pickle.dumps(own)).custom_loss is not None

@@ -96,6 +96,39 @@ def test_state_of_another_kind_is_refused(rng: np.random.Generator) -> None:
     assert pickle.dumps(trainer) == before
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_state_that_would_make_the_weights_nan_is_refused(optimizer: Any, rng: np.random.Generator) -> None:
+    squares = {"Adam": 1, "AdamW": 1, "NAdam": 1, "RMSprop": 0, "Adagrad": 0}.get(type(optimizer).__name__)
+    X, target = rng.normal(size=(40, 4)), rng.normal(size=(40, 2))
+    trainer = continuing(rng, optimizer=optimizer)
+    trainer.step(X, target)
+    before = pickle.dumps(trainer)
+    n_states = len(trainer.state_dict()["state"][0])
+    refused = [(s, number) for s in range(n_states) for number in (np.nan, np.inf, -np.inf)]
+    for s, number in [*refused, *([] if squares is None else [(squares, -1.0)])]:
+        state = trainer.state_dict()
+        state["state"][1][s][2, 1] = number
+        with pytest.raises(ValueError, match=r"^state must"):
+            trainer.load_state_dict(state)
+    assert pickle.dumps(trainer) == before
+    state = trainer.state_dict()
+    for s in set(range(n_states)) - {squares}:
+        state["state"][1][s][2, 1] = -1.0
+    trainer.load_state_dict(state)
+    trainer.step(X, target)
+    assert np.all(np.isfinite(trainer.network.parameters))
+
+
+def test_a_trainer_that_diverged_can_be_pickled(rng: np.random.Generator) -> None:
+    trainer = continuing(rng)
+    trainer.step(rng.normal(size=(4, 4)), np.full((4, 2), 1e300))
+    before = trainer.state_dict()["state"]
+    assert not np.all(np.isfinite(before[1][1]))
+    after = pickle.loads(pickle.dumps(trainer)).state_dict()["state"]
+    for a, b in zip(before, after, strict=True):
+        assert same_bits(a, b)
+
+
 def test_the_optimizer_may_change_its_numbers(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(40, 4)), rng.normal(size=(40, 2))
     trainer, network = continuing(rng), make_network((40, 4, 9, 2), dropout=0.2)

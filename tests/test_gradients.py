@@ -135,3 +135,12 @@ def test_pieces_of_a_long_batch_add_up(n_rows: int, rng: np.random.Generator) ->
         delta = whole.loss_gradients[l] * whole.local_gradients[l].wrt_preactivation
         by_hand = whole.outputs[l - 1].T @ delta
         assert_close(whole.weight_gradients[l][:-1], by_hand, "float64", 20)
+
+
+def test_what_a_pass_leaves_can_be_a_key(rng: np.random.Generator) -> None:
+    network = make_network((5, 3, 4, 2))
+    X, target = make_rows((5, 3), rng), rng.normal(size=(5, 2))
+    p, q = network.backpropagate(X, target), network.backpropagate(X, target)
+    for a, b in ((p, q), (p.local_gradients[1], q.local_gradients[1])):
+        assert a != b
+        assert len({a, b, a}) == 2

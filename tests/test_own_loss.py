@@ -14,6 +14,7 @@ from cases import (
     make_network,
     make_rows,
     regression,
+    same_bits,
 )
 from densegrad import (
     SGD,
@@ -45,6 +46,28 @@ def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: (((y - t) ** 2).sum(), 2 * (y - t)))
     with pytest.raises(ValueError, match=r"one loss a row, of shape \(3,\); got \(\)"):
         network.backpropagate(np.ones((3, 2)), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [(np.zeros((2, 1)), r"ndarray of shape \(2, 1\)"), (None, "NoneType"), ((1, 2, 3), "tuple of length 3")],
+)
+def test_own_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
+    network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
+    with pytest.raises(TypeError, match=f"^loss must return a tuple of .* derivative by y_pred; got {got}$"):
+        network.evaluate(np.ones((2, 2)), np.ones(2))
+
+
+def test_own_loss_that_returns_nan_is_named() -> None:
+    X, target = np.ones((6, 2)), np.ones(6)
+    for loss, derivative in ((np.nan, 0.0), (0.0, np.nan)):
+        network = Network(
+            2,
+            [Dense(1, "identity")],
+            loss=lambda t, y, a=loss, b=derivative: (np.full(len(y), a), np.full_like(y, b)),
+        )
+        with pytest.raises(ValueError, match=r"non-finite.* the loss, a function of your own, returned"):
+            Trainer(network).fit(X, target)
 
 
 def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
@@ -86,6 +109,8 @@ def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
         (lambda y: (np.zeros(len(y)), np.zeros((len(y), 3))), ValueError),
         (lambda y: (np.zeros(3), np.zeros_like(y)), ValueError),
         (lambda y: 1.0, TypeError),
+        (lambda y: y, TypeError),
+        (lambda y: (np.zeros(len(y)),), TypeError),
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )
@@ -155,3 +180,49 @@ def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
         Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
     assert sizes == [3000, 2000] * 2
     assert_close(own.parameters, built_in.parameters, "float64", 1e4)
+
+
+def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng: np.random.Generator) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            r = np.log(y_true) - y_pred
+        return 0.5 * (r**2).sum(axis=1), -r
+
+    network = Network(4, [Dense(3, "tanh"), Dense(1, "identity")], loss=loss, dtype="float64", random_state=0)
+    X, target, weight = rng.normal(size=(9, 4)), rng.uniform(1, 2, (9, 1)), rng.uniform(1, 2, 9)
+    target[2], weight[2] = -1, 0
+    rest = np.delete(X, 2, 0), np.delete(target, 2, 0), np.delete(weight, 2)
+    assert_close(network.evaluate(X, target, weight), network.evaluate(*rest), "float64")
+    for a, b in zip(
+        network.loss_and_gradient(X, target, weight), network.loss_and_gradient(*rest), strict=True
+    ):
+        assert_close(a, b, "float64", 10)
+    p, q = network.backpropagate(X, target, weight), network.backpropagate(*rest)
+    assert_close(p.weight_gradients[1], q.weight_gradients[1], "float64", 10)
+    assert not p.loss_gradients[2][2].any()
+    history = Trainer(network).fit(*rest[:2], epochs=1, validation=(X, target, weight))
+    assert np.isfinite(history.validation_loss[0])
+
+
+def test_own_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        y_pred -= y_true
+        y_true *= 0
+        return 0.5 * (y_pred**2).sum(axis=1), y_pred
+
+    X, target = regression(rng)
+    before = target.copy()
+    layers = [Dense(5, "tanh"), Dense(2, "identity")]
+    writing = Network(4, layers, loss=loss, dtype="float64", random_state=0)
+    reading = Network(4, layers, loss=half_square, dtype="float64", random_state=0)
+    all_results = []
+    for network in (writing, reading):
+        samples = network.samples(X, target)
+        results = [network.evaluate(samples), network.loss_and_gradient(samples)[1]]
+        p = network.backpropagate(samples)
+        results += [p.outputs[2], p.loss_gradients[2], Trainer(network, random_state=0).step(X, target)]
+        results += Trainer(network, random_state=0).fit(X, target, validation=(X, target)).validation_loss
+        assert same_bits(target, before)
+        all_results.append(results)
+    for a, b in zip(*all_results, strict=True):
+        assert same_bits(a, b)

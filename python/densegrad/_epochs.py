@@ -22,6 +22,11 @@ DIVERGED = (
     "preprocessed. Try columns of X scaled to mean 0 and variance 1, a smaller learning rate, or clip_norm=1."
 )
 
+OWN_LOSS = (
+    " Or the loss, a function of your own, returned NaN or infinity, or derivatives that are not those of its"
+    " losses."
+)
+
 
 def fit(
     trainer: Trainer,
@@ -55,13 +60,13 @@ def fit(
             if len(history.loss) == epoch:  # no time for a single update
                 break
             if not math.isfinite(history.loss[-1]):
-                raise ValueError(DIVERGED)
+                raise _diverged(network)
             if validation_samples is not None:
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
             if scoring is not None:
-                history.score.append(float(scoring(trainer)))
-            monitored = -history.score[-1] if scoring else (history.validation_loss or history.loss)[-1]
+                history.score.append(_validation.checked_score(scoring(trainer), epoch))
+            monitored = -history.score[-1] if history.score else (history.validation_loss or history.loss)[-1]
             out_of_patience = best.see(epoch, monitored, network)
             history.best_epoch = best.epoch
             if isinstance(trainer.schedule, schedules.Schedule) and trainer.schedule.after_epoch(
@@ -82,21 +87,32 @@ def fit(
     history.stopped = history.stopped or "epochs"
     best.restore(network)
     if not _validation.all_finite(network.parameters):
-        raise ValueError(DIVERGED)
+        raise _diverged(network)
     return history
+
+
+def _diverged(network: Network) -> ValueError:
+    return ValueError(DIVERGED if network.custom_loss is None else DIVERGED + OWN_LOSS)
 
 
 def _validation_samples(network: Network, validation: Sequence[Any] | None) -> Samples | None:
     if validation is None:
         return None
     if isinstance(validation, Samples):
-        return some_rows(samples_of(network, validation, None, None))
-    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        X, target, sample_weight = validation, None, None
+    elif isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+        X, target, sample_weight = (*validation, None)[:3]
+    else:
         raise TypeError(
-            f"validation must be (X, target) or (X, target, sample_weight); got {type(validation)}"
+            "validation must be (X, target) or (X, target, sample_weight); "
+            f"got {_validation.outline(validation)}"
         )
-    samples = some_rows(network.samples(*validation))
-    _validation.finite_rows("X of the validation", validation[0], network.dtype)
+    try:
+        samples = some_rows(samples_of(network, X, target, sample_weight))
+        samples.check_finite()
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation: {error}") from error
     return samples
 
 
@@ -107,8 +123,7 @@ def _runner(
     if target is None and not isinstance(X, Samples):
         return _batches_runner(trainer, _checked_batches(X, epochs), sample_weight, epochs, end)
     samples = some_rows(samples_of(trainer.network, X, target, sample_weight))
-    if samples is not X:
-        _validation.finite_rows("X", X, trainer.network.dtype)
+    samples.check_finite()
     batch_size = trainer._batch_size(samples.n_rows)
     n_steps = math.ceil(samples.n_rows / batch_size)
     last = trainer.steps + epochs * n_steps
@@ -175,8 +190,9 @@ def _samples_of_batches(network: Network, batches: Iterable[Any]) -> Iterator[Sa
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
                 "X must come with a target, or give batches: (X, target) or (X, target, sample_weight); "
-                f"got a batch of type {type(batch).__name__}"
+                f"got a batch that is {_validation.outline(batch)}"
             )
         samples = samples_of(network, batch[0], batch[1], batch[2] if len(batch) == 3 else None)
         if samples.n_rows:
+            samples.check_finite()
             yield samples

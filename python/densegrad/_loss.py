@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
-from densegrad._tables import LOSSES, losses
+from densegrad._tables import ACTIVATIONS, LOSSES, losses
 
 #: A loss of the caller's own: maps the targets of a batch and y_(L) to the loss of each row, (batch,), and
 #: its derivative by y_(L), (batch, n_L).
 CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
+
+#: The activations of the heads that a loss goes with, by the names of these groups in the table of losses.
+_HEADS = {
+    "any": tuple(name for name in ACTIVATIONS if name != "softmax"),
+    "classifier": ("softmax", "logistic"),
+    "positive": ("exp", "softplus"),
+    "identity": ("identity",),
+}
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,33 @@ def _own_number(loss: str, given: dict[str, Any]) -> tuple[float, tuple[float, .
     return _validation.real(name, value, row["low"], high, closed="neither"), ()
 
 
+def check_head(loss: str, head: str) -> None:
+    """Raise ValueError where the loss does not go with a head of this activation."""
+    if loss == "custom" or head in _HEADS[LOSSES[loss]["heads"]]:
+        return
+    heads = ", ".join(_HEADS[LOSSES[loss]["heads"]])
+    others = ", ".join(name for name in losses() if head in _HEADS[LOSSES[name]["heads"]])
+    raise ValueError(
+        f"loss {loss!r} does not go with a head of activation {head!r}, but with {heads}; "
+        f"with {head!r} go the losses {others} and callables"
+    )
+
+
 def custom_rows(
     loss: CustomLoss, y_true: NDArray[Any], y_pred: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Call the caller's own loss function and check its losses, (batch,), and derivatives, (batch, n_L)."""
     try:
-        losses, derivative = loss(y_true, y_pred)
+        returned: Any = loss(y_true, y_pred)
     except (TypeError, ValueError) as error:
-        error.add_note("raised by, or on the result of, the loss function: it must return two arrays")
+        error.add_note("raised by the loss function, which is called with (y_true, y_pred)")
         raise
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise TypeError(
+            "loss must return a tuple of the loss of each row and its derivative by y_pred; "
+            f"got {_validation.outline(returned)}"
+        )
+    losses, derivative = returned
     losses = np.asarray(losses, np.float64, order="C")
     derivative = np.asarray(derivative, y_pred.dtype, order="C")
     if losses.shape != y_pred.shape[:1]:
@@ -93,7 +119,13 @@ def custom_mean(
 ) -> tuple[float, NDArray[Any]]:
     """Return the weighted mean of the rows' losses, and L'_(L) of that mean."""
     losses, derivative = custom_rows(loss, y_true, y_pred)
-    weights = np.ones(len(losses)) if sample_weight is None else sample_weight
+    if sample_weight is None:
+        weights = np.ones(len(losses))
+    else:
+        weights = sample_weight
+        counts = weights > 0  # of the other rows nothing counts, be it NaN
+        losses = np.where(counts, losses, 0.0)
+        derivative = np.where(counts[:, np.newaxis], derivative, 0)
     total = weights.sum()
     loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(y_pred.dtype)
     return float(np.sum(weights * losses) / total), loss_gradient

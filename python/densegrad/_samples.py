@@ -28,16 +28,18 @@ class Samples:
     n_rows : int
     """
 
-    __slots__ = ("custom_target", "n_rows", "network", "rows", "sample_weight", "targets")
+    __slots__ = ("X", "custom_target", "finite", "n_rows", "network", "rows", "sample_weight", "targets")
 
     def __init__(self, network: Network, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
         self.network = network
+        self.X, self.finite = X, False  # until check_finite has looked through it
         self.rows = _core.Rows(X, network.n_inputs, "X")
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = _validation.weights_of_rows("sample_weight", sample_weight, self.n_rows)
         self.custom_target: NDArray[Any] | None = None
         classes = values = None
         if network.loss == "custom":
+            _validation.not_sparse("target", target)
             self.custom_target = np.asarray(target)
             _check_length(self.custom_target, self.n_rows)
             if self.custom_target.ndim == 1 and network.layers[-1].units == 1:
@@ -47,6 +49,12 @@ class Samples:
         else:
             classes, values = _targets(network, target, self.n_rows)
         self.targets = _core.Targets(classes, values, self.sample_weight)
+
+    def check_finite(self) -> None:
+        """Raise ValueError where X has NaN or infinity; X is looked through once."""
+        if not self.finite:
+            _validation.finite_rows("X", self.X, self.network.dtype)
+            self.finite = True
 
 
 def samples_of(network: Network, X: Any, target: Any, sample_weight: Any) -> Samples:
@@ -127,4 +135,4 @@ def _class_numbers(network: Network, array: NDArray[Any]) -> NDArray[np.int64]:
     if len(array) and not 0 <= array.min() <= array.max() < n_classes:
         wrong = array.min() if array.min() < 0 else array.max()
         raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
-    return np.ascontiguousarray(array, np.int64)
+    return _validation.readable_array(array, np.int64)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 #: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
 RandomSource: TypeAlias = np.random.RandomState | np.random.Generator
@@ -51,6 +51,8 @@ def real(
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be {allowed}; got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be {allowed}; got a number too large for float64") from None
     above = number >= low if left else number > low
     below = number <= high if right else number < high
     if not (math.isfinite(number) and above and below):
@@ -106,22 +108,37 @@ def random_source(random_state: object) -> RandomSource:
         ) from None
 
 
+def outline(value: object) -> str:
+    """Return the type of `value`, with its shape or length if it has one, for messages."""
+    kind = type(value).__name__
+    if hasattr(value, "shape"):
+        return f"{kind} of shape {value.shape}"
+    return f"{kind} of length {len(value)}" if isinstance(value, Sized) else kind
+
+
 def unmasked(name: str, value: object) -> None:
     """Raise TypeError where entries of `value` are masked: they would be taken for numbers."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise TypeError(f"{name} must not have masked entries; fill them first, by `filled`")
 
 
+def not_sparse(name: str, value: object) -> None:
+    """Raise TypeError where `value` is a sparse matrix: NumPy would take it for a single object."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name} must not be sparse; give an array, which its `toarray` returns")
+
+
 def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return `value` as an array of bool, integers or real floating-point numbers."""
     if value is None:
         raise TypeError(f"{name} must be an array of real numbers; got None")
+    not_sparse(name, value)
     unmasked(name, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind == "O" and all(isinstance(x, (Real, np.bool_)) for x in array.flat):
             array = array.astype(np.float64)  # frames of several types of numbers come as objects
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} must be an array of real numbers; got {type(value).__name__}: {error}"
         ) from None
@@ -131,12 +148,20 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def to_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` as aligned float32 or float64, exact where one of them is wide enough."""
+    """Return `array` as float32 or float64 that the core reads in place, exact where one is wide enough."""
     if array.dtype.kind == "f":
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
     else:
         dtype = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    return np.require(array, dtype, "A")
+    array = np.require(array, dtype, "A")
+    # The stride of a single row or column may be any number of bytes, aligned or not.
+    return array.copy() if any(stride % array.itemsize for stride in array.strides) else array
+
+
+def readable_array(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """Return `array` as the core reads it: in C order, aligned and in `dtype`; itself where it is so."""
+    readable = np.ascontiguousarray(array, dtype)
+    return readable if readable.flags.aligned else readable.copy()
 
 
 def readable_rows(X: Any, name: str = "X") -> Any:
@@ -158,22 +183,22 @@ def _readable_csr(X: Any, name: str) -> Any:
         raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {matrix.shape}")
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {matrix.dtype}")
-    if matrix.dtype not in (np.float32, np.float64):
-        matrix = matrix.astype(np.float64)
-    if not matrix.data.flags.c_contiguous:
-        matrix = matrix.copy()
-    indptr, indices = np.asarray(matrix.indptr), np.asarray(matrix.indices)
+    data, indices, indptr = matrix.data, np.asarray(matrix.indices), np.asarray(matrix.indptr)
+    wide = indices.dtype != np.int32 or indptr.dtype != np.int32
+    data = readable_array(data, data.dtype if data.dtype in (np.float32, np.float64) else np.float64)
+    indices = readable_array(indices, np.int64 if wide else np.int32)
+    indptr = readable_array(indptr, np.int64 if wide else np.int32)
     if (
         len(indptr) != matrix.shape[0] + 1
         or indptr[0] != 0
-        or indptr[-1] > min(len(indices), len(matrix.data))
+        or indptr[-1] > min(len(indices), len(data))
         or np.any(indptr[1:] < indptr[:-1])
         or (len(indices) and not 0 <= indices.min() <= indices.max() < matrix.shape[1])
     ):
         raise ValueError(f"{name} is not a valid CSR matrix: its indices point outside of it")
-    if indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64):
+    if not (data is matrix.data and indices is matrix.indices and indptr is matrix.indptr):
         matrix = copy.copy(matrix)
-        matrix.indptr, matrix.indices = indptr.astype(np.int64), indices.astype(np.int64)
+        matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     return matrix
 
 
@@ -186,7 +211,7 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
         raise ValueError(
             f"{name} must have shape ({n_rows},), one weight a row of X; got shape {array.shape}"
         )
-    weights = np.ascontiguousarray(array, np.float64)
+    weights = readable_array(array, np.float64)
     if not np.all(np.isfinite(weights)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if np.any(weights < 0):
@@ -203,9 +228,9 @@ def weights_of_rows(name: str, value: ArrayLike | None, n_rows: int) -> NDArray[
 
 
 def finite(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return `array` in C order and `dtype`, if all its numbers are finite there."""
+    """Return `array` as the core reads it, in `dtype`, if all its numbers are finite there."""
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype)
+        converted = readable_array(array, dtype)
     if not np.all(np.isfinite(converted)):
         raise ValueError(f"{name} must be finite; got NaN, infinity or a number too large for {dtype}")
     return converted
@@ -222,11 +247,10 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
     if hasattr(X, "tocsr"):
         X = X.data if getattr(X, "format", "") in ("csr", "csc", "coo") else X.tocsr().data
     array = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = real_array(name, array)
     if array.dtype.kind != "f" or array.size == 0:
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if array.dtype.itemsize <= dtype.itemsize and np.isfinite(np.sum(array, dtype=np.float64)):
-            return
     low, high = array.min(), array.max()
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
@@ -235,14 +259,14 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
 
 
 def checked_score(score: object, epoch: int) -> float:
-    """Return what `scoring` gave in an epoch, counted from 0, as a float; infinities are allowed."""
+    """Return what `scoring` gave after an epoch, counted from 0, as a float; it may be infinite, but not NaN."""
     wanted = "scoring must return a real number, more of which is better"
     if isinstance(score, (str, bytes)):
-        raise TypeError(f"{wanted}; got {score!r} in epoch {epoch}")
+        raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}")
     try:
         number = float(score)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TypeError(f"{wanted}; got {score!r} in epoch {epoch}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}") from None
     if math.isnan(number):
-        raise ValueError(f"{wanted}; got NaN in epoch {epoch}")
+        raise ValueError(f"{wanted}; got NaN after epoch {epoch}")
     return number

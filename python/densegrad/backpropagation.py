@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -60,7 +60,7 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
         self._set(l, W)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LocalGradients:
     """The local gradients of layer l: how y_(l) changes with what goes into it, sample by sample.
 
@@ -78,8 +78,8 @@ class LocalGradients:
     """
 
     wrt_preactivation: NDArray[Any]
-    _input: NDArray[Any] = field(repr=False)
-    _weights: NDArray[Any] = field(repr=False)
+    _input: NDArray[Any]
+    _weights: NDArray[Any]
 
     @cached_property
     def _jacobian(self) -> NDArray[Any]:
@@ -132,7 +132,7 @@ def quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
     return jacobian
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Backpropagation:
     """Every quantity of one forward and backward pass, by the layer's number l; L + 1 is the loss layer.
 

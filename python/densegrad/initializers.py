@@ -68,7 +68,9 @@ def initial_parameters(
     for n_in, layer in zip(widths, layers, strict=False):
         begin, end = end, end + (n_in + 1) * layer.units
         W = parameters[begin:end].reshape(n_in + 1, layer.units)
-        initializer = layer.initializer or BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
+        initializer = layer.initializer
+        if initializer is None:
+            initializer = BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
         drawn = _validation.real_array("initializer", initializer(n_in, layer.units, random))
         if drawn.shape not in ((n_in, layer.units), W.shape):
             raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, storage
-from densegrad._loss import CustomLoss, checked_loss, custom_mean
+from densegrad._loss import CustomLoss, check_head, checked_loss, custom_mean
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES
 from densegrad.backpropagation import (
@@ -53,7 +53,7 @@ class Network(_core.Network):
         The last one is the head.
     loss : str or callable, default "squared_error"
         One of `losses()`, whose sum over the outputs is the loss of a sample, or a callable (y_true, y_pred)
-        → (loss of each row, its derivative by y_pred), called once a batch.
+        → (loss of each row, its derivative by y_pred), called once a batch with copies of both.
     dtype : {"float32", "float64"}, default "float32"
         The precision of weights, passes and results.
     random_state : int, RandomState, Generator or None
@@ -153,6 +153,7 @@ class Network(_core.Network):
         self.loss, self.custom_loss = chosen.name, chosen.custom
         self.loss_parameter, self.quantile_levels = chosen.parameter, chosen.quantile_levels
         self.label_smoothing = chosen.label_smoothing
+        check_head(self.loss, self.layers[-1].activation)
         self.target_kind: str = LOSSES[self.loss]["target"]
         numbers = _validation.float_dtype(dtype)
         try:
@@ -262,7 +263,8 @@ class Network(_core.Network):
     ) -> tuple[float, NDArray[Any]]:
         """Return the loss and its derivative by `parameters`, for optimizers from elsewhere.
 
-        Memory is bounded: the rows go through both passes piece by piece. Leaves `weight_gradients`.
+        Memory is bounded: the rows go through both passes piece by piece; with a loss of your own all rows
+        are kept at once. Leaves `weight_gradients`.
 
         Parameters are those of `samples`, or Samples alone.
 
@@ -324,7 +326,8 @@ class Network(_core.Network):
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
-        return custom_mean(self.custom_loss, samples.custom_target, y_pred, samples.sample_weight)
+        # A copy, as in training: the function may write to what it gets.
+        return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
 
     def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
         """Run both passes with the caller's own loss function between them."""
@@ -358,7 +361,7 @@ class Network(_core.Network):
                 Dense(units, activation, dropout=dropout)
                 for units, activation, dropout in description["layers"]
             ],
-            custom_loss or description["loss"],
+            description["loss"] if custom_loss is None else custom_loss,
             description["loss_parameters"],
             description["label_smoothing"],
             description["dtype"],

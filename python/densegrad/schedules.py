@@ -57,7 +57,15 @@ class Schedule:
         raise NotImplementedError
 
     def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
-        """Note the loss of an epoch, the validation's where there is one; return True to end the fit."""
+        """Note how good an epoch was; return True to end the fit.
+
+        Parameters
+        ----------
+        memory : dict
+            What earlier epochs have noted; kept with the trainer.
+        loss : float
+            Minus the score with `scoring`, else the validation's loss, without either the training's loss.
+        """
         return False
 
 
@@ -238,7 +246,7 @@ class WarmUp(Schedule):
 class Plateau(Schedule):
     """The learning rate times `factor` whenever the loss has not become better for some epochs.
 
-    The loss is that of the validation where there is one.
+    The loss is minus the score with `scoring`, else the validation's loss, or else the training's.
 
     Parameters
     ----------
@@ -339,5 +347,5 @@ def learning_rates(
     rates = [schedule(int(step), position.last) for step in position.steps]
     try:
         return np.array(rates, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None

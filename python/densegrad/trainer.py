@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _epochs, _validation, schedules
 from densegrad._loss import custom_rows
-from densegrad._optimizers import Adam, Optimizer
+from densegrad._optimizers import SQUARES, Adam, Optimizer
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.history import Best, Callback, History
@@ -57,7 +57,8 @@ class Trainer:
         Largest norm of the weights into one unit, the bias left out; longer ones are scaled down after each
         update.
     clip_norm : float or None
-        Largest norm of the gradient of all weights; a longer one is scaled down before the update.
+        Largest norm of the gradient, by all weights, of the batch's loss without the penalties; a longer one
+        is scaled down before the gradients of `l2` and `l1` are added to it, which are not bounded.
     schedule : Schedule, str, callable or None
         How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
         for a schedule with its defaults. A callable gets the number of the update,
@@ -257,10 +258,10 @@ class Trainer:
             (X, target, sample_weight) each, of which every one makes one update; it is gone over once an
             epoch.
         epochs : int, default 10
-        validation : (X, target) or (X, target, sample_weight) or None
+        validation : (X, target) or (X, target, sample_weight) or Samples or None
             A set whose loss is taken after each epoch.
         scoring : callable or None
-            Called with the trainer after each epoch; more is better.
+            Called with the trainer after each epoch, returns a number; more is better.
         patience : int or None
             Ends the fit after this many epochs in a row without an improvement by more than `tol`: of the
             score, or without scoring of the validation's loss, or without either of the training's loss.
@@ -282,8 +283,9 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where an argument is not as described (the network is not changed); or where the loss or the
-            weights became infinite or NaN (the network is what the diverging updates left).
+            Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
+            that is one of several batches, it keeps the updates of those before); or where the loss or the
+            weights became infinite or NaN, or the score NaN (the network is what the updates left).
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -371,8 +373,12 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where the state is of another optimizer, or of a network of other shapes.
+            Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
+            or a mean of squares below zero. The trainer is not changed.
         """
+        self._load_state_dict(state, check_numbers=True)
+
+    def _load_state_dict(self, state: dict[str, Any], *, check_numbers: bool) -> None:
         name = type(self._optimizer).__name__
         try:
             if state["optimizer"] != name:
@@ -387,7 +393,7 @@ class Trainer:
                         f"state must have {OPTIMIZERS[name]['state_count']} arrays for each layer"
                     )
                 for s, array in enumerate(arrays):
-                    core.set_state(l, s, array)
+                    core.set_state(l, s, self._checked_state(s, array) if check_numbers else array)
             core.steps = _validation.integer("steps", state["steps"], 0)
             epochs = _validation.integer("epochs", state["epochs"], 0)
             random = copy.deepcopy(_validation.random_source(state["random_state"]))
@@ -395,6 +401,12 @@ class Trainer:
         except (KeyError, TypeError) as error:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._core, self.epochs, self._random, self._memory, self._seed = core, epochs, random, memory, seed
+
+    def _checked_state(self, s: int, array: Any) -> NDArray[Any]:
+        numbers = _validation.finite("state", _validation.real_array("state", array), self.network.dtype)
+        if SQUARES.get(type(self._optimizer).__name__) == s and np.any(numbers < 0):
+            raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
+        return numbers
 
     def __getstate__(self) -> dict[str, Any]:
         members = self.__dict__.copy()
@@ -406,7 +418,8 @@ class Trainer:
         self.__dict__.update(pickled["members"])
         self._rows_in_order = np.arange(0)
         self._rates = np.zeros(0)
-        self.load_state_dict(pickled["state"])
+        # As it was, also where training had diverged.
+        self._load_state_dict(pickled["state"], check_numbers=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
@@ -425,13 +438,13 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
-    return np.ascontiguousarray(array, np.int64)
+    return _validation.readable_array(array, np.int64)
 
 
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
     try:
-        array = np.ascontiguousarray(rates, np.float64)
-    except (TypeError, ValueError):
+        array = _validation.readable_array(rates, np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((1,), (n_steps,)):
         raise ValueError(

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cases import INF, NAN, PAIRINGS, Pairing, make_network, refused, same_bits
+from cases import INF, NAN, PAIRINGS, Pairing, half_square, make_network, refused, same_bits
 from densegrad import (
+    Dense,
+    Network,
     Trainer,
     check_gradients,
 )
@@ -31,6 +33,7 @@ BAD_ROWS = [
     np.zeros((2, 0)),
     np.zeros((2, 2), complex),
     np.full((2, 2), "0", object),
+    [[1.0, 10**400], [1.0, 2.0]],
     np.zeros((2, 2), "U3"),
     np.zeros((2, 2), "M8[s]"),
     np.zeros((2, 2), [("a", "f4")]),
@@ -100,6 +103,9 @@ def test_validation_is_checked_before_the_first_epoch() -> None:
     trainer = Trainer(network)
     for validation in ((X[:0], target[:0]), network.samples(X[:0], target[:0]), other.samples(X, target)):
         refused("one row|another network", lambda v=validation: trainer.fit(X, target, validation=v))
+    refused("validation: X must have 2", lambda: trainer.fit(X, target, validation=(X[:, :1], target)))
+    refused("validation: target must", lambda: trainer.fit(X, target, validation=(X, target[:2])))
+    refused("validation must be .* tuple of length 1", lambda: trainer.fit(X, target, validation=(X,)))
     assert trainer.steps == 0
 
 
@@ -113,14 +119,27 @@ def test_nan_in_the_rows_is_seen_before_it_does_harm() -> None:
             formats = [
                 scipy.sparse.csr_array(X).asformat(name) for name in ("csr", "csc", "lil", "dok", "bsr")
             ]
-            for rows in (X, X.tolist(), *formats):
-                refused("X must be finite", lambda rows=rows: Trainer(network).fit(rows, np.zeros(10)))
+            for rows in (X, X.tolist(), X.astype(object), *formats):
+                samples = network.samples(rows, np.zeros(10))
+                batches = [(rows, np.zeros(10))], [(samples, None)]
+                for given in ((rows, np.zeros(10)), (samples,), *[(batch,) for batch in batches]):
+                    refused("X must be finite", lambda given=given: Trainer(network).fit(*given))
     assert same_bits(network.parameters, before)
+
+
+def test_a_batch_with_nan_is_refused_before_its_update() -> None:
+    network, expected = make_network((1, 2, 3, 1)), make_network((1, 2, 3, 1))
+    good, bad = (np.ones((4, 2)), np.ones(4)), (np.full((4, 2), NAN), np.ones(4))
+    trainer = Trainer(network)
+    refused("X must be finite", lambda: trainer.fit([good, bad]))
+    Trainer(expected).step(*good)
+    assert trainer.steps == 1
+    assert same_bits(network.parameters, expected.parameters)
 
 
 def targets_of(pairing: Pairing) -> list[Any]:
     bad: list[Any] = [None, "ab", np.zeros(3), np.zeros((2, 9)), np.zeros((2, 2, 2)), [[1], [1, 2]]]
-    bad += [[NAN, 0.0], np.zeros(2, complex), np.array(["a", "b"]), np.array([None, 1.0])]
+    bad += [[NAN, 0.0], [10**400, 0], np.zeros(2, complex), np.array(["a", "b"]), np.array([None, 1.0])]
     return bad + {
         ("log_loss", "softmax"): [[0, 3], [-1, 0], [0.5, 1.0], np.full((2, 3), 0.5), [[2, -1, 0]] * 2],
         ("log_loss", "logistic"): [[0, 1], np.full((2, 3), 1.5), np.full((2, 3), -0.1)],
@@ -152,6 +171,14 @@ def test_targets(pairing: Pairing) -> None:
     assert trainer.steps == 0
 
 
+@pytest.mark.parametrize("loss", ["squared_error", half_square])
+def test_sparse_targets(loss: Any) -> None:
+    network = Network(2, [Dense(3, "identity")], loss=loss)
+    for kind in (scipy.sparse.csr_array, scipy.sparse.coo_matrix):
+        target = kind(np.zeros((2, 3)))
+        refused("target must not be sparse", lambda target=target: network.evaluate(np.zeros((2, 2)), target))
+
+
 def test_binary_targets_of_one_output() -> None:
     network = make_network((2, 2, 1), Pairing("log_loss", "logistic"))
     for target in ([0, 2], [-1, 0], [[0.5], [1.5]], [0.5, 1.5]):
@@ -160,8 +187,11 @@ def test_binary_targets_of_one_output() -> None:
 
 @pytest.mark.parametrize(
     "weight",
-    [[1.0], [1.0] * 3, [[1.0], [1.0]], [NAN, 1], [INF, 1], [-1, 1], [0, 0], "ab", [None, 1], [1j, 1], 1.0],
-    ids=str,
+    [
+        *[[1.0], [1.0] * 3, [[1.0], [1.0]], 1.0, "ab"],
+        *[[NAN, 1], [INF, 1], [-1, 1], [0, 0], [None, 1], [1j, 1], [10**400, 1]],
+    ],
+    ids=lambda weight: str(weight)[:20],
 )
 def test_sample_weights(weight: Any) -> None:
     network = make_network((2, 2, 1))

@@ -29,6 +29,7 @@ from densegrad import (
         (lambda: SGD(NAN), "lr"),
         (lambda: SGD(INF), "lr"),
         (lambda: SGD("0.1"), "lr"),
+        (lambda: SGD(10**400), "lr"),
         (lambda: SGD(0.1, 1.5), "momentum"),
         (lambda: SGD(0.1, 0.9, "yes"), "nesterov"),
         (lambda: Adam(beta_1=1.0), "beta_1"),
@@ -125,6 +126,7 @@ def test_batches(X: Any) -> None:
         ({"learning_rate": NAN}, "learning_rate"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"learning_rate": "a"}, "learning_rate"),
+        ({"learning_rate": 10**400}, "learning_rate"),
     ],
 )
 def test_arguments_of_epoch(arguments: Any, name: str) -> None:
@@ -135,7 +137,7 @@ def test_arguments_of_epoch(arguments: Any, name: str) -> None:
 
 
 def test_a_schedule_that_returns_nonsense() -> None:
-    for rate in (NAN, -1.0, None, "a"):
+    for rate in (NAN, -1.0, None, "a", 10**400):
         trainer = Trainer(make_network((1, 2, 1)), schedule=lambda step, total, rate=rate: rate)
         refused("schedule", lambda trainer=trainer: trainer.fit(np.zeros((2, 2)), np.zeros(2)))
         assert trainer.steps == 0
