@@ -76,15 +76,8 @@ class Pairing:
         return "-".join([self.loss, self.head, *[f"{name}={value}" for name, value in self.arguments]])
 
 
-def _heads(kind: str) -> list[str]:
-    if kind == "any":
-        return [name for name in TABLES["activations"] if name != "softmax"]
-    heads = {"classifier": ["softmax", "logistic"], "positive": ["exp", "softplus"], "identity": ["identity"]}
-    return heads[kind]
-
-
 PAIRINGS = [
-    Pairing(loss, head) for loss in densegrad.losses() for head in _heads(TABLES["losses"][loss]["heads"])
+    Pairing(loss, head) for loss in densegrad.losses() for head in TABLES["losses"][loss]["heads"]
 ] + [
     Pairing("log_loss", "softmax", (("label_smoothing", 0.1),)),
     Pairing("log_loss", "logistic", (("label_smoothing", 0.1),)),
@@ -137,7 +130,7 @@ def make_target(network: Network, n_rows: int, rng: np.random.Generator) -> NDAr
     kind, n_targets = network.target_kind, network.n_targets
     if kind == "values":
         values = rng.normal(size=(n_rows, n_targets))
-        return np.exp(values) if TABLES["losses"][network.loss]["heads"] == "positive" else values
+        return np.exp(values) if network.loss in ("poisson", "gamma", "tweedie") else values
     head = network.layers[-1].activation
     if head == "softmax" or (n_targets > 1 and head != "logistic"):
         return rng.integers(n_targets, size=n_rows)

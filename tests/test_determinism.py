@@ -54,7 +54,7 @@ def everywhere(work: Any) -> None:
 
 def passes(network: Network, X: Any, target: Any, weight: Any, n_threads: int) -> bytes:
     p = network.backpropagate(X, target, weight, n_threads=n_threads)
-    arrays = [*list(p.outputs)[:-1], *list(p.loss_gradients)[:-1], *p.weight_gradients]
+    arrays = [*list(p.outputs)[:-1], *list(p.loss_gradients)[:-1], *p.deltas, *p.weight_gradients]
     loss, gradient = network.loss_and_gradient(X, target, weight, n_threads=n_threads)
     arrays += [gradient, network.predict(X, n_threads), network.forward(X, n_threads)]
     arrays += [network.backward(arrays[network.depth] * 0.5, n_threads)]

@@ -45,6 +45,7 @@ def test_history_tells_what_happened(rng: np.random.Generator) -> None:
     assert history.learning_rate == [0.01] * 5
     assert history.best_epoch == int(np.argmax(history.score))
     assert history.stopped == "epochs"
+    assert list(history.lists()) == ["loss", "validation_loss", "score", "learning_rate", "seconds"]
     assert [epoch for epoch, _ in seen] == [0, 1, 2, 3, 4]
     assert seen[2][1]["loss"] == history.loss[2]
     assert seen[2][1]["score"] == history.score[2]

@@ -389,12 +389,23 @@ template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const
     lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, static_cast<T *>(out));
 }
 
-template <class T> void NetworkOf<T>::get_loss_gradient(int l, void *out) const {
-    check_layer(l, 0);
+template <class T> void NetworkOf<T>::check_loss_gradients() const {
     if (!has_loss_gradients_)
         throw std::logic_error("there are no loss gradients before backpropagate");
+}
+
+template <class T> void NetworkOf<T>::get_loss_gradient(int l, void *out) const {
+    check_layer(l, 0);
+    check_loss_gradients();
     lines_to_rows<T>(cache_->loss_gradient[static_cast<std::size_t>(l)], cache_->stride, cached_rows_,
                      width(l), static_cast<T *>(out));
+}
+
+template <class T> void NetworkOf<T>::get_delta(int l, void *out) const {
+    check_layer(l, 1);
+    check_loss_gradients();
+    lines_to_rows<T>(cache_->delta[static_cast<std::size_t>(l)], cache_->stride, cached_rows_, width(l),
+                     static_cast<T *>(out));
 }
 
 template <class T> void NetworkOf<T>::poison_padding() {

@@ -29,6 +29,7 @@ template <class T> class NetworkOf final : public Network {
     void get_output(int l, void *out) const override;
     void get_local_gradient(int l, void *out) const override;
     void get_loss_gradient(int l, void *out) const override;
+    void get_delta(int l, void *out) const override;
     void poison_padding() override;
 
     // For the trainer.
@@ -56,6 +57,7 @@ template <class T> class NetworkOf final : public Network {
     const Layer<T> &layer(int l) const { return layers_[static_cast<std::size_t>(l - 1)]; }
     void check_rows(const RowsView &rows) const;
     void check_layer(int l, int first) const;
+    void check_loss_gradients() const;
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
     void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
                               Team &team);

@@ -8,20 +8,6 @@ namespace {
 
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 31;
 
-bool head_fits(Heads heads, Activation head) {
-    switch (heads) {
-    case Heads::any:
-        return head != Activation::softmax;
-    case Heads::classifier:
-        return head == Activation::softmax || head == Activation::logistic;
-    case Heads::positive:
-        return head == Activation::exp || head == Activation::softplus;
-    case Heads::identity:
-        return head == Activation::identity;
-    }
-    return false;
-}
-
 void check_loss(const NetworkSpec &spec) {
     const LossRow &row = loss_row(spec.loss.loss);
     const std::string loss = std::string("loss '") + row.name + "'";

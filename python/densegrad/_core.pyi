@@ -5,14 +5,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 class _ActivationRow(TypedDict):
-    local_gradient: str
     initializer: str
     head_only: bool
 
 class _LossRow(TypedDict):
     target: str
-    heads: str
-    default_head: str
+    heads: tuple[str, ...]
     parameter: str | None
     default: float
     low: float
@@ -87,6 +85,7 @@ class Network:
     def _output(self, l: int) -> NDArray[Any]: ...
     def _local_gradient(self, l: int) -> NDArray[Any]: ...
     def _loss_gradient(self, l: int) -> NDArray[Any]: ...
+    def _delta(self, l: int) -> NDArray[Any]: ...
     def _parameters(self) -> NDArray[Any]: ...
     def _set_parameters(self, parameters: NDArray[Any]) -> None: ...
     def _gradient(self) -> NDArray[Any]: ...

@@ -59,26 +59,21 @@ def shuffle(order, random):
 def tables():
     """Return the rows of the tables of activations, losses and optimizers, by their names."""
     cdef int i
-    kinds = {<int>cpp.LocalGradient.one: "one", <int>cpp.LocalGradient.output: "output",
-             <int>cpp.LocalGradient.buffer: "buffer", <int>cpp.LocalGradient.jacobian: "jacobian"}
     initializers = {<int>cpp.Initializer.glorot: "glorot", <int>cpp.Initializer.glorot_logistic: "glorot_logistic",
                     <int>cpp.Initializer.he: "he"}
     targets = {<int>cpp.TargetKind.values: "values", <int>cpp.TargetKind.probabilities: "probabilities",
                <int>cpp.TargetKind.classes: "classes"}
-    heads = {<int>cpp.Heads.any: "any", <int>cpp.Heads.classifier: "classifier", <int>cpp.Heads.positive: "positive",
-             <int>cpp.Heads.identity: "identity"}
     activations, losses, optimizers = {}, {}, {}
     for i in range(cpp.kActivationCount):
         activations[cpp.kActivations[i].name.decode()] = {
-            "local_gradient": kinds[<int>cpp.kActivations[i].local_gradient],
             "initializer": initializers[<int>cpp.kActivations[i].initializer],
             "head_only": cpp.kActivations[i].head_only,
         }
     for i in range(cpp.kLossCount):
         losses[cpp.kLosses[i].name.decode()] = {
             "target": targets[<int>cpp.kLosses[i].target],
-            "heads": heads[<int>cpp.kLosses[i].heads],
-            "default_head": cpp.kActivations[<int>cpp.kLosses[i].default_head].name.decode(),
+            "heads": tuple([name for j, name in enumerate(activations)
+                            if cpp.head_fits(cpp.kLosses[i].heads, <cpp.Activation><int>j)]),
             "parameter": None if cpp.kLosses[i].parameter == NULL else cpp.kLosses[i].parameter.decode(),
             "default": cpp.kLosses[i].parameter_default,
             "low": cpp.kLosses[i].parameter_low,
@@ -229,7 +224,7 @@ cdef inline Rows rows_of(object X, int64_t n_columns, str name):
 cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
     cdef Rows rows = rows_of(X, n_columns, name)
     if rows.view.indptr != NULL:
-        raise TypeError(f"{name} must be a dense array; got a sparse one ({type(X).__name__})")
+        raise TypeError(f"{name} must not be sparse; give an array, which its `toarray` returns")
     return rows
 
 
@@ -571,6 +566,16 @@ cdef class Network:
         finally:
             self.leave()
         return gradient
+
+    def _delta(self, int l):
+        self.check_layer(l, 1)
+        self.enter()
+        try:
+            delta = _empty((self.engine.get().cached_rows(), self.engine.get().width(l)), self.dtype)
+            self.engine.get().get_delta(l, memory_of(delta))
+        finally:
+            self.leave()
+        return delta
 
     # All layers in one vector: W_(1), ..., W_(L), each in C order.
 

@@ -36,14 +36,11 @@ cdef extern from "densegrad/losses.hpp" namespace "densegrad" nogil:
         classes
     cdef enum class Heads(int):
         any
-        classifier
-        positive
-        identity
+    bint head_fits(Heads heads, Activation head)
     cdef struct LossRow:
         const char *name
         TargetKind target
         Heads heads
-        Activation default_head
         const char *parameter
         double parameter_default, parameter_low, parameter_high
     const LossRow *kLosses
@@ -112,6 +109,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void get_output(int l, void *out) except +
         void get_local_gradient(int l, void *out) except +
         void get_loss_gradient(int l, void *out) except +
+        void get_delta(int l, void *out) except +
         void poison_padding() except +
     unique_ptr[Engine] make_network(const NetworkSpec &spec) except +
 

@@ -12,20 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
-from densegrad._tables import ACTIVATIONS, LOSSES, losses
+from densegrad._tables import LOSSES, losses
 
 #: A loss of the caller's own: maps the targets of a batch and y_(L) to the loss of each row, (batch,), and
 #: its derivative by y_(L), (batch, n_L).
 CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
-
-#: The activations of the heads that a loss goes with, by the names of these groups in the table of losses.
-_HEADS = {
-    "any": tuple(name for name in ACTIVATIONS if name != "softmax"),
-    "classifier": ("softmax", "logistic"),
-    "positive": ("exp", "softplus"),
-    "identity": ("identity",),
-}
-
 
 @dataclass(frozen=True)
 class Loss:
@@ -75,10 +66,10 @@ def _own_number(loss: str, given: dict[str, Any]) -> tuple[float, tuple[float, .
 
 def check_head(loss: str, head: str) -> None:
     """Raise ValueError where the loss does not go with a head of this activation."""
-    if loss == "custom" or head in _HEADS[LOSSES[loss]["heads"]]:
+    if loss == "custom" or head in LOSSES[loss]["heads"]:
         return
-    heads = ", ".join(_HEADS[LOSSES[loss]["heads"]])
-    others = ", ".join(name for name in losses() if head in _HEADS[LOSSES[name]["heads"]])
+    heads = ", ".join(LOSSES[loss]["heads"])
+    others = ", ".join(name for name in losses() if head in LOSSES[name]["heads"])
     raise ValueError(
         f"loss {loss!r} does not go with a head of activation {head!r}, but with {heads}; "
         f"with {head!r} go the losses {others} and callables"

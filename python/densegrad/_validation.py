@@ -259,8 +259,8 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
 
 
 def checked_score(score: object, epoch: int) -> float:
-    """Return what `scoring` gave after an epoch, counted from 0, as a float; it may be infinite, but not NaN."""
-    wanted = "scoring must return a real number, more of which is better"
+    """Return what `scoring` gave after an epoch as a float; it may be infinite, but not NaN."""
+    wanted = "scoring must return a real number"
     if isinstance(score, (str, bytes)):
         raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}")
     try:
@@ -268,5 +268,5 @@ def checked_score(score: object, epoch: int) -> float:
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}") from None
     if math.isnan(number):
-        raise ValueError(f"{wanted}; got NaN after epoch {epoch}")
+        raise ValueError(f"{wanted}; got {score!r} after epoch {epoch}")
     return number

@@ -146,6 +146,8 @@ class Backpropagation:
         y_(l) of shape (batch, n_l), l = 0 … L; y_(L+1) is the loss.
     loss_gradients : PerLayer of ndarray
         L'_(l) = dLoss/dy_(l) of shape (batch, n_l), l = 0 … L; L'_(L+1) is 1.
+    deltas : PerLayer of ndarray
+        dLoss/dz_(l) of shape (batch, n_l), l = 1 … L.
     weight_gradients : PerLayer of ndarray
         dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), the bias in the last row, l = 1 … L.
     local_gradients : PerLayer of LocalGradients
@@ -155,5 +157,6 @@ class Backpropagation:
     loss: float
     outputs: PerLayer[Any]
     loss_gradients: PerLayer[Any]
+    deltas: PerLayer[NDArray[Any]]
     weight_gradients: PerLayer[NDArray[Any]]
     local_gradients: PerLayer[LocalGradients]

@@ -37,10 +37,13 @@ class History:
     #: it.
     stopped: str = ""
 
+    def lists(self) -> dict[str, list[float]]:
+        """Return the lists that have numbers, by their names."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, list) and value}
+
     def last(self) -> dict[str, float]:
         """Return the last number of each list that has one."""
-        lists = {name: value for name, value in vars(self).items() if isinstance(value, list)}
-        return {name: value[-1] for name, value in lists.items() if value}
+        return {name: value[-1] for name, value in self.lists().items()}
 
 
 class Best:

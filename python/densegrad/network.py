@@ -288,7 +288,7 @@ class Network(_core.Network):
         *,
         n_threads: int | None = None,
     ) -> Backpropagation:
-        """Run both passes and keep everything: outputs, loss gradients, local gradients, weight gradients.
+        """Run both passes and keep everything: outputs, gradients of the loss, local gradients.
 
         Parameters are those of `samples`, or Samples alone. Dropout is not applied.
 
@@ -304,12 +304,14 @@ class Network(_core.Network):
         L = self.depth
         outputs: list[Any] = [_read_only(self._output(l)) for l in range(L + 1)] + [loss]
         loss_gradients: list[Any] = [_read_only(self._loss_gradient(l)) for l in range(L + 1)] + [1.0]
+        deltas = [_read_only(self._delta(l)) for l in range(1, L + 1)]
         weight_gradients = [_read_only(self._weight_gradient(l)) for l in range(1, L + 1)]
         local_gradients = [self._local_gradients(l, outputs[l - 1], outputs[l]) for l in range(1, L + 1)]
         return Backpropagation(
             loss,
             PerLayer(0, L + 1, outputs.__getitem__),
             PerLayer(0, L + 1, loss_gradients.__getitem__),
+            PerLayer(1, L, lambda l: deltas[l - 1]),
             PerLayer(1, L, lambda l: weight_gradients[l - 1]),
             PerLayer(1, L, lambda l: local_gradients[l - 1]),
         )

@@ -181,7 +181,7 @@ def test_scoring_by_loss_and_by_name_and_by_callable():
 def test_a_score_that_is_no_number_ends_the_fit(score, error, early_stopping):
     scores = iter([0.5, -math.inf, score])
     clf = MLPClassifier(**COMMON, early_stopping=early_stopping, scoring=lambda estimator, X, y: next(scores))
-    with pytest.raises(error, match=r"scoring must return a real number.*got .* in epoch 2"):
+    with pytest.raises(error, match=r"scoring must return a real number.*got .* after epoch 2"):
         clf.fit(X[50:], Y[50:], X_val=X[:50], y_val=Y[:50])
     assert clf.validation_scores_ == [0.5, -math.inf]
     assert np.isfinite(clf.predict_proba(X)).all()

@@ -49,7 +49,7 @@ def target_forms(loss: str, head: str) -> list[str]:
 def all_forms() -> list[Form]:
     pairs = [("custom", "softmax"), ("custom", "gelu"), *((p.loss, p.head) for p in PAIRINGS)]
     # Losses joined with their heads first: they are the ones that come twice in 100 networks.
-    pairs.sort(key=lambda pair: TABLES["losses"][pair[0]]["heads"] == "any" and pair[0] != "custom")
+    pairs.sort(key=lambda pair: "gelu" in TABLES["losses"][pair[0]]["heads"] and pair[0] != "custom")
     return [Form(*pair, target) for pair in dict.fromkeys(pairs) for target in target_forms(*pair)]
 
 

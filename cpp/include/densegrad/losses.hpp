@@ -38,12 +38,25 @@ enum class Heads : int {
     identity,   // identity only
 };
 
+constexpr bool head_fits(Heads heads, Activation head) {
+    switch (heads) {
+    case Heads::any:
+        return head != Activation::softmax;
+    case Heads::classifier:
+        return head == Activation::softmax || head == Activation::logistic;
+    case Heads::positive:
+        return head == Activation::exp || head == Activation::softplus;
+    case Heads::identity:
+        return head == Activation::identity;
+    }
+    return false;
+}
+
 struct LossRow {
     Loss id;
     const char *name;
     TargetKind target;
     Heads heads;
-    Activation default_head;
     const char *parameter;                                   // the name of the loss's own parameter, or null
     double parameter_default, parameter_low, parameter_high; // allowed: low < parameter < high
 };
@@ -51,27 +64,20 @@ struct LossRow {
 inline constexpr double kUnbounded = 1e300;
 
 inline constexpr LossRow kLosses[] = {
-    {Loss::squared_error, "squared_error", TargetKind::values, Heads::any, Activation::identity, nullptr, 0,
-     0, 0},
-    {Loss::log_loss, "log_loss", TargetKind::probabilities, Heads::classifier, Activation::softmax, nullptr,
-     0, 0, 0},
-    {Loss::poisson, "poisson", TargetKind::values, Heads::positive, Activation::exp, nullptr, 0, 0, 0},
-    {Loss::absolute_error, "absolute_error", TargetKind::values, Heads::any, Activation::identity, nullptr, 0,
-     0, 0},
-    {Loss::huber, "huber", TargetKind::values, Heads::any, Activation::identity, "delta", 1.0, 0, kUnbounded},
-    {Loss::log_cosh, "log_cosh", TargetKind::values, Heads::any, Activation::identity, nullptr, 0, 0, 0},
-    {Loss::quantile, "quantile", TargetKind::values, Heads::identity, Activation::identity, "quantile", 0.5,
-     0, 1},
-    {Loss::gamma, "gamma", TargetKind::values, Heads::positive, Activation::exp, nullptr, 0, 0, 0},
-    {Loss::tweedie, "tweedie", TargetKind::values, Heads::positive, Activation::exp, "power", 1.5, 1, 2},
-    {Loss::gaussian_nll, "gaussian_nll", TargetKind::values, Heads::identity, Activation::identity, nullptr,
-     0, 0, 0},
-    {Loss::focal, "focal", TargetKind::classes, Heads::classifier, Activation::softmax, "gamma", 2.0, 0,
-     kUnbounded},
-    {Loss::hinge, "hinge", TargetKind::classes, Heads::identity, Activation::identity, nullptr, 0, 0, 0},
-    {Loss::squared_hinge, "squared_hinge", TargetKind::classes, Heads::identity, Activation::identity,
-     nullptr, 0, 0, 0},
-    {Loss::custom, "custom", TargetKind::values, Heads::any, Activation::identity, nullptr, 0, 0, 0},
+    {Loss::squared_error, "squared_error", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
+    {Loss::log_loss, "log_loss", TargetKind::probabilities, Heads::classifier, nullptr, 0, 0, 0},
+    {Loss::poisson, "poisson", TargetKind::values, Heads::positive, nullptr, 0, 0, 0},
+    {Loss::absolute_error, "absolute_error", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
+    {Loss::huber, "huber", TargetKind::values, Heads::any, "delta", 1.0, 0, kUnbounded},
+    {Loss::log_cosh, "log_cosh", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
+    {Loss::quantile, "quantile", TargetKind::values, Heads::identity, "quantile", 0.5, 0, 1},
+    {Loss::gamma, "gamma", TargetKind::values, Heads::positive, nullptr, 0, 0, 0},
+    {Loss::tweedie, "tweedie", TargetKind::values, Heads::positive, "power", 1.5, 1, 2},
+    {Loss::gaussian_nll, "gaussian_nll", TargetKind::values, Heads::identity, nullptr, 0, 0, 0},
+    {Loss::focal, "focal", TargetKind::classes, Heads::classifier, "gamma", 2.0, 0, kUnbounded},
+    {Loss::hinge, "hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0},
+    {Loss::squared_hinge, "squared_hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0},
+    {Loss::custom, "custom", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
 };
 
 inline constexpr int kLossCount = static_cast<int>(sizeof(kLosses) / sizeof(kLosses[0]));

@@ -82,8 +82,10 @@ class Network {
     virtual void get_output(int l, void *out) const = 0; // y_(l), l = 0 ... L
     virtual void get_local_gradient(int l,
                                     void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, elementwise only
-    // L'_(l), l = 0 ... L; after backpropagate, for a custom loss after backward.
+    // L'_(l), l = 0 ... L, and dLoss/dz_(l), l = 1 ... L; after backpropagate, for a custom loss after
+    // backward.
     virtual void get_loss_gradient(int l, void *out) const = 0;
+    virtual void get_delta(int l, void *out) const = 0;
 
     // For tests: fills every padding lane that the network owns with NaN. No result may change.
     virtual void poison_padding() = 0;

@@ -22,7 +22,7 @@ from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
 
 _LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
-_POSITIVE_LOSSES = [name for name, row in LOSSES.items() if row["heads"] == "positive"]
+_POSITIVE_LOSSES = [name for name in _LOSSES if "identity" not in LOSSES[name]["heads"]]
 
 
 @documented("R², or 'loss' for several quantiles")
