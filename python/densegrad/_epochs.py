@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from densegrad.network import Network
     from densegrad.trainer import Trainer
 
-DIVERGED = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    "preprocessed. Try columns of X scaled to mean 0 and variance 1, a smaller learning rate, or clip_norm=1."
-)
-
-OWN_LOSS = (
-    " Or the loss, a function of your own, returned NaN or infinity, or derivatives that are not those of its"
-    " losses."
-)
-
 
 def fit(
     trainer: Trainer,
@@ -60,7 +50,7 @@ def fit(
             if len(history.loss) == epoch:  # no time for a single update
                 break
             if not math.isfinite(history.loss[-1]):
-                raise _diverged(network)
+                raise divergence(network)
             if validation_samples is not None:
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
@@ -87,12 +77,21 @@ def fit(
     history.stopped = history.stopped or "epochs"
     best.restore(network)
     if not _validation.all_finite(network.parameters):
-        raise _diverged(network)
+        raise divergence(network)
     return history
 
 
-def _diverged(network: Network) -> ValueError:
-    return ValueError(DIVERGED if network.custom_loss is None else DIVERGED + OWN_LOSS)
+def divergence(network: Network, rate: str = "learning rate") -> ValueError:
+    """Return the error of a training whose weights are no numbers any more; `rate` is what sets its steps."""
+    own_loss = (
+        " Or the loss, a function of your own, returned NaN or infinity, or derivatives that are not those of"
+        " its losses."
+    )
+    return ValueError(
+        "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+        f" preprocessed. Try columns of X scaled to mean 0 and variance 1, a smaller {rate}, or clip_norm=1."
+        + ("" if network.custom_loss is None else own_loss)
+    )
 
 
 def _validation_samples(network: Network, validation: Sequence[Any] | None) -> Samples | None:

@@ -75,7 +75,8 @@ dropout : float or list of float, default=0.0
     max_norm : float or None, default=None
         Longest that the vector of weights into one unit may become.
     clip_norm : float or None, default=None
-        Longest that the gradient of a batch, all weights together, may be; longer ones are scaled down.
+        Longest that the gradient of a batch's loss without its penalties, by all weights together, may be;
+        longer ones are scaled down.
     schedule : str, schedule, callable or None, default=None
         Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'constant',
         'invscaling', 'adaptive', 'step', 'cosine', 'one_cycle', 'warm_up', 'plateau', an object of

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from densegrad._epochs import divergence
 from densegrad._validation import all_finite
 from densegrad.estimators._order import RowOrder
 from densegrad.estimators._schedules import LearningRate, StepRates
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from densegrad.estimators._callbacks import FitHooks
     from densegrad.estimators._preparation import TrainingData, Validation
 
-DIVERGED = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
-    " preprocessed. What else to try: a smaller learning_rate_init, or clip_norm=1.0."
-)
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
 
 
@@ -46,7 +43,7 @@ def fit_epochs(
     finally:
         run.finish()
     if not all_finite(estimator._network.parameters):
-        raise ValueError(DIVERGED)
+        raise divergence(estimator._network, "learning_rate_init")
     return completed
 
 
@@ -207,7 +204,7 @@ class _Epochs:
     def _stop_diverged(self) -> None:
         self.diverged = True
         if self.best is None:
-            raise ValueError(DIVERGED)
+            raise divergence(self.network, "learning_rate_init")
         warnings.warn(
             f"Training diverged in epoch {self.estimator.n_iter_} and stopped; the best weights before it"
             " were restored.",
