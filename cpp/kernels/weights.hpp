@@ -115,12 +115,14 @@ template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args,
     return block;
 }
 
+// What is smaller comes from a cache near the core.
+constexpr Index kNearBytes = 2 * 1024 * 1024;
+
 // What the update will read of these rows, where it is too much for the caches near the core: its memory
 // traffic then hides under the sums. Sums over few rows are too short to hide it: there, and where all comes
 // from a near cache, the core's own prefetching does better.
 template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args, Index first, int rows) {
     constexpr Index kFewRows = 32;
-    constexpr Index kNearBytes = 2 * 1024 * 1024;
     const Index numbers = (args.n_in + 1) * line_count<T>(args.n_out) * kLane<T>;
     if (!args.step || args.n_rows < kFewRows || 3 * numbers * static_cast<Index>(sizeof(T)) < kNearBytes)
         return;
@@ -231,9 +233,22 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
     }
 }
 
+template <class T> DENSEGRAD_INLINE T *copy_of_unit(const WeightArgs<T> &args, const Block<T> &block) {
+    return args.transposed + (block.column * args.n_out + block.line * kLane<T>)*kLane<T>;
+}
+
+// A large copy is written to here and there, a kilobyte at a time, which the core cannot foresee.
+template <class T> DENSEGRAD_INLINE void prefetch_copy(const WeightArgs<T> &args, const Block<T> &block) {
+    if (args.n_in * args.n_out * static_cast<Index>(sizeof(T)) < kNearBytes)
+        return;
+    const T *destination = copy_of_unit(args, block);
+    for (int i = 0; i < block.outputs; ++i)
+        __builtin_prefetch(destination + i * kLane<T>, 1);
+}
+
 // The transposed copy of a block: lanes of W become rows of W^T.
 template <class T> DENSEGRAD_INLINE void transpose_unit(const WeightArgs<T> &args, const Block<T> &block) {
-    T *destination = args.transposed + (block.column * args.n_out + block.line * kLane<T>)*kLane<T>;
+    T *destination = copy_of_unit(args, block);
     if (block.outputs % kChunk<T> == 0) {
         transpose_columns<T>(args.weights + block.at, kLane<T>, destination, kLane<T>, block.outputs,
                              block.inputs);
@@ -294,6 +309,8 @@ template <class T> void weights(const WeightArgs<T> &args, Index unit_begin, Ind
         if (args.store)
             __builtin_memcpy(args.gradient + block.at, sum, bytes);
         if (args.step) {
+            if (args.transposed)
+                prefetch_copy(args, block);
             if (args.gradient_scale != T(1))
                 for (int i = 0; i < block.rows * kLane<T>; ++i)
                     sum[i] = sum[i] * args.gradient_scale;
