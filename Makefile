@@ -26,9 +26,11 @@ test-torch:
 .test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
-lint: $(VENV)/.group-lint
+# stubtest compares _core.pyi with the compiled module.
+lint: $(VENV)/.installed $(VENV)/.group-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/stubtest --ignore-missing-stub densegrad._core
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
 bench: $(VENV)/.installed $(VENV)/.group-bench
