@@ -13,11 +13,11 @@ CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
 .PHONY: demo test test-torch .test-torch lint bench bench-peers .bench-peers clean distclean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed $(VENV)/.group-examples
 	$(BIN)/python examples/fashion_mnist.py
 
 # Tests look into the objects of this build, and link a program of their own with them.
-test: $(VENV)/.installed $(VENV)/.group-test
+test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples
 	DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest $(ARGS)
 
 # What needs large libraries of others has an environment of its own.
@@ -26,9 +26,11 @@ test-torch:
 .test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
-lint: $(VENV)/.group-lint
+# stubtest compares _core.pyi with the compiled module.
+lint: $(VENV)/.installed $(VENV)/.group-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/stubtest --ignore-missing-stub densegrad._core
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
 bench: $(VENV)/.installed $(VENV)/.group-bench
@@ -60,5 +62,5 @@ $(VENV)/.group-%: pyproject.toml | $(VENV)/.pip
 # Not an editable install: what is tested is what a user gets. The build directory is kept, so only what changed
 # is compiled again.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.group-build
-	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) '.[plot]'
+	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) .
 	touch $@

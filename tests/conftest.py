@@ -44,3 +44,11 @@ def build_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if CMAKE is None:
         pytest.skip("needs CMake")
     return tmp_path_factory.mktemp("build")
+
+
+@pytest.fixture(scope="session")
+def other_builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory for builds of other kinds: beside the build under test and kept like it, or an empty one."""
+    if os.environ.get("DENSEGRAD_BUILD"):
+        return (ROOT / os.environ["DENSEGRAD_BUILD"]).parent
+    return tmp_path_factory.mktemp("builds")

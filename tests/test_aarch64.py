@@ -23,13 +23,13 @@ def native(build_directory: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def aarch64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def aarch64(other_builds: Path) -> Path:
     options = (
         "-DCMAKE_SYSTEM_NAME=Linux",
         "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
         f"-DCMAKE_CXX_COMPILER={COMPILER}",
     )
-    return build(tmp_path_factory.mktemp("aarch64"), "test_bits", options=options) / "test_bits"
+    return build(other_builds / "aarch64", "test_bits", options=options) / "test_bits"
 
 
 @pytest.mark.parametrize("isa", ["neon", "generic"])

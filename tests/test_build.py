@@ -80,30 +80,6 @@ def test_version_is_the_project_s() -> None:
 
 # --- instruction sets ---------------------------------------------------------------------------------------
 
-FIT = """
-import numpy as np
-import densegrad
-from densegrad import Dense, Network, Trainer, Adam, _core
-_core.set_exact_threads(True)
-rng = np.random.RandomState(7)
-X, t = rng.standard_normal((37, 5)), rng.standard_normal((37, 2))
-net = Network(5, [Dense(19, "gelu"), Dense(2)], loss="squared_error", random_state=0)
-Trainer(net, Adam(1e-2), batch_size=8, random_state=0).fit(X, t, epochs=3)
-digest = b"".join(net.weights[l].tobytes() for l in (1, 2)).hex()
-"""
-
-
-def supported_instruction_sets() -> list[str]:
-    return list(densegrad._core.supported_instruction_sets())
-
-
-@pytest.mark.parametrize("isa", supported_instruction_sets())
-def test_instruction_set_can_be_forced(isa: str) -> None:
-    code = FIT + "print(densegrad._core.instruction_set(), digest)"
-    chosen, forced = output(code, DENSEGRAD_ISA=isa).split()
-    assert chosen == isa
-    assert forced == output(FIT + "print(digest)", DENSEGRAD_ISA="generic")
-
 
 @pytest.mark.parametrize("name", ["avx1024", "AVX2 ", "sse", "0"])
 def test_unknown_instruction_set_is_a_clear_error(name: str) -> None:
@@ -113,7 +89,7 @@ def test_unknown_instruction_set_is_a_clear_error(name: str) -> None:
     assert re.match(r"(ValueError|ImportError): ", message), message
     assert "DENSEGRAD_ISA" in message
     assert repr(name) in message
-    for isa in supported_instruction_sets():
+    for isa in densegrad._core.supported_instruction_sets():
         assert isa in message
 
 
@@ -156,33 +132,3 @@ def test_kernels_have_no_weak_symbols(isa: str, kernel_objects: dict[str, list[P
         assert [name for kind, name in kinds if kind in "wWvVu"] == []
         undefined = {name for kind, name in kinds if kind == "U"}
         assert undefined <= ALLOWED_UNDEFINED
-
-
-# --- processes ----------------------------------------------------------------------------------------------
-
-FORK = """
-import os, sys
-import numpy as np
-from densegrad import Dense, Network, Trainer, Adam
-rng = np.random.RandomState(0)
-X, t = rng.standard_normal((512, 64)), rng.standard_normal((512, 8))
-
-def fit():
-    net = Network(64, [Dense(128, "relu"), Dense(8)], loss="squared_error", random_state=0)
-    Trainer(net, Adam(1e-3), batch_size=128, n_threads=2, random_state=0).fit(X, t, epochs=2)
-    return b"".join(net.weights[l].tobytes() for l in (1, 2))
-
-before = fit()
-child = os.fork()
-if child == 0:
-    os._exit(0 if fit() == before else 3)
-_, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 0, os.waitstatus_to_exitcode(status)
-assert fit() == before  # the parent's threads are still its own
-print("both")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_fit_after_fork_does_not_hang() -> None:
-    assert output("import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + FORK) == "both"

@@ -11,8 +11,8 @@ OPTIONS = ("-DDENSEGRAD_EMULATED_AVX512=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE
 
 
 @pytest.fixture(scope="module")
-def emulated(build_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("avx512"), "test_bits", options=OPTIONS) / "test_bits"
+def emulated(other_builds: Path) -> Path:
+    return build(other_builds / "emulated-avx512", "test_bits", options=OPTIONS) / "test_bits"
 
 
 @pytest.mark.parametrize("n_threads", ["1", "2"])

@@ -95,6 +95,7 @@ def test_ctrl_c_stops_calls_over_many_rows(call: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_child_can_train(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(2000, 40)), rng.normal(size=(2000, 5))
 
@@ -121,6 +122,7 @@ def test_a_forked_child_can_train(rng: np.random.Generator) -> None:
         os.waitpid(child, 0)
         pytest.fail("the child hangs")
     assert os.read(read, 2000) == expected[:1000]
+    assert fitted() == expected  # the parent's threads are still its own
 
 
 def test_predict_runs_in_several_threads_at_once(rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@ from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 class _ActivationRow(TypedDict):
     initializer: str
@@ -53,6 +54,7 @@ class Targets:
     @property
     def n_rows(self) -> int: ...
 
+@disjoint_base
 class Network:
     def __init__(
         self,
