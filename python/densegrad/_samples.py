@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from densegrad.network import Network
 
 #: The numbers that a loss allows in its targets: lowest, and whether it is allowed itself.
-_LOWEST_TARGET = {"poisson": (0.0, True), "tweedie": (0.0, True), "gamma": (0.0, False)}
+LOWEST_TARGET = {"poisson": (0.0, True), "tweedie": (0.0, True), "gamma": (0.0, False)}
 
 
 class Samples:
@@ -111,8 +111,8 @@ def _targets(
             raise ValueError("target must be probabilities that sum to 1 in each row")
         if kind == "classes" and np.any((values != 0) & (values != 1)):
             raise ValueError(f"target must be 0 or 1 in each column for the loss {network.loss}")
-    elif network.loss in _LOWEST_TARGET and n_rows:
-        low, closed = _LOWEST_TARGET[network.loss]
+    elif network.loss in LOWEST_TARGET and n_rows:
+        low, closed = LOWEST_TARGET[network.loss]
         lowest = values.min()
         if lowest < low or (lowest == low and not closed):
             raise ValueError(

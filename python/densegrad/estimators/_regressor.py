@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad._samples import _LOWEST_TARGET
+from densegrad._samples import LOWEST_TARGET
 from densegrad._tables import LOSSES
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
@@ -266,8 +266,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y
 
     def _check_range(self, y: NDArray[Any]) -> None:
-        if isinstance(self.loss, str) and self.loss in _LOWEST_TARGET:
-            low, closed = _LOWEST_TARGET[self.loss]
+        if isinstance(self.loss, str) and self.loss in LOWEST_TARGET:
+            low, closed = LOWEST_TARGET[self.loss]
             lowest = y.min()
             if lowest < low or (lowest == low and not closed):
                 allowed = f"{'at least' if closed else 'above'} {low:g}"
