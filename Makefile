@@ -29,6 +29,7 @@ test-torch:
 # stubtest compares _core.pyi with the compiled module.
 lint: $(VENV)/.installed $(VENV)/.group-lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --ignore-missing-stub densegrad._core
 	$(BIN)/clang-format --dry-run -Werror $(CPP)

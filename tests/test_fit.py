@@ -188,6 +188,13 @@ class Empty:
         return self.function(*arguments)
 
 
+def test_the_last_update_diverges_before_the_score(rng: np.random.Generator) -> None:
+    network = Network(5, [Dense(10, "relu"), Dense(10, "relu"), Dense(1)], random_state=0)
+    trainer = Trainer(network, SGD(1e38), batch_size=100)
+    with pytest.raises(ValueError, match="Solver produced"):
+        trainer.fit(rng.normal(size=(100, 5)), np.full((100, 1), 1e6), epochs=3, scoring=lambda _: np.nan)
+
+
 def test_callables_that_are_taken_for_false_are_called(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     network = Network(4, [Dense(2, "identity", initializer=Empty(lambda *_: np.ones((4, 2))))])

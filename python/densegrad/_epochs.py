@@ -55,6 +55,8 @@ def fit(
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
             if scoring is not None:
+                if not _validation.all_finite(network.parameters):
+                    raise divergence(network)
                 history.score.append(_validation.checked_score(scoring(trainer), epoch))
             monitored = -history.score[-1] if history.score else (history.validation_loss or history.loss)[-1]
             out_of_patience = best.see(epoch, monitored, network)

@@ -18,6 +18,7 @@ from densegrad._tables import LOSSES, losses
 #: its derivative by y_(L), (batch, n_L).
 CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
 
+
 @dataclass(frozen=True)
 class Loss:
     """What the arguments of `Network` that concern the loss come to."""

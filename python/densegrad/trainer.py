@@ -403,9 +403,12 @@ class Trainer:
         self._core, self.epochs, self._random, self._memory, self._seed = core, epochs, random, memory, seed
 
     def _checked_state(self, s: int, array: Any) -> NDArray[Any]:
-        numbers = _validation.finite("state", _validation.real_array("state", array), self.network.dtype)
-        if SQUARES.get(type(self._optimizer).__name__) == s and np.any(numbers < 0):
+        numbers = _validation.real_array("state", array)
+        squares = SQUARES.get(type(self._optimizer).__name__) == s
+        if squares and np.any(numbers < 0):
             raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
+        # Squares may have overflowed, which makes the steps zero.
+        _validation.finite("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
         return numbers
 
     def __getstate__(self) -> dict[str, Any]:

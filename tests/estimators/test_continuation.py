@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import joblib
 import numpy as np
@@ -271,6 +272,40 @@ def test_training_goes_on_in_the_network_that_is_shown():
     clf.set_params(solver="sgd", learning_rate_init=1e-9).partial_fit(X, Y)
     assert clf.network_ is network
     assert np.abs(network.parameters).max() < 1e-6
+
+
+@pytest.mark.parametrize("change", ["assignment", "trainer"])
+def test_early_stopping_goes_on_from_changed_weights(change):
+    parameters = {
+        **COMMON,
+        "early_stopping": True,
+        "warm_start": True,
+        "max_iter": 30,
+        "n_iter_no_change": 100,
+    }
+    reg = MLPRegressor(**parameters, learning_rate_init=0.05).fit(X_REG, Y_REG)
+    if change == "assignment":
+        for i in range(len(reg.coefs_)):
+            reg.coefs_[i], reg.intercepts_[i] = reg.coefs_[i] * 0, reg.intercepts_[i] * 0
+    else:
+        zeroed(reg.network_)
+    reg.set_params(max_iter=1, learning_rate_init=1e-9).fit(X_REG, Y_REG)
+    assert np.abs(reg.network_.parameters).max() < 1e-6
+
+
+def test_parameters_change_where_the_squares_have_overflowed():
+    rows = (X_REG * 1e20).astype(np.float32)
+    parameters = {**COMMON, "loss": "absolute_error", "warm_start": True, "max_iter": 3}
+    reg = MLPRegressor(**parameters).fit(rows, Y_REG)
+    assert any(np.isinf(layer[1]).any() for layer in reg._trainer.state_dict()["state"])
+    reg.set_params(clip_norm=1.0).fit(rows, Y_REG)
+    assert reg.n_iter_ == 3
+
+
+def test_a_shallow_copy_shares_what_fitting_does_not_make():
+    clf = MLPClassifier(**COMMON, max_iter=2).fit(X, Y)
+    clf.lock = threading.Lock()
+    assert copy.copy(clf).lock is clf.lock
 
 
 def test_training_goes_on_after_divergence_under_early_stopping():

@@ -203,6 +203,22 @@ def test_divergence_goes_before_the_score():
         reg.fit(X_REG * 10, Y_REG * 1e6)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_last_update_diverges_before_the_score(early_stopping):
+    scored = []
+    clf = MLPClassifier(
+        (10, 10), solver="sgd", momentum=0, learning_rate_init=1e300, batch_size=len(Y), random_state=0,
+        max_iter=20, early_stopping=early_stopping, scoring=lambda estimator, X, y: scored.append(0) or 0.0,
+    )  # fmt: skip
+    expected = (
+        pytest.warns(ConvergenceWarning) if early_stopping else pytest.raises(ValueError, match="Solver")
+    )
+    with expected:
+        clf.fit(X, Y, X_val=X, y_val=Y)
+    assert not scored
+    assert np.isfinite(clf.predict_proba(X)).all() == early_stopping
+
+
 def test_last_weights_where_the_best_are_not_wanted():
     parameters = {**COMMON, "max_iter": 30, "learning_rate_init": 0.1, "early_stopping": True}
     val = {"X_val": X[:60], "y_val": Y[:60]}

@@ -73,9 +73,13 @@ class _Epochs:
     def _go_on_from_the_last(self) -> None:
         """Take back the last weights of early stopping, unless others than the best ones are there now."""
         last = self.estimator.__dict__.pop("_last_parameters", None)
-        if last is not None and np.array_equal(self.network.parameters, self.estimator._best_parameters):
+        if last is None:
+            return
+        if np.array_equal(self.network.parameters, self.estimator._best_parameters):
             self.network.parameters = last
             self.estimator._hide_weights()
+        else:
+            del self.estimator._best_parameters
 
     def train(self, hooks: FitHooks | None) -> None:
         estimator, data = self.estimator, self.data
@@ -163,10 +167,12 @@ class _Epochs:
     def _validate(self, validation: Validation, training_loss: float) -> None:
         estimator = self.estimator
         loss = self.network.evaluate(validation.samples, n_threads=estimator.n_threads)
-        if not math.isfinite(training_loss):
-            score = math.nan  # diverged: predictions are no longer fit for a scorer
-        else:
-            score = -loss if validation.score is None else validation.score()
+        score = math.nan  # of a network that diverges, whose predictions are not fit for a scorer
+        if math.isfinite(training_loss):
+            if validation.score is None:
+                score = -loss
+            elif math.isfinite(loss) and all_finite(self.network.parameters):
+                score = validation.score()
         estimator.validation_loss_curve_.append(loss)
         estimator.validation_scores_.append(score)
         if estimator.verbose:

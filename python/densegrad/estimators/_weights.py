@@ -117,6 +117,8 @@ class ShownWeights:
             units = [weights[0].shape[0] - 1, *(W.shape[1] for W in weights)]
             self._network = self._new_network(units, self.out_activation_, dtype)
         self._network.parameters = np.concatenate([W.reshape(-1) for W in weights])
+        for key in ("_best_parameters", "_last_parameters"):
+            self.__dict__.pop(key, None)
         # The caller's own lists, so that they stay the ones that are looked at; read-only copies in them.
         coefs, intercepts = self._coefs, self._intercepts
         self._hide_weights()
@@ -142,10 +144,11 @@ class ShownWeights:
         return state
 
     def __copy__(self) -> Self:
-        """Return a copy that trains on its own. Parameters and scikit-learn's callbacks are shared."""
+        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
         state = self.__getstate__()
         given = self.get_params(deep=False)  # type: ignore[attr-defined]
-        trained = {k: v for k, v in state.items() if k not in given and "callback" not in k}
+        made = [key for key in state if key.startswith("_") or key.endswith("_")]
+        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
         other = object.__new__(type(self))
         other.__dict__.update(state)
         other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
