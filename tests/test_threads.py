@@ -94,7 +94,7 @@ def test_ctrl_c_stops_calls_over_many_rows(call: str) -> None:
     assert float(done.stdout) < 0.5
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_child_can_train(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(2000, 40)), rng.normal(size=(2000, 5))
@@ -159,7 +159,7 @@ def test_networks_train_in_several_threads_at_once(rng: np.random.Generator) -> 
     assert results[0] == results[1] == results[2] != b""
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_forked_during_a_fit_can_use_the_network() -> None:
     entered, may_go_on = threading.Event(), threading.Event()

@@ -8,14 +8,27 @@ namespace {
 
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 31;
 
+void check_head(const LossRow &row, Activation head) {
+    if (row.id == Loss::custom || head_fits(row.heads, head))
+        return;
+    std::string heads, others;
+    for (const ActivationRow &activation : kActivations)
+        if (head_fits(row.heads, activation.id))
+            heads += std::string(heads.empty() ? "" : ", ") + activation.name;
+    for (const LossRow &other : kLosses)
+        if (other.id != Loss::custom && head_fits(other.heads, head))
+            others += std::string(others.empty() ? "" : ", ") + other.name;
+    const std::string name = std::string("'") + kActivations[static_cast<int>(head)].name + "'";
+    throw std::invalid_argument(std::string("loss '") + row.name +
+                                "' does not go with a head of activation " + name + ", but with " + heads +
+                                "; with " + name + " go the losses " + others + " and callables");
+}
+
 void check_loss(const NetworkSpec &spec) {
     const LossRow &row = loss_row(spec.loss.loss);
     const std::string loss = std::string("loss '") + row.name + "'";
-    const Activation head = spec.layers.back().activation;
     const std::int64_t n_out = spec.layers.back().n_units;
-    if (spec.loss.loss != Loss::custom && !head_fits(row.heads, head))
-        throw std::invalid_argument(loss + " does not go with a head of activation '" +
-                                    kActivations[static_cast<int>(head)].name + "'");
+    check_head(row, spec.layers.back().activation);
     // In the precision of the kernels.
     const double parameter = spec.scalar == Scalar::float32
                                  ? static_cast<double>(static_cast<float>(spec.loss.parameter))

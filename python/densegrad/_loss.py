@@ -65,18 +65,6 @@ def _own_number(loss: str, given: dict[str, Any]) -> tuple[float, tuple[float, .
     return _validation.real(name, value, row["low"], high, closed="neither"), ()
 
 
-def check_head(loss: str, head: str) -> None:
-    """Raise ValueError where the loss does not go with a head of this activation."""
-    if loss == "custom" or head in LOSSES[loss]["heads"]:
-        return
-    heads = ", ".join(LOSSES[loss]["heads"])
-    others = ", ".join(name for name in losses() if head in LOSSES[name]["heads"])
-    raise ValueError(
-        f"loss {loss!r} does not go with a head of activation {head!r}, but with {heads}; "
-        f"with {head!r} go the losses {others} and callables"
-    )
-
-
 def custom_rows(
     loss: CustomLoss, y_true: NDArray[Any], y_pred: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:

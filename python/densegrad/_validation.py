@@ -258,13 +258,13 @@ def finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"{name} must be finite in the network's dtype; got numbers too large for {dtype}")
 
 
-def checked_score(score: object, epoch: int) -> float:
+def checked_score(score: Any, epoch: int) -> float:
     """Return what `scoring` gave after an epoch as a float; it may be infinite, but not NaN."""
     wanted = "scoring must return a real number"
     if isinstance(score, (str, bytes)):
         raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}")
     try:
-        number = float(score)  # type: ignore[arg-type]
+        number = float(score)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{wanted}; got {score!r} after epoch {epoch}") from None
     if math.isnan(number):

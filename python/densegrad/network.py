@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, storage
-from densegrad._loss import CustomLoss, check_head, checked_loss, custom_mean
+from densegrad._loss import CustomLoss, checked_loss, custom_mean
 from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES
 from densegrad.backpropagation import (
@@ -153,7 +153,6 @@ class Network(_core.Network):
         self.loss, self.custom_loss = chosen.name, chosen.custom
         self.loss_parameter, self.quantile_levels = chosen.parameter, chosen.quantile_levels
         self.label_smoothing = chosen.label_smoothing
-        check_head(self.loss, self.layers[-1].activation)
         self.target_kind: str = LOSSES[self.loss]["target"]
         numbers = _validation.float_dtype(dtype)
         try:

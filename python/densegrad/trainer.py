@@ -374,7 +374,7 @@ class Trainer:
         ------
         ValueError
             Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
-            or a mean of squares below zero. The trainer is not changed.
+            other than a mean of squares, or a mean of squares below zero. The trainer is not changed.
         """
         self._load_state_dict(state, check_numbers=True)
 

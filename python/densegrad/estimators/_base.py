@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,17 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Any:
         """Multiply the weights of the rows by those of their classes, which come of `training_y` or of y."""
         return weight
+
+    def __copy__(self) -> Self:
+        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
+        state = self.__getstate__()
+        given = self.get_params(deep=False)
+        made = [key for key in state if key.startswith("_") or key.endswith("_")]
+        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
+        other = object.__new__(type(self))
+        other.__dict__.update(state)
+        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
+        return other
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_network" in self.__dict__ or "_coefs" in self.__dict__

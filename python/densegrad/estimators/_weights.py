@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,17 +141,6 @@ class ShownWeights:
             for key in ("_coefs", "_intercepts", "_known"):
                 state.pop(key, None)
         return state
-
-    def __copy__(self) -> Self:
-        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
-        state = self.__getstate__()
-        given = self.get_params(deep=False)  # type: ignore[attr-defined]
-        made = [key for key in state if key.startswith("_") or key.endswith("_")]
-        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
-        other = object.__new__(type(self))
-        other.__dict__.update(state)
-        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
-        return other
 
     def _new_network(self, units: list[int], head: str, dtype: Any, random: Any = 0) -> Network:
         self._architecture = _model.architecture(self, units, head)
