@@ -1,0 +1,202 @@
+"""Gradient descent: an optimizer with its state at work on a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _core, _validation
+from densegrad._losses import custom_rows
+from densegrad._optimizers import SQUARES, Optimizer
+from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
+from densegrad.network import Network
+from densegrad.samples import Samples
+
+# The fields of the core's OptimizerSpec that an optimizer without them ignores.
+_UNUSED = {
+    "momentum": 0.0,
+    "nesterov": False,
+    "beta_1": 0.0,
+    "beta_2": 0.0,
+    "epsilon": 1e-8,
+    "weight_decay": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Penalties and limits, the same for every optimizer; zero stands for none."""
+
+    l2: float = 0.0
+    l1: float = 0.0
+    weight_decay: float = 0.0
+    max_norm: float = 0.0
+    clip_norm: float = 0.0
+
+
+class GradientDescent:
+    """Updates of a network's weights, an epoch of them in one call of the core.
+
+    Parameters
+    ----------
+    network : Network
+        Changed in place.
+    optimizer : Optimizer
+    regularisation : Regularisation
+    seed : int
+        Of the dropout masks.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs done so far; counted by the caller, who knows what an epoch is.
+    """
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, regularisation: Regularisation, seed: int
+    ) -> None:
+        self.network = network
+        self.regularisation = regularisation
+        self.seed = seed
+        self.epochs = 0
+        self._optimizer = optimizer
+        self._core = self._make_core(seed)
+
+    def _make_core(self, seed: int) -> _core.Trainer:
+        number = OPTIMIZER_NUMBER[self.optimizer_name]
+        return _core.Trainer(self.network, number, self._hyperparameters(self._optimizer), seed)
+
+    def _hyperparameters(self, optimizer: Optimizer) -> dict[str, Any]:
+        values = {**_UNUSED, **asdict(optimizer)}
+        del values["lr"]
+        regularisation = asdict(self.regularisation)
+        if values["weight_decay"] and regularisation["weight_decay"]:
+            raise ValueError("weight_decay must be given to the optimizer or to the trainer, not to both")
+        regularisation["weight_decay"] += values["weight_decay"]
+        return {**values, **regularisation}
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another of the same class to change its hyperparameters, not its state."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        if type(optimizer) is not type(self._optimizer):
+            raise TypeError(f"optimizer must be of class {self.optimizer_name}; got {optimizer!r}")
+        self._core.set_numbers(self._hyperparameters(optimizer))
+        self._optimizer = optimizer
+
+    @property
+    def optimizer_name(self) -> str:
+        """The optimizer's name in the table, which is that of its class."""
+        return type(self._optimizer).__name__
+
+    @property
+    def steps(self) -> int:
+        """The number of updates made so far."""
+        return self._core.steps
+
+    def run(
+        self,
+        samples: Samples,
+        order: NDArray[np.int64] | None,
+        rates: NDArray[np.float64],
+        batch_size: int,
+        n_threads: int | None,
+        deadline: float = math.inf,
+    ) -> tuple[float, int, bool]:
+        """Make the updates of one epoch.
+
+        Parameters
+        ----------
+        samples : Samples
+        order : ndarray of int64 or None
+            Row numbers; None: all rows as they stand.
+        rates : ndarray of float64, one for each update
+        batch_size : int
+        n_threads : int or None
+        deadline : float
+            Reading of `time.monotonic` after which no further update begins.
+
+        Returns
+        -------
+        loss : float
+            Mean over the rows trained on of the loss of their batch.
+        steps : int
+            Updates made.
+        stopped : bool
+            Whether the deadline came before the last update.
+        """
+        custom = None
+        if (y_true := samples.custom_target) is not None:
+            loss_function = self.network.custom_loss
+            assert loss_function is not None
+            custom = lambda rows, y_pred: custom_rows(loss_function, y_true[rows], y_pred)  # noqa: E731
+        return self._core.epoch(
+            samples.rows,
+            samples.targets,
+            order,
+            rates,
+            batch_size,
+            n_threads or 0,
+            0.0 if math.isinf(deadline) else deadline,
+            custom,
+        )
+
+    # --- state ---
+
+    def state(self) -> list[list[NDArray[Any]]]:
+        """Return copies of the optimizer's arrays, a list for each layer, of the shape of W_(l)."""
+        n_states = OPTIMIZERS[self.optimizer_name]["state_count"]
+        layers = range(1, self.network.depth + 1)
+        return [[self._core.state(l, s) for s in range(n_states)] for l in layers]
+
+    def restore(self, state: Any, *, steps: int, epochs: int, seed: int) -> None:
+        """Take over what `state` returned, and the counts; the arrays may hold any numbers."""
+        core = self._make_core(seed)
+        for l, arrays in enumerate(state, 1):
+            for s, array in enumerate(arrays):
+                core.set_state(l, s, array)
+        core.steps = steps
+        self._core, self.epochs, self.seed = core, epochs, seed
+
+    def checked_state(self, state: Any) -> list[list[NDArray[Any]]]:
+        """Return a state from elsewhere if it fits the network and could be one of this optimizer's."""
+        n_states = OPTIMIZERS[self.optimizer_name]["state_count"]
+        if len(state) != self.network.depth:
+            raise ValueError(f"state must have {self.network.depth} layers; got {len(state)}")
+        if any(len(arrays) != n_states for arrays in state):
+            raise ValueError(f"state must have {n_states} arrays for each layer")
+        return [[self._checked_array(s, array) for s, array in enumerate(arrays)] for arrays in state]
+
+    def _checked_array(self, s: int, array: Any) -> NDArray[Any]:
+        numbers = _validation.real_array("state", array)
+        squares = SQUARES.get(self.optimizer_name) == s
+        if squares and np.any(numbers < 0):
+            raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
+        # Squares may have overflowed, which makes the steps zero.
+        _validation.finite("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
+        return numbers
+
+    def replaced(
+        self, network: Network, optimizer: Optimizer, regularisation: Regularisation
+    ) -> GradientDescent:
+        """Return gradient descent of `network` with these hyperparameters and, if it fits, this state."""
+        other = GradientDescent(network, optimizer, regularisation, self.seed)
+        if network is self.network and type(optimizer) is type(self._optimizer):
+            other.restore(self.state(), steps=self.steps, epochs=self.epochs, seed=self.seed)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        members = {name: value for name, value in vars(self).items() if name != "_core"}
+        return {"members": members, "state": self.state(), "steps": self.steps}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        vars(self).update(pickled["members"])
+        # As it was, even if training had diverged.
+        self.restore(pickled["state"], steps=pickled["steps"], epochs=self.epochs, seed=self.seed)

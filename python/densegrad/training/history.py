@@ -1,0 +1,79 @@
+"""The record of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Epoch(NamedTuple):
+    """What one epoch came to."""
+
+    #: From 0, in this fit.
+    number: int
+    #: Mean over the rows of the loss of their batch, just before its update, penalties included.
+    loss: float
+    #: Learning rate of the last update; None if the solver has none.
+    learning_rate: float | None
+    #: Seconds of training, without validation and callbacks.
+    seconds: float
+    #: Rows trained on.
+    n_rows: int
+    validation_loss: float | None = None
+    score: float | None = None
+    #: Why the fit ends with this epoch; "" if it does not.
+    stopped: str = ""
+
+    def monitored(self) -> float:
+        """Return what schedules and patience follow, lower is better.
+
+        Minus the score; without a score the validation loss; without either the training loss.
+        """
+        if self.score is not None:
+            return -self.score
+        return self.loss if self.validation_loss is None else self.validation_loss
+
+    def logs(self) -> dict[str, float]:
+        """Return the figures that callbacks get, by name."""
+        figures = {
+            "loss": self.loss,
+            "validation_loss": self.validation_loss,
+            "score": self.score,
+            "learning_rate": self.learning_rate,
+            "seconds": self.seconds,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+@dataclass
+class History:
+    """The record of a fit, one number an epoch."""
+
+    #: Mean over the rows of the loss of their batch, just before its update, penalties included.
+    loss: list[float] = field(default_factory=list)
+    #: Loss on the validation set after the epoch; empty without one.
+    validation_loss: list[float] = field(default_factory=list)
+    #: What `scoring` returned; empty without it.
+    score: list[float] = field(default_factory=list)
+    #: Learning rate of the epoch's last update.
+    learning_rate: list[float] = field(default_factory=list)
+    #: Seconds that the epoch trained, without validation and callbacks.
+    seconds: list[float] = field(default_factory=list)
+    #: Number, from 0, of the epoch with the best score or the lowest loss; None before the first.
+    best_epoch: int | None = None
+    #: Why the fit ended: "epochs", "patience", "max_time", "schedule" or "callback"; "" if it ended with an
+    #: error.
+    stopped: str = ""
+
+    def append(self, epoch: Epoch) -> None:
+        """Add the figures of an epoch."""
+        for name, value in epoch.logs().items():
+            getattr(self, name).append(value)
+
+    def lists(self) -> dict[str, list[float]]:
+        """Return the lists that have numbers, by their names."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, list) and value}
+
+    def last(self) -> dict[str, float]:
+        """Return the last number of each list that has one."""
+        return {name: value[-1] for name, value in self.lists().items()}

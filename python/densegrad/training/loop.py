@@ -1,0 +1,89 @@
+"""The one loop over the epochs, which `Trainer.fit` and the estimators drive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TypeAlias
+
+from densegrad.network import Network
+from densegrad.training.history import Epoch
+from densegrad.training.sources import Source
+from densegrad.training.stopping import Stopping
+
+#: Returns the loss of the validation rows and their score, each None if there is none.
+Validate: TypeAlias = Callable[[int], tuple[float | None, float | None]]
+
+
+def epochs(
+    network: Network,
+    source: Source,
+    stopping: Stopping,
+    *,
+    limit: int,
+    deadline: float = math.inf,
+    validate: Validate | None = None,
+    after_epoch: Callable[[Epoch], bool] | None = None,
+) -> Iterator[Epoch]:
+    """Train epoch after epoch, and yield what each came to.
+
+    The network has the weights of the epoch that is yielded. Leaving the loop ends the training. The last
+    epoch says in `stopped` why the training ends: "max_time", "schedule", "patience", or "diverged". An epoch
+    that diverges is neither validated nor judged. If there is no time left for a first update, no epoch is
+    yielded.
+
+    Parameters
+    ----------
+    network : Network
+        The one that `source` trains.
+    source : Source
+        Makes the updates.
+    stopping : Stopping
+        Judges the epochs.
+    limit : int
+        Largest number of epochs.
+    deadline : float
+        Reading of `time.monotonic` that ends the training, also in the middle of an epoch.
+    validate : callable or None
+        Called with the epoch's number after its updates.
+    after_epoch : callable or None
+        Sees each epoch; True ends the training: a schedule.
+    """
+    for number in range(limit):
+        if number and monotonic() >= deadline:
+            return
+        run = source.epoch(deadline)
+        if run.n_rows == 0:
+            return
+        epoch = Epoch(number, run.loss, run.learning_rate, run.seconds, run.n_rows)
+        if not math.isfinite(run.loss):
+            yield epoch._replace(stopped="diverged")
+            return
+        if validate is not None:
+            validation_loss, score = validate(number)
+            epoch = epoch._replace(validation_loss=validation_loss, score=score)
+        out_of_patience = stopping.update(epoch, network)
+        ended_by_schedule = after_epoch is not None and after_epoch(epoch)
+        if run.time_is_up:
+            epoch = epoch._replace(stopped="max_time")
+        elif ended_by_schedule:
+            epoch = epoch._replace(stopped="schedule")
+        elif out_of_patience:
+            epoch = epoch._replace(stopped="patience")
+        yield epoch
+        if epoch.stopped:
+            return
+
+
+def advice_on_divergence(rate: str, custom_loss: bool) -> str:
+    """Return what to try after a training whose weights became NaN or infinite; `rate` sets its steps."""
+    advice = (
+        "The input data may contain large values and need to be preprocessed. Try columns of X scaled to mean 0"
+        f" and variance 1, a smaller {rate}, or clip_norm=1."
+    )
+    if custom_loss:
+        advice += (
+            " Or the custom loss returned NaN or infinity, or derivatives that are not those of its losses."
+        )
+    return advice

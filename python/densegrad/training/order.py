@@ -1,0 +1,115 @@
+"""The order in which an epoch visits the rows."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _core
+from densegrad._validation import RandomSource
+
+
+class FreshOrder:
+    """A random order for each epoch that does not depend on the one before.
+
+    Parameters
+    ----------
+    random : RandomState or Generator
+        One shuffle an epoch is drawn from it.
+    """
+
+    def __init__(self, random: RandomSource) -> None:
+        self._random = random
+        self._ascending = np.arange(0, dtype=np.int64)
+
+    def of_epoch(self, n_rows: int) -> NDArray[np.int64]:
+        """Return the row numbers of the next epoch, int64 of shape (n_rows,)."""
+        if len(self._ascending) != n_rows:
+            self._ascending = np.arange(n_rows, dtype=np.int64)
+        order = self._ascending.copy()
+        _core.shuffle(order, self._random)
+        return order
+
+
+def _fingerprint(random: np.random.RandomState) -> tuple[int, int]:
+    state: Any = random.get_state(legacy=False)
+    return zlib.crc32(state["state"]["key"]), int(state["state"]["pos"])
+
+
+class CumulativeOrder:
+    """scikit-learn's order: each epoch shuffles the order of the epoch before it.
+
+    So the order is part of what a continued training needs. It is as long as the training set. A pickle
+    therefore holds the generator's first state and the number of shuffles; the order is drawn again when
+    needed.
+
+    Parameters
+    ----------
+    random : numpy.random.RandomState
+        Shared with the estimator; one shuffle an epoch is drawn from it.
+    n_rows : int
+        Number of rows that an epoch visits.
+    rows : ndarray of int64, shape (n_rows,), or None
+        The rows themselves if they are a part of X. None stands for 0 … n_rows - 1.
+    shared : bool
+        Whether somebody else may draw from `random`, too.
+    """
+
+    def __init__(
+        self,
+        random: np.random.RandomState,
+        n_rows: int,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        shared: bool = True,
+    ) -> None:
+        self.n_rows = n_rows
+        self._random = random
+        self._shared = shared
+        self._start: dict[str, Any] = random.get_state(legacy=False)
+        self._end: tuple[int, int] | None = None
+        self._n_shuffles = 0
+        self._order: NDArray[np.int64] | None = np.arange(n_rows) if rows is None else rows
+
+    def of_epoch(self, n_rows: int) -> NDArray[np.int64]:
+        """Return the row numbers of the next epoch, int64 of shape (n_rows,)."""
+        assert self._order is not None
+        self._order = self._shuffled(self._random, self._order)
+        self._n_shuffles += 1
+        return self._order
+
+    def pause(self) -> None:
+        """Note where the generator stands, at the end of a fit."""
+        self._end = _fingerprint(self._random) if self._shared else None
+
+    def resumes(self, random: np.random.RandomState, n_rows: int) -> bool:
+        """Tell whether the next epoch of `n_rows` rows may go on from here.
+
+        It may not if somebody else has drawn from the generator meanwhile: then no uninterrupted training
+        exists that could be continued.
+        """
+        if n_rows != self.n_rows or random is not self._random:
+            return False
+        return not self._shared or _fingerprint(random) == self._end
+
+    def resume(self, rows: NDArray[np.int64] | None = None) -> None:
+        """Draw the order again if it was dropped. `rows` as at construction."""
+        if self._order is None:
+            random = np.random.RandomState()
+            random.set_state(self._start)
+            order: NDArray[np.int64] = np.arange(self.n_rows) if rows is None else rows
+            for _ in range(self._n_shuffles):
+                order = self._shuffled(random, order)
+            self._order = order
+
+    @staticmethod
+    def _shuffled(random: np.random.RandomState, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        permutation = np.arange(order.shape[0], dtype=np.int64)
+        _core.shuffle(permutation, random)
+        return order[permutation]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_order": None}

@@ -1,0 +1,155 @@
+"""Sources of rows: what the updates of an epoch train on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sized
+from inspect import isgeneratorfunction
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _validation
+from densegrad.samples import Samples
+from densegrad.training.descent import GradientDescent
+from densegrad.training.rates import Rates
+
+
+class Run(NamedTuple):
+    """What the updates of an epoch came to."""
+
+    loss: float
+    n_rows: int
+    learning_rate: float
+    seconds: float
+    time_is_up: bool
+
+
+class Source(Protocol):
+    """Trains one epoch after another."""
+
+    def epoch(self, deadline: float) -> Run:
+        """Make the updates of the next epoch; none after the deadline, a reading of `time.monotonic`."""
+
+
+class Rows:
+    """Rows in memory, of which each epoch visits all in an order of its own.
+
+    Parameters
+    ----------
+    descent : GradientDescent
+    samples : Samples
+    n_rows : int
+        Rows that an epoch visits.
+    batch_size : int
+    draw_order : callable
+        Called with n_rows, returns the row numbers of the next epoch, or None for all in ascending order.
+    rates : Rates
+    n_threads : int or None
+    """
+
+    def __init__(
+        self,
+        descent: GradientDescent,
+        samples: Samples,
+        n_rows: int,
+        batch_size: int,
+        draw_order: Callable[[int], NDArray[np.int64] | None],
+        rates: Rates,
+        n_threads: int | None,
+    ) -> None:
+        self._descent = descent
+        self._samples = samples
+        self._n_rows = n_rows
+        self._batch_size = batch_size
+        self._draw_order = draw_order
+        self._rates = rates
+        self._n_threads = n_threads
+        self.n_steps = math.ceil(n_rows / batch_size)
+
+    def epoch(self, deadline: float) -> Run:
+        """Make the updates of the next epoch, in one call of the core."""
+        rates = self._rates.of_epoch(self.n_steps)
+        order = self._draw_order(self._n_rows)
+        began = monotonic()
+        loss, steps, stopped = self._descent.run(
+            self._samples, order, rates, self._batch_size, self._n_threads, deadline
+        )
+        seconds = monotonic() - began
+        if steps == 0:
+            return Run(loss, 0, 0.0, seconds, stopped)
+        self._descent.epochs += 1
+        n_rows = min(steps * self._batch_size, self._n_rows)
+        return Run(loss, n_rows, float(rates[steps - 1]), seconds, stopped)
+
+
+class Batches:
+    """Batches from an iterable, each of which makes one update.
+
+    Parameters
+    ----------
+    descent : GradientDescent
+    batches : iterable of tuples (X, target) or (X, target, sample_weight)
+        Gone over once an epoch.
+    rates : Rates
+    n_threads : int or None
+    """
+
+    def __init__(
+        self, descent: GradientDescent, batches: Iterable[Any], rates: Rates, n_threads: int | None
+    ) -> None:
+        self._descent = descent
+        self._batches = batches
+        self._rates = rates
+        self._n_threads = n_threads
+        #: Updates of an epoch; None if not known.
+        self.n_steps = len(batches) if isinstance(batches, Sized) else None
+
+    def epoch(self, deadline: float) -> Run:
+        """Make one update with each batch."""
+        began, total, n_rows = monotonic(), 0.0, 0
+        rates = np.zeros(1)
+        for X, target, sample_weight in batch_parts(self._batches):
+            samples = Samples(self._descent.network.spec, X, target, sample_weight)
+            if samples.n_rows == 0:
+                continue
+            samples.check_finite()
+            rates = self._rates.of_epoch(1)
+            loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self._n_threads)
+            total += loss * samples.n_rows
+            n_rows += samples.n_rows
+            if monotonic() >= deadline:
+                break
+        if n_rows == 0:
+            raise ValueError("X must give at least one batch of at least one row in each epoch; got none")
+        self._descent.epochs += 1
+        return Run(total / n_rows, n_rows, float(rates[-1]), monotonic() - began, monotonic() >= deadline)
+
+
+def checked_batches(X: Any, epochs: int) -> Iterable[Any]:
+    """Return `X` if it is an iterable of batches that can be gone over `epochs` times."""
+    if isgeneratorfunction(X):
+        raise TypeError(f"X is the generator function {X.__name__}: call it, X={X.__name__}(…)")
+    if hasattr(X, "shape") or isinstance(X, (str, bytes, dict)) or not isinstance(X, Iterable):
+        raise TypeError(
+            f"target must be given with X, unless X is an iterable of batches; got X of type {type(X)}"
+        )
+    if epochs > 1 and iter(X) is X:
+        raise ValueError(
+            f"X is an iterator, which can be gone over only once, for {epochs} epochs: give something that "
+            "starts anew at each iter(X), such as a list or a class with __iter__"
+        )
+    return X
+
+
+def batch_parts(batches: Iterable[Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Go over batches, checked one by one: X, target and sample_weight, None if it is not there."""
+    for number, batch in enumerate(batches):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                "X must come with a target, or give batches: (X, target) or (X, target, sample_weight); "
+                f"got a batch {number} that is {_validation.outline(batch)}"
+            )
+        yield batch[0], batch[1], batch[2] if len(batch) == 3 else None

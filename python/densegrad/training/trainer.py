@@ -1,0 +1,456 @@
+"""Trainer: an optimizer with its state, batches, orders and a schedule; updates, epochs and fits."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from densegrad import _validation, schedules
+from densegrad._arrays import readable_array
+from densegrad._optimizers import Adam, Optimizer
+from densegrad._tables import OPTIMIZERS
+from densegrad.network import Network
+from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.training.descent import GradientDescent, Regularisation
+from densegrad.training.history import Epoch, History
+from densegrad.training.loop import Validate, advice_on_divergence, epochs as epochs_of
+from densegrad.training.observers import Callback, Observers, callbacks_from
+from densegrad.training.order import FreshOrder
+from densegrad.training.rates import Rates, checked_rates
+from densegrad.training.sources import Batches, Rows, checked_batches
+from densegrad.training.stopping import Patience
+
+
+class Trainer:
+    """Trains a network by gradient descent on batches.
+
+    Parameters
+    ----------
+    network : Network
+        Changed in place.
+    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad or Lion, default Adam()
+    batch_size : int or "auto", default "auto"
+        Rows in an update; "auto" is min(200, number of rows). The last batch of an epoch may be smaller.
+    shuffle : bool, default True
+        Take the rows of each epoch in a new random order.
+    random_state : int, RandomState, Generator or None
+        Source of the orders and of the dropout masks.
+    n_threads : int or None
+        At most so many; small work uses fewer. None: as many as the process may use. The results are the same
+        bits for any number.
+    l2 : float, default 0.0
+        The loss of a batch gets l2 / 2 · sum w² / (sum of the batch's sample weights), biases left out.
+    l1 : float, default 0.0
+        The loss of a batch gets l1 · sum |w| / (sum of the batch's sample weights), biases left out.
+    weight_decay : float, default 0.0
+        Decoupled: w ← w - learning rate · weight_decay · w at each update, biases left out.
+    max_norm : float or None
+        Largest norm of the weights into one unit, the bias left out; longer ones are scaled down after each
+        update.
+    clip_norm : float or None
+        Largest norm of the gradient, by all weights, of the batch's loss without the penalties; a longer one
+        is scaled down before the gradients of `l2` and `l1` are added to it, which are not bounded.
+    schedule : Schedule, str, callable or None
+        How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
+        for a schedule with its defaults. A callable gets the number of the update,
+        from 0, and that of the one after the fit's last (None where it is not known), and returns
+        the rate.
+
+    Attributes
+    ----------
+    network : Network
+    optimizer : Optimizer
+        May be replaced by one of the same class; its state is kept.
+    steps, epochs : int
+        Updates and epochs done so far.
+    history : History or None
+        Of the last fit, also when an error or Ctrl-C ended it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as described.
+
+    Notes
+    -----
+    The state of the optimizer, the numbers of steps and epochs and the random state go on from one fit to the
+    next: fit(epochs=10) twice equals fit(epochs=20) bit for bit, also when the trainer was pickled between.
+    Only the schedules `Cosine` and `OneCycle`, which run over the updates of one fit, begin anew.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from densegrad import Adam, Dense, Network, Trainer
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> net = Network(3, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
+    >>> history = Trainer(net, Adam(0.01), batch_size=20, random_state=0).fit(X, X.sum(axis=1), epochs=20)
+    >>> history.loss[-1] < history.loss[0]
+    True
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer = Adam(),  # noqa: B008 - frozen
+        *,
+        batch_size: int | str = "auto",
+        shuffle: bool = True,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        l2: float = 0.0,
+        l1: float = 0.0,
+        weight_decay: float = 0.0,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
+        schedule: schedules.Schedule | str | Callable[[int, int | None], float] | None = None,
+    ) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"network must be a Network; got {network!r}")
+        self.network = network
+        self.batch_size = "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1)
+        self.shuffle = _validation.boolean("shuffle", shuffle)
+        self.n_threads = (
+            None if n_threads is None else _validation.integer("n_threads", n_threads, 1, 1 << 20)
+        )
+        regularisation = Regularisation(
+            l2=_validation.real("l2", l2, 0),
+            l1=_validation.real("l1", l1, 0),
+            weight_decay=_validation.real("weight_decay", weight_decay, 0),
+            max_norm=_checked_limit("max_norm", max_norm),
+            clip_norm=_checked_limit("clip_norm", clip_norm),
+        )
+        self.schedule = schedules.checked(schedule)
+        self._random = _validation.random_source(random_state)
+        self._order = FreshOrder(self._random)
+        seed = _drawn_seed(self._random) if any(layer.dropout for layer in network.layers) else 0
+        self._descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
+        self._schedule_state: dict[str, float] = {}
+        self._first_step = 0
+        self.history: History | None = None
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another of the same class to change its hyperparameters, not its state."""
+        return self._descent.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._descent.optimizer = optimizer
+
+    @property
+    def steps(self) -> int:
+        """The number of updates made so far."""
+        return self._descent.steps
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs done so far."""
+        return self._descent.epochs
+
+    # --- training ---
+
+    def step(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Make one update with all rows of X as its batch.
+
+        Parameters are those of `Network.samples`.
+
+        Returns
+        -------
+        float
+            The loss of the batch before the update, penalties included.
+        """
+        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
+        rates = self._rates().of_epoch(1)
+        loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self.n_threads)
+        return loss
+
+    def epoch(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        order: ArrayLike | None = None,
+        learning_rate: ArrayLike | None = None,
+    ) -> float:
+        """Go once over the rows, in one call of the core.
+
+        Parameters
+        ----------
+        X, target, sample_weight
+            As for `Network.samples`, or Samples alone.
+        order : array-like of int or None
+            Numbers of the rows in the order to take them, some or all of them. None: a random order, or with
+            shuffle=False that of X.
+        learning_rate : float, array-like of shape (updates,) or None
+            None: by the optimizer and the schedule.
+
+        Returns
+        -------
+        float
+            Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
+        """
+        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
+        rows = self._drawn_order(samples.n_rows) if order is None else _checked_order(order)
+        n_rows = samples.n_rows if rows is None else len(rows)
+        batch_size = self._batch_size(n_rows)
+        n_steps = math.ceil(n_rows / batch_size)
+        if learning_rate is None:
+            rates = self._rates().of_epoch(n_steps)
+        else:
+            rates = checked_rates(learning_rate, n_steps)
+        loss, _, _ = self._descent.run(samples, rows, rates, batch_size, self.n_threads)
+        self._descent.epochs += 1
+        return loss
+
+    def fit(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        epochs: int = 10,
+        sample_weight: ArrayLike | None = None,
+        validation: Sequence[Any] | None = None,
+        scoring: Callable[[Trainer], float] | None = None,
+        patience: int | None = None,
+        tol: float = 1e-4,
+        restore_best: bool = True,
+        max_time: float | None = None,
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+    ) -> History:
+        """Train for some epochs.
+
+        Parameters
+        ----------
+        X, target, sample_weight
+            As for `Network.samples`, or Samples alone. Or X is an iterable of batches, (X, target) or
+            (X, target, sample_weight) each, of which every one makes one update; it is gone over once an
+            epoch.
+        epochs : int, default 10
+        validation : (X, target) or (X, target, sample_weight) or Samples or None
+            A set whose loss is taken after each epoch.
+        scoring : callable or None
+            Called with the trainer after each epoch, returns a number; more is better.
+        patience : int or None
+            Ends the fit after this many epochs in a row without an improvement by more than `tol`: of the
+            score, or without scoring of the validation's loss, or without either of the training's loss.
+        tol : float, default 1e-4
+        restore_best : bool, default True
+            With `patience`, end with the weights of the best epoch.
+        max_time : float or None
+            Seconds after which the fit ends, also in the middle of an epoch.
+        callbacks : iterable of callables
+            Called after each epoch with its number, from 0, and a dict of what the history got; True ends the
+            fit.
+        progress : bool, default False
+            Show a progress bar.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError
+            Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
+            that is one of several batches, it keeps the updates of those before); or where the loss or the
+            weights became infinite or NaN, or the score NaN (the network is what the updates left).
+        KeyboardInterrupt
+            On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
+        """
+        epochs = _validation.integer("epochs", epochs, 1)
+        deadline = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
+        validate = self._validate_by(validation, scoring)
+        callbacks = callbacks_from(callbacks)
+        stopping = Patience(patience, tol, restore_best)
+        rates = self._rates(self.steps)
+        source = self._source(X, target, sample_weight, epochs, rates)
+        if source.n_steps is not None:
+            rates.last = self.steps + epochs * source.n_steps
+        self._first_step = self.steps
+        history = self.history = History()
+        with Observers(callbacks, epochs, _validation.boolean("progress", progress)) as observers:
+            for epoch in epochs_of(
+                self.network,
+                source,
+                stopping,
+                limit=epochs,
+                deadline=deadline,
+                validate=validate,
+                after_epoch=lambda epoch: rates.after_epoch(epoch.monitored()),
+            ):
+                history.append(epoch)
+                history.best_epoch = stopping.best_epoch
+                history.stopped = epoch.stopped
+                if epoch.stopped == "diverged":
+                    raise self._divergence()
+                if observers.see(epoch):
+                    history.stopped = epoch.stopped or "callback"
+                    break
+        if not history.stopped:
+            history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
+        stopping.restore(self.network)
+        self._check_weights()
+        return history
+
+    def _source(
+        self, X: Any, target: Any, sample_weight: Any, epochs: int, rates: Rates
+    ) -> Rows | Batches:
+        if target is None and not isinstance(X, Samples):
+            batches = checked_batches(X, epochs)
+            if sample_weight is not None:
+                raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
+            return Batches(self._descent, batches, rates, self.n_threads)
+        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
+        samples.check_finite()
+        n_rows = samples.n_rows
+        return Rows(
+            self._descent,
+            samples,
+            n_rows,
+            self._batch_size(n_rows),
+            self._drawn_order,
+            rates,
+            self.n_threads,
+        )
+
+    def _validate_by(
+        self, validation: Sequence[Any] | None, scoring: Callable[[Trainer], float] | None
+    ) -> Validate | None:
+        if scoring is not None and not callable(scoring):
+            raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
+        if validation is None and scoring is None:
+            return None
+        samples = None if validation is None else _validation_samples(self.network, validation)
+
+        def validate(epoch: int) -> tuple[float | None, float | None]:
+            loss = score = None
+            if samples is not None:
+                loss = self.network.evaluate(samples, n_threads=self.n_threads)
+            if scoring is not None:
+                self._check_weights()
+                score = _validation.checked_score(scoring(self), epoch)
+            return loss, score
+
+        return validate
+
+    def _check_weights(self) -> None:
+        if not _validation.all_finite(self.network.parameters):
+            raise self._divergence()
+
+    def _divergence(self) -> ValueError:
+        advice = advice_on_divergence("learning rate", self.network.custom_loss is not None)
+        return ValueError(f"Training diverged: weights are no longer finite. {advice}")
+
+    def _batch_size(self, n_rows: int) -> int:
+        return max(1, min(200 if self.batch_size == "auto" else int(self.batch_size), n_rows))
+
+    def _drawn_order(self, n_rows: int) -> NDArray[np.int64] | None:
+        return self._order.of_epoch(n_rows) if self.shuffle else None
+
+    def _rates(self, first: int | None = None) -> Rates:
+        descent = self._descent
+        first = self._first_step if first is None else first
+        return Rates(descent, lambda: descent.optimizer.lr, self.schedule, self._schedule_state, first)
+
+    # --- state ---
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of everything that the next update depends on beside the network's weights.
+
+        Returns
+        -------
+        dict
+            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
+            "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
+        """
+        return {
+            "optimizer": self._descent.optimizer_name,
+            "state": self._descent.state(),
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "random_state": copy.deepcopy(self._random),
+            "seed": self._descent.seed,
+            "schedule": dict(self._schedule_state),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken, of a trainer with the same optimizer and shapes.
+
+        Raises
+        ------
+        ValueError
+            Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
+            other than a mean of squares, or a mean of squares below zero. The trainer is not changed.
+        """
+        name = self._descent.optimizer_name
+        try:
+            if state["optimizer"] != name:
+                raise ValueError(f"state must be of the optimizer {name}; got one of {state['optimizer']!r}")
+            arrays = self._descent.checked_state(state["state"])
+            seed = _validation.integer("seed", state["seed"], 0, 2**64 - 1)
+            steps = _validation.integer("steps", state["steps"], 0)
+            epochs = _validation.integer("epochs", state["epochs"], 0)
+            random = copy.deepcopy(_validation.random_source(state["random_state"]))
+            schedule_state = dict(state["schedule"])
+            self._descent.restore(arrays, steps=steps, epochs=epochs, seed=seed)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"state must be what state_dict returned; {error!r}") from error
+        self._random, self._order = random, FreshOrder(random)
+        self._schedule_state = schedule_state
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
+
+
+def _checked_limit(name: str, value: float | None) -> float:
+    """Return a largest norm; zero stands for none."""
+    return 0.0 if value is None else _validation.real(name, value, 0, closed="neither")
+
+
+def _drawn_seed(random: _validation.RandomSource) -> int:
+    if isinstance(random, np.random.Generator):
+        return int(random.integers(2**63))
+    return int(random.randint(2**63 - 1, dtype=np.int64))
+
+
+def _checked_optimizer(optimizer: Any) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an instance of {', '.join(OPTIMIZERS)}; got {optimizer!r}")
+    return optimizer
+
+
+def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
+    """Return row numbers as the core reads them; it checks itself that X has such rows."""
+    array = np.asarray(order)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
+        raise ValueError(
+            f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
+        )
+    return readable_array(array, np.int64)
+
+
+def _validation_samples(network: Network, validation: Sequence[Any]) -> Samples:
+    if isinstance(validation, Samples):
+        X, target, sample_weight = validation, None, None
+    elif isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+        X, target, sample_weight = (*validation, None)[:3]
+    else:
+        raise TypeError(
+            "validation must be (X, target) or (X, target, sample_weight); "
+            f"got {_validation.outline(validation)}"
+        )
+    try:
+        samples = nonempty(samples_of(network.spec, X, target, sample_weight))
+        samples.check_finite()
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation: {error}") from error
+    return samples
