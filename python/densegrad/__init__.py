@@ -16,6 +16,8 @@ from densegrad.gradient_check import GradientReport, check_gradients
 from densegrad.history import History
 from densegrad.layers import Dense
 from densegrad.network import Network
+from densegrad.samples import Samples
+from densegrad.spec import NetworkSpec
 from densegrad.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ __all__ = [
     "MLPRegressor",
     "NAdam",
     "Network",
+    "NetworkSpec",
     "RMSprop",
+    "Samples",
     "Trainer",
     "activations",
     "check_gradients",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densegrad import _validation, schedules
-from densegrad._samples import Samples, samples_of, some_rows
+from densegrad import _arrays, _validation, schedules
 from densegrad.history import Best, Callback, History, ProgressBar, ask_callbacks, checked_callbacks
+from densegrad.samples import Samples, nonempty, samples_of
 
 if TYPE_CHECKING:
     from densegrad.network import Network
@@ -55,9 +55,9 @@ def fit(
                 loss = network.evaluate(validation_samples, n_threads=trainer.n_threads)
                 history.validation_loss.append(loss)
             if scoring is not None:
-                if not _validation.all_finite(network.parameters):
+                if not _arrays.all_finite(network.parameters):
                     raise divergence(network)
-                history.score.append(_validation.checked_score(scoring(trainer), epoch))
+                history.score.append(_validation.score(scoring(trainer), epoch))
             monitored = -history.score[-1] if history.score else (history.validation_loss or history.loss)[-1]
             out_of_patience = best.see(epoch, monitored, network)
             history.best_epoch = best.epoch
@@ -78,7 +78,7 @@ def fit(
                 break
     history.stopped = history.stopped or "epochs"
     best.restore(network)
-    if not _validation.all_finite(network.parameters):
+    if not _arrays.all_finite(network.parameters):
         raise divergence(network)
     return history
 
@@ -109,7 +109,7 @@ def _validation_samples(network: Network, validation: Sequence[Any] | None) -> S
             f"got {_validation.outline(validation)}"
         )
     try:
-        samples = some_rows(samples_of(network, X, target, sample_weight))
+        samples = nonempty(samples_of(network.spec, X, target, sample_weight))
         samples.check_finite()
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -123,7 +123,7 @@ def _runner(
     """Return what trains for one epoch, notes its loss, and returns why the fit must end, or ""."""
     if target is None and not isinstance(X, Samples):
         return _batches_runner(trainer, _checked_batches(X, epochs), sample_weight, epochs, end)
-    samples = some_rows(samples_of(trainer.network, X, target, sample_weight))
+    samples = nonempty(samples_of(trainer.network.spec, X, target, sample_weight))
     samples.check_finite()
     batch_size = trainer._batch_size(samples.n_rows)
     n_steps = math.ceil(samples.n_rows / batch_size)
@@ -193,7 +193,7 @@ def _samples_of_batches(network: Network, batches: Iterable[Any]) -> Iterator[Sa
                 "X must come with a target, or give batches: (X, target) or (X, target, sample_weight); "
                 f"got a batch that is {_validation.outline(batch)}"
             )
-        samples = samples_of(network, batch[0], batch[1], batch[2] if len(batch) == 3 else None)
+        samples = samples_of(network.spec, batch[0], batch[1], batch[2] if len(batch) == 3 else None)
         if samples.n_rows:
             samples.check_finite()
             yield samples

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _core, _epochs, _validation, schedules
-from densegrad._loss import custom_rows
+from densegrad import _arrays, _core, _epochs, _validation, schedules
+from densegrad._losses import custom_rows
 from densegrad._optimizers import SQUARES, Adam, Optimizer
-from densegrad._samples import Samples, samples_of, some_rows
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.history import Best, Callback, History
 from densegrad.network import Network
+from densegrad.samples import Samples, nonempty, samples_of
 
 # The fields of the core's OptimizerSpec that an optimizer without them ignores.
 _UNUSED = {
@@ -190,7 +190,7 @@ class Trainer:
         float
             The loss of the batch before the update, penalties included.
         """
-        samples = some_rows(samples_of(self.network, X, target, sample_weight))
+        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
         loss, _, _ = self._run(samples, None, self._learning_rates(1, None), samples.n_rows)
         return loss
 
@@ -220,7 +220,7 @@ class Trainer:
         float
             Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
         """
-        samples = some_rows(samples_of(self.network, X, target, sample_weight))
+        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
         rows = self._order(samples.n_rows) if order is None else _checked_order(order)
         n_rows = samples.n_rows if rows is None else len(rows)
         batch_size = self._batch_size(n_rows)
@@ -403,12 +403,12 @@ class Trainer:
         self._core, self.epochs, self._random, self._memory, self._seed = core, epochs, random, memory, seed
 
     def _checked_state(self, s: int, array: Any) -> NDArray[Any]:
-        numbers = _validation.real_array("state", array)
+        numbers = _arrays.real_array("state", array)
         squares = SQUARES.get(type(self._optimizer).__name__) == s
         if squares and np.any(numbers < 0):
             raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
         # Squares may have overflowed, which makes the steps zero.
-        _validation.finite("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
+        _arrays.finite_array("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
         return numbers
 
     def __getstate__(self) -> dict[str, Any]:
@@ -441,12 +441,12 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
-    return _validation.readable_array(array, np.int64)
+    return _arrays.readable_array(array, np.int64)
 
 
 def _checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
     try:
-        array = _validation.readable_array(rates, np.float64)
+        array = _arrays.readable_array(rates, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((1,), (n_steps,)):
