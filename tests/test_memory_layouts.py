@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 from cases import Pairing, make_network, make_rows, same_bits
-from densegrad import Adam, Trainer, _core, _validation, trainer
+from densegrad import Adam, Trainer, _arrays, _core, trainer
 
 
 def misaligned(array: Any) -> Any:
@@ -53,7 +53,7 @@ def test_misaligned_orders_rates_and_parameters_are_copied(rng: np.random.Genera
     assert trainer._checked_order(misaligned(order)).flags.aligned
     assert trainer._checked_rates(misaligned(rates), 3).flags.aligned
     a, b = make_network(case), make_network(case)
-    assert _validation.finite("parameters", misaligned(a.parameters), a.dtype).flags.aligned
+    assert _arrays.finite_array("parameters", misaligned(a.parameters), a.dtype).flags.aligned
     b.parameters = misaligned(a.parameters)
     for network, change in ((a, np.asarray), (b, misaligned)):
         Trainer(network, Adam(), batch_size=10).epoch(
@@ -74,7 +74,7 @@ def test_csr_of_arrays_that_cannot_be_read_in_place(
     changed = change(getattr(matrix, member))
     setattr(matrix, member, changed)
     assert same_bits(network.predict(matrix), network.predict(dense))
-    readable = _validation.readable_rows(matrix)
+    readable = _arrays.readable_rows(matrix)
     for array in (readable.data, readable.indices, readable.indptr):
         assert array.flags.aligned
         assert array.flags.c_contiguous
@@ -84,7 +84,7 @@ def test_csr_of_arrays_that_cannot_be_read_in_place(
 def test_csr_that_can_be_read_in_place_is_not_copied(rng: np.random.Generator) -> None:
     for dtype in (np.float32, np.float64):
         matrix = scipy.sparse.csr_array(rng.integers(-3, 4, (20, 6)).astype(dtype))
-        assert _validation.readable_rows(matrix) is matrix
+        assert _arrays.readable_rows(matrix) is matrix
 
 
 @pytest.mark.parametrize("n_rows", [1, 2])

@@ -13,10 +13,12 @@ from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
 from densegrad.gradient_check import GradientReport, check_gradients
-from densegrad.history import History
+from densegrad.training.history import History
 from densegrad.layers import Dense
 from densegrad.network import Network
-from densegrad.trainer import Trainer
+from densegrad.samples import Samples
+from densegrad.spec import NetworkSpec
+from densegrad.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from densegrad.estimators import MLPClassifier, MLPRegressor
@@ -37,7 +39,9 @@ __all__ = [
     "MLPRegressor",
     "NAdam",
     "Network",
+    "NetworkSpec",
     "RMSprop",
+    "Samples",
     "Trainer",
     "activations",
     "check_gradients",

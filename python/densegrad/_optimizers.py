@@ -1,6 +1,7 @@
 """Optimizers: how an update follows from the gradient g of the loss and its penalties.
 
-`lr` is the learning rate, w a weight, t the number of the update, from 1.
+`lr` is the learning rate, w a weight, t the number of the update, from 1. The name has an underscore because
+`optimizers` is a function of the package.
 """
 
 from __future__ import annotations

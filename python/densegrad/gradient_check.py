@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
-from densegrad._samples import Samples
 from densegrad.network import Network
+from densegrad.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,7 @@ def check_gradients(
         max_parameters = _validation.integer("max_parameters", max_parameters, 1)
     random = _validation.random_source(random_state)
     network.loss_and_gradient(X, target, sample_weight)
-    twin = Network._from_description(
-        {**network._describe(), "dtype": "float64"},
-        network.parameters.astype(np.float64),
-        network.custom_loss,
-    )
+    twin = network.astype("float64")
     samples = twin.samples(X, target, sample_weight)
     checks = []
     for l in range(1, network.depth + 1):

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _validation
+from densegrad import _arrays
 from densegrad._tables import ACTIVATIONS
 from densegrad._validation import RandomSource
 from densegrad.layers import Dense, Initializer
+from densegrad.spec import NetworkSpec
 
 __all__ = ["glorot_uniform", "glorot_uniform_logistic", "he_uniform"]
 
@@ -58,24 +58,19 @@ BY_NAME: Final[dict[str, Initializer]] = {
 }
 
 
-def initial_parameters(
-    n_inputs: int, layers: Sequence[Dense], dtype: np.dtype[Any], random: RandomSource
-) -> NDArray[Any]:
+def initial_parameters(spec: NetworkSpec, layers: Sequence[Dense], random: RandomSource) -> NDArray[Any]:
     """Draw the weights of all layers, in one vector as `Network.parameters` has them."""
-    widths = [n_inputs, *(layer.units for layer in layers)]
-    parameters = np.zeros(sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths)), dtype)
-    end = 0
-    for n_in, layer in zip(widths, layers, strict=False):
-        begin, end = end, end + (n_in + 1) * layer.units
-        W = parameters[begin:end].reshape(n_in + 1, layer.units)
+    parameters = np.zeros(spec.n_parameters, spec.dtype)
+    for l, (layer, W) in enumerate(zip(layers, spec.split(parameters), strict=True), 1):
         initializer = layer.initializer
         if initializer is None:
             initializer = BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
-        drawn = _validation.real_array("initializer", initializer(n_in, layer.units, random))
-        if drawn.shape not in ((n_in, layer.units), W.shape):
+        n_in, n_out = spec.width(l - 1), spec.width(l)
+        drawn = _arrays.real_array("initializer", initializer(n_in, n_out, random))
+        if drawn.shape not in ((n_in, n_out), W.shape):
             raise ValueError(
-                f"initializer must return weights of shape {(n_in, layer.units)} or, with the bias row, "
+                f"initializer must return weights of shape {(n_in, n_out)} or, with the bias row, "
                 f"{W.shape}; got {drawn.shape}"
             )
-        W[: len(drawn)] = _validation.finite("initializer", drawn, dtype)
+        W[: len(drawn)] = _arrays.finite_array("initializer", drawn, spec.dtype)
     return parameters

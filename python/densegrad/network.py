@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _core, _validation, storage
-from densegrad._loss import CustomLoss, checked_loss, custom_mean
-from densegrad._samples import Samples, samples_of, some_rows
-from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES
+from densegrad import _arrays, _core, _storage, _validation
+from densegrad._losses import CustomLoss, Loss, custom_mean
+from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
 from densegrad.backpropagation import (
     Backpropagation,
     LocalGradients,
@@ -25,19 +22,33 @@ from densegrad.backpropagation import (
 )
 from densegrad.initializers import initial_parameters
 from densegrad.layers import Dense, checked_layers
+from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.spec import NetworkSpec
 
-_FIXED = frozenset(
-    {
-        "n_inputs",
-        "layers",
-        "loss",
-        "custom_loss",
-        "target_kind",
-        "label_smoothing",
-        "loss_parameter",
-        "quantile_levels",
-    }
-)
+T = TypeVar("T")
+
+
+class _Described(Generic[T]):
+    """An attribute of a network that its description decides: it can be read but not set.
+
+    The core has its own copy of the description: setting a part here would change what is shown, no more.
+    """
+
+    def __init__(self, get: Callable[[NetworkSpec], T]) -> None:
+        self.get = get
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, network: None, owner: type) -> _Described[T]: ...
+    @overload
+    def __get__(self, network: Network, owner: type) -> T: ...
+    def __get__(self, network: Network | None, owner: type) -> T | _Described[T]:
+        return self if network is None else self.get(network.spec)
+
+    def __set__(self, network: Network, value: object) -> None:
+        raise AttributeError(f"{self.name} of a network cannot be changed; make another Network")
 
 
 class Network(_core.Network):
@@ -103,11 +114,21 @@ class Network(_core.Network):
     (1, 1)
     """
 
+    n_inputs = _Described(lambda spec: spec.n_inputs)
     #: Without their initializers, whose work is done.
-    layers: tuple[Dense, ...]
+    layers = _Described(lambda spec: spec.layers)
     #: "custom" for a callable, which is `custom_loss`.
-    loss: str
-    custom_loss: CustomLoss | None
+    loss = _Described(lambda spec: spec.loss.name)
+    custom_loss = _Described(lambda spec: spec.loss.custom)
+    loss_parameter = _Described(lambda spec: spec.loss.parameter)
+    quantile_levels = _Described(lambda spec: spec.loss.quantile_levels)
+    label_smoothing = _Described(lambda spec: spec.loss.label_smoothing)
+    target_kind = _Described(lambda spec: spec.target_kind)
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The description: everything but the weights."""
+        return self._spec
 
     def __init__(
         self,
@@ -123,55 +144,82 @@ class Network(_core.Network):
         gamma: float | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        given = {"delta": delta, "quantile": quantile, "power": power, "gamma": gamma}
-        given = {name: value for name, value in given.items() if value is not None}
         random = _validation.random_source(random_state)
-        checked = checked_layers(layers)
-        self._configure(n_inputs, checked, loss, given, label_smoothing, dtype)
-        self._set_parameters(initial_parameters(self.n_inputs, checked, self.dtype, random))
+        with_initializers = checked_layers(layers)
+        checked_loss = Loss.checked(
+            loss, delta=delta, quantile=quantile, power=power, gamma=gamma, label_smoothing=label_smoothing
+        )
+        spec = NetworkSpec(n_inputs, with_initializers, checked_loss, dtype)
+        self._make(spec)
+        self._set_parameters(initial_parameters(spec, with_initializers, random))
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # The core has its own copy of these: setting one here would change what is shown and saved, no more.
-        if name in _FIXED and name in self.__dict__:
-            raise AttributeError(f"{name} of a network cannot be changed; make another Network")
-        super().__setattr__(name, value)
-
-    def _configure(
-        self,
-        n_inputs: int,
-        layers: Sequence[Dense],
-        loss: str | CustomLoss,
-        loss_parameters: dict[str, Any],
-        label_smoothing: float,
-        dtype: Any,
-    ) -> None:
-        if "n_inputs" in self.__dict__:
-            raise RuntimeError("this network has been initialised already")
-        self.n_inputs = _validation.integer("n_inputs", n_inputs, 1)
-        self.layers = tuple(replace(layer, initializer=None) for layer in layers)
-        chosen = checked_loss(loss, loss_parameters, label_smoothing)
-        self.loss, self.custom_loss = chosen.name, chosen.custom
-        self.loss_parameter, self.quantile_levels = chosen.parameter, chosen.quantile_levels
-        self.label_smoothing = chosen.label_smoothing
-        self.target_kind: str = LOSSES[self.loss]["target"]
-        numbers = _validation.float_dtype(dtype)
+    def _make(self, spec: NetworkSpec) -> None:
+        """Make the core's network, whose weights are zero."""
         try:
             super().__init__(
-                self.n_inputs,
-                [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in self.layers],
-                LOSS_NUMBER[self.loss],
-                self.loss_parameter,
-                self.quantile_levels,
-                self.label_smoothing,
-                numbers,
+                spec.n_inputs,
+                [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in spec.layers],
+                LOSS_NUMBER[spec.loss.name],
+                spec.loss.parameter,
+                spec.loss.quantile_levels,
+                spec.loss.label_smoothing,
+                spec.dtype,
             )
         except MemoryError:
-            widths = [self.n_inputs, *(layer.units for layer in self.layers)]
-            count = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
             raise MemoryError(
-                f"the {count:,} weights between layers of {widths} units need"
-                f" {count * numbers.itemsize / 1e9:,.0f} GB"
+                f"the {spec.n_parameters:,} weights between layers of {list(spec.widths)} units need"
+                f" {spec.n_parameters * spec.dtype.itemsize / 1e9:,.0f} GB"
             ) from None
+        self._spec = spec
+
+    @classmethod
+    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Network:
+        """Return a network of a description, with given weights.
+
+        Parameters
+        ----------
+        spec : NetworkSpec
+            The `spec` of another network, or one made from it.
+        parameters : array-like of shape (n_parameters,)
+            As in `parameters`. NaN and infinity are taken, so that any network can be copied.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        if not isinstance(spec, NetworkSpec):
+            raise TypeError(f"spec must be a NetworkSpec; got {spec!r}")
+        array = _arrays.real_array("parameters", parameters)
+        if array.shape != (spec.n_parameters,):
+            raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")
+        network = cls.__new__(cls)
+        network._make(spec)
+        network._set_parameters(np.ascontiguousarray(_arrays.to_float(array)))
+        return network
+
+    def astype(self, dtype: Any) -> Network:
+        """Return a copy in another precision, with the same weights as far as it can hold them.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `dtype` is not as described, or a weight is too large for it.
+        """
+        other = type(self).__new__(type(self))
+        other._make(self.spec.astype(dtype))
+        for l in range(1, self.depth + 1):
+            try:
+                with np.errstate(over="raise"):
+                    W = self._weights(l).astype(other.dtype, copy=False)
+            except FloatingPointError:
+                raise ValueError(f"W_({l}) has weights that are too large for {other.dtype}") from None
+            other._set_weights(l, W)
+        return other
 
     # --- weights ---
 
@@ -184,11 +232,11 @@ class Network(_core.Network):
         return WeightsPerLayer(self.depth, lambda l: _read_only(self._weights(l)), self._set_checked_weights)
 
     def _set_checked_weights(self, l: int, W: ArrayLike) -> None:
-        shape = self.width(l - 1) + 1, self.width(l)
-        array = _validation.real_array("W", W)
+        shape = self.spec.weight_shape(l)
+        array = _arrays.real_array("W", W)
         if array.shape != shape:
             raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
-        self._set_weights(l, _validation.finite("W", array, self.dtype))
+        self._set_weights(l, _arrays.finite_array("W", array, self.dtype))
 
     @property
     def weight_gradients(self) -> PerLayer[NDArray[Any]]:
@@ -205,10 +253,10 @@ class Network(_core.Network):
 
     @parameters.setter
     def parameters(self, parameters: ArrayLike) -> None:
-        array = _validation.real_array("parameters", parameters)
+        array = _arrays.real_array("parameters", parameters)
         if array.shape != (self.n_parameters,):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
-        self._set_parameters(_validation.finite("parameters", array, self.dtype))
+        self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
 
     # --- passes ---
 
@@ -232,7 +280,7 @@ class Network(_core.Network):
         ValueError, TypeError
             Where an argument is not as described.
         """
-        return Samples(self, X, target, sample_weight)
+        return Samples(self.spec, X, target, sample_weight)
 
     def evaluate(
         self,
@@ -246,7 +294,7 @@ class Network(_core.Network):
 
         Parameters are those of `samples`, or Samples alone. No rows at all have no loss: ValueError.
         """
-        samples = some_rows(samples_of(self, X, target, sample_weight))
+        samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         if self.custom_loss is None:
             return self._evaluate(samples.rows, samples.targets, n_threads)
         loss, _ = self._custom(samples, self.predict(samples.rows, n_threads))
@@ -272,7 +320,7 @@ class Network(_core.Network):
         loss : float
         gradient : ndarray of shape (n_parameters,)
         """
-        samples = some_rows(samples_of(self, X, target, sample_weight))
+        samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         if self.custom_loss is None:
             loss = self._loss_and_gradient(samples.rows, samples.targets, n_threads)
         else:
@@ -295,7 +343,7 @@ class Network(_core.Network):
         -------
         Backpropagation
         """
-        samples = some_rows(samples_of(self, X, target, sample_weight))
+        samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         if self.custom_loss is None:
             loss = self._backpropagate(samples.rows, samples.targets, n_threads)
         else:
@@ -338,42 +386,8 @@ class Network(_core.Network):
 
     # --- files and pickles ---
 
-    def _describe(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON has it."""
-        parameter = LOSSES[self.loss]["parameter"]
-        value = list(self.quantile_levels) or self.loss_parameter
-        return {
-            "n_inputs": self.n_inputs,
-            "layers": [[layer.units, layer.activation, layer.dropout] for layer in self.layers],
-            "loss": self.loss,
-            "loss_parameters": {} if parameter is None else {parameter: value},
-            "label_smoothing": self.label_smoothing,
-            "dtype": self.dtype.name,
-        }
-
-    @classmethod
-    def _from_description(
-        cls, description: dict[str, Any], parameters: NDArray[Any], custom_loss: CustomLoss | None
-    ) -> Network:
-        network = cls.__new__(cls)
-        network._configure(
-            description["n_inputs"],
-            [
-                Dense(units, activation, dropout=dropout)
-                for units, activation, dropout in description["layers"]
-            ],
-            description["loss"] if custom_loss is None else custom_loss,
-            description["loss_parameters"],
-            description["label_smoothing"],
-            description["dtype"],
-        )
-        if parameters.shape != (network.n_parameters,):
-            raise ValueError(f"expected {network.n_parameters} weights; got {parameters.shape}")
-        network._set_parameters(_validation.to_float(_validation.real_array("weights", parameters)))
-        return network
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._from_description, (self._describe(), self._parameters(), self.custom_loss)
+        return type(self).from_spec, (self.spec, self._parameters())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
@@ -385,7 +399,7 @@ class Network(_core.Network):
         ----------
         path : str or path-like
         """
-        storage.save(path, self._describe(), {l: self._weights(l) for l in range(1, self.depth + 1)})
+        _storage.save(path, self.spec.to_json(), {l: self._weights(l) for l in range(1, self.depth + 1)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Network:
@@ -403,36 +417,36 @@ class Network(_core.Network):
             Where the file is damaged or was written by something else.
         FileNotFoundError
         """
-        description, weights = storage.load(path)
+        description, weights = _storage.load(path)
         if (description.get("loss") == "custom") != (loss is not None):
             needs = (
                 "a callable, as the network was made with one" if loss is None else "None: the file names it"
             )
             raise ValueError(f"loss must be {needs}")
         try:
-            parameters = np.concatenate([W.reshape(-1) for W in weights])
-            network = cls._from_description(description, parameters, loss)
+            spec = NetworkSpec.from_json(description, loss)
             for l, W in enumerate(weights, 1):
-                shape = network.width(l - 1) + 1, network.width(l)
-                if W.shape != shape:
-                    raise ValueError(f"weights.{l} must have shape {shape}; got {W.shape}")
-            return network
+                if W.shape != spec.weight_shape(l):
+                    raise ValueError(f"weights.{l} must have shape {spec.weight_shape(l)}; got {W.shape}")
+            return cls.from_spec(spec, np.concatenate([W.reshape(-1) for W in weights]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
 
     def __repr__(self) -> str:
-        parameter = LOSSES[self.loss]["parameter"]
-        value = self.quantile_levels or self.loss_parameter
-        loss = self.loss if parameter is None else f"{self.loss} ({parameter} {value})"
+        loss = self.loss
+        for parameter, value in self.spec.loss.parameters.items():
+            loss += f" ({parameter} {tuple(value) if isinstance(value, list) else value})"
         lines = [
             f"{type(self).__name__} of {self.n_inputs} inputs, loss {loss}, {self.dtype.name}",
             f"{'l':>3} {'units':>7}  {'activation':<12} {'dropout':>7} {'parameters':>12}",
         ]
-        n_in = self.n_inputs
-        for l, layer in enumerate(self.layers, 1):
-            count = (n_in + 1) * layer.units
-            lines.append(f"{l:>3} {layer.units:>7}  {layer.activation:<12} {layer.dropout:>7g} {count:>12,}")
-            n_in = layer.units
+        for l, (layer, (n_rows, n_columns)) in enumerate(
+            zip(self.layers, self.spec.weight_shapes, strict=True), 1
+        ):
+            lines.append(
+                f"{l:>3} {layer.units:>7}  {layer.activation:<12} {layer.dropout:>7g} "
+                f"{n_rows * n_columns:>12,}"
+            )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
 

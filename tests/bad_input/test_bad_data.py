@@ -98,7 +98,7 @@ def test_no_rows_have_no_loss() -> None:
 
 
 def test_validation_is_checked_before_the_first_epoch() -> None:
-    network, other = make_network((1, 2, 1)), make_network((1, 2, 1))
+    network, other = make_network((1, 2, 1)), make_network((1, 2, 1), dtype="float32")
     X, target = np.ones((4, 2)), np.ones((4, 1))
     trainer = Trainer(network)
     for validation in ((X[:0], target[:0]), network.samples(X[:0], target[:0]), other.samples(X, target)):

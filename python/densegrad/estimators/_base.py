@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad import Network
-from densegrad._validation import finite_rows
+from densegrad._arrays import check_finite_rows
 from densegrad.estimators import _model
 from densegrad.estimators._batches import batches, is_iterable_of_batches
 from densegrad.estimators._callbacks import CallbackSupportMixin, FitHooks, with_callbacks
@@ -164,7 +164,7 @@ class BaseMLP(ShownWeights, CallbackSupportMixin, BaseEstimator, ABC):
         network = self._current_network()
         outputs: NDArray[Any] = network.predict(X, self.n_threads)
         if network.dtype == np.float32 and not np.isfinite(outputs).all():
-            finite_rows("X", X, network.dtype)
+            check_finite_rows("X", X, network.dtype)
         return outputs
 
     def _readable(self, X: Any) -> bool:

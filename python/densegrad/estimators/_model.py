@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Dense, Network, Trainer, _optimizers
+from densegrad._arrays import real_array
 from densegrad._optimizers import Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, optimizers
-from densegrad._validation import choice, real_array
+from densegrad._validation import choice
 
 if TYPE_CHECKING:
     from densegrad.estimators._base import BaseMLP

@@ -19,8 +19,8 @@ from densegrad.estimators._scores import Score, scorer_score
 from densegrad.estimators._split import split_rows
 
 if TYPE_CHECKING:
-    from densegrad._samples import Samples
     from densegrad.estimators._base import BaseMLP
+    from densegrad.samples import Samples
 
 
 @dataclass

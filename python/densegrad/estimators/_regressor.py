@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad._samples import LOWEST_TARGET
+from densegrad._losses import LOWEST_TARGET
 from densegrad._tables import LOSSES
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad._validation import checked_score
+from densegrad import _validation
 
 Score = Callable[[], float]
 
@@ -83,6 +83,6 @@ def scorer_score(
         nameless = object.__new__(type(estimator))
         nameless.__dict__.update(estimator.__dict__)
         nameless.__dict__.pop("feature_names_in_", None)
-        return checked_score(scorer(nameless, X, y, **arguments), estimator.n_iter_ - 1)
+        return _validation.score(scorer(nameless, X, y, **arguments), estimator.n_iter_ - 1)
 
     return score

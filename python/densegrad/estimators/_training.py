@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from densegrad._arrays import all_finite
 from densegrad._epochs import divergence
-from densegrad._validation import all_finite
 from densegrad.estimators._order import RowOrder
 from densegrad.estimators._schedules import LearningRate, StepRates
 from densegrad.estimators._watcher import watcher

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _core, _validation
+from densegrad import _arrays, _core, _validation
 from densegrad._losses import custom_rows
 from densegrad._optimizers import SQUARES, Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
@@ -175,12 +175,12 @@ class GradientDescent:
         return [[self._checked_array(s, array) for s, array in enumerate(arrays)] for arrays in state]
 
     def _checked_array(self, s: int, array: Any) -> NDArray[Any]:
-        numbers = _validation.real_array("state", array)
+        numbers = _arrays.real_array("state", array)
         squares = SQUARES.get(self.optimizer_name) == s
         if squares and np.any(numbers < 0):
             raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
         # Squares may have overflowed, which makes the steps zero.
-        _validation.finite("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
+        _arrays.finite_array("state", numbers[numbers != np.inf] if squares else numbers, self.network.dtype)
         return numbers
 
     def replaced(

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _validation, schedules
-from densegrad._arrays import readable_array
+from densegrad import _arrays, _validation, schedules
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
@@ -336,13 +335,13 @@ class Trainer:
                 loss = self.network.evaluate(samples, n_threads=self.n_threads)
             if scoring is not None:
                 self._check_weights()
-                score = _validation.checked_score(scoring(self), epoch)
+                score = _validation.score(scoring(self), epoch)
             return loss, score
 
         return validate
 
     def _check_weights(self) -> None:
-        if not _validation.all_finite(self.network.parameters):
+        if not _arrays.all_finite(self.network.parameters):
             raise self._divergence()
 
     def _divergence(self) -> ValueError:
@@ -434,7 +433,7 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
-    return readable_array(array, np.int64)
+    return _arrays.readable_array(array, np.int64)
 
 
 def _validation_samples(network: Network, validation: Sequence[Any]) -> Samples:

@@ -1,0 +1,158 @@
+"""X, targets and sample weights, checked once and then read in place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from densegrad import _arrays, _core
+from densegrad._losses import LOWEST_TARGET
+from densegrad.spec import NetworkSpec
+
+
+class Samples:
+    """Rows of X with their targets and weights, checked for networks of one description.
+
+    Made by `Network.samples`; taken by `Network.evaluate`, `Trainer.epoch` and the like in place of `X`, so
+    that work done again and again on the same data checks it once. The arrays are read in place: change
+    nothing in them.
+
+    Attributes
+    ----------
+    n_rows : int
+    """
+
+    __slots__ = ("X", "custom_target", "finite", "n_rows", "rows", "sample_weight", "spec", "targets")
+
+    def __init__(self, spec: NetworkSpec, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
+        self.spec = spec
+        self.X, self.finite = X, False  # until check_finite has looked through it
+        self.rows = _core.Rows(X, spec.n_inputs, "X")
+        self.n_rows: int = self.rows.n_rows
+        self.sample_weight = sample_weights(sample_weight, self.n_rows)
+        self.custom_target: NDArray[Any] | None = None
+        classes = values = None
+        if spec.loss.custom is not None:
+            _arrays.check_not_sparse("target", target)
+            self.custom_target = np.asarray(target)
+            _check_length(self.custom_target, self.n_rows)
+            if self.custom_target.ndim == 1 and spec.head.units == 1:
+                # As y_pred, so that they do not broadcast.
+                self.custom_target = self.custom_target[:, np.newaxis]
+        else:
+            classes, values = _targets(spec, target, self.n_rows)
+        self.targets = _core.Targets(classes, values, self.sample_weight)
+
+    def check_finite(self) -> None:
+        """Raise ValueError where X has NaN or infinity; X is looked through once."""
+        if not self.finite:
+            _arrays.check_finite_rows("X", self.X, self.spec.dtype)
+            self.finite = True
+
+
+def samples_of(spec: NetworkSpec, X: Any, target: Any, sample_weight: Any) -> Samples:
+    """Return X, target and sample_weight as Samples for networks of `spec`; X may be such already."""
+    if not isinstance(X, Samples):
+        return Samples(spec, X, target, sample_weight)
+    if X.spec is not spec and X.spec != spec:
+        raise ValueError("these samples were checked for another network: make them by `samples` of this one")
+    if target is not None or sample_weight is not None:
+        raise ValueError("target and sample_weight must be None where X is Samples: they hold their own")
+    return X
+
+
+def nonempty(samples: Samples) -> Samples:
+    """Return `samples` if they hold at least one row."""
+    if samples.n_rows == 0:
+        raise ValueError("X must have at least one row; got 0")
+    return samples
+
+
+def sample_weights(value: ArrayLike | None, n_rows: int) -> NDArray[np.float64] | None:
+    """Return sample weights as float64 of shape (n_rows,): finite, none negative, not all zero."""
+    name = "sample_weight"
+    if value is None:
+        return None
+    array = _arrays.real_array(name, value)
+    if array.shape != (n_rows,):
+        raise ValueError(
+            f"{name} must have shape ({n_rows},), one weight a row of X; got shape {array.shape}"
+        )
+    weights = _arrays.readable_array(array, np.float64)
+    if not np.all(np.isfinite(weights)):
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    if np.any(weights < 0):
+        raise ValueError(f"{name} must not be negative; got {weights.min():g}")
+    if n_rows and not np.any(weights):
+        raise ValueError(f"{name} must not be zero for every row")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if n_rows and not np.finfo(np.float64).tiny <= total < math.inf:
+        raise ValueError(
+            f"{name} must have a sum that float64 can hold; got numbers that are too large or small"
+        )
+    return weights
+
+
+def _check_length(target: NDArray[Any], n_rows: int) -> None:
+    if target.ndim == 0 or len(target) != n_rows:
+        raise ValueError(f"target must have {n_rows} rows, as X has; got shape {target.shape}")
+
+
+def _targets(
+    spec: NetworkSpec, target: Any, n_rows: int
+) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
+    """Return class numbers and values, of which one is None."""
+    array = _arrays.real_array("target", target)
+    _check_length(array, n_rows)
+    n_targets = spec.n_targets
+    kind = spec.target_kind
+    if (
+        kind != "values"
+        and array.ndim == 1
+        and (n_targets > 1 or array.dtype.kind in "iub" or kind == "classes")
+    ):
+        return _class_numbers(spec, array), None
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or array.shape[1] != n_targets:
+        allowed = f"({n_rows}, {n_targets})"
+        if n_targets == 1 or (kind != "values" and spec.head.activation != "logistic"):
+            allowed = f"({n_rows},) or {allowed}"
+        raise ValueError(f"target must have shape {allowed}; got {np.shape(target)}")
+    values = _arrays.finite_array("target", array, spec.dtype)
+    if kind != "values":
+        if np.any((values < 0) | (values > 1)):
+            raise ValueError(
+                f"target must be probabilities in [0, 1]; got {values.min():g} ... {values.max():g}"
+            )
+        if spec.head.activation == "softmax" and np.any(np.abs(values.sum(axis=1) - 1) > 1e-3):
+            raise ValueError("target must be probabilities that sum to 1 in each row")
+        if kind == "classes" and np.any((values != 0) & (values != 1)):
+            raise ValueError(f"target must be 0 or 1 in each column for the loss {spec.loss.name}")
+    elif spec.loss.name in LOWEST_TARGET and n_rows:
+        low, closed = LOWEST_TARGET[spec.loss.name]
+        lowest = values.min()
+        if lowest < low or (lowest == low and not closed):
+            raise ValueError(
+                f"target must be {'at least' if closed else 'above'} {low:g} for the loss "
+                f"{spec.loss.name}; got {lowest:g}"
+            )
+    return None, values
+
+
+def _class_numbers(spec: NetworkSpec, array: NDArray[Any]) -> NDArray[np.int64]:
+    n_classes = max(spec.head.units, 2)
+    if spec.head.activation == "logistic" and spec.head.units > 1:
+        raise ValueError(f"target must be 0 or 1 in each of {spec.head.units} columns; got {array.shape}")
+    if array.dtype.kind == "f":
+        _arrays.finite_array("target", array, array.dtype)
+        if np.any(array != np.floor(array)):
+            raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got fractions")
+    if len(array) and not 0 <= array.min() <= array.max() < n_classes:
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
+    return _arrays.readable_array(array, np.int64)

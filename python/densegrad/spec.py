@@ -1,0 +1,140 @@
+"""The description of a network: everything but its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _validation
+from densegrad._losses import CustomLoss, Loss
+from densegrad._tables import LOSSES
+from densegrad.layers import Dense, checked_layers
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The description of a network: its inputs, layers, loss and precision, but no weights.
+
+    Two networks can exchange weights if their `widths` are equal. They do the same with equal weights if
+    their descriptions are equal.
+
+    Parameters
+    ----------
+    n_inputs : int
+        n_0, the number of columns of X.
+    layers : sequence of Dense
+        l = 1 … L, the head last. Their initializers are dropped: they belong to the making of a network.
+    loss : Loss
+    dtype : {"float32", "float64"}
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+    """
+
+    n_inputs: int
+    layers: tuple[Dense, ...]
+    loss: Loss
+    dtype: np.dtype[Any]
+
+    def __post_init__(self) -> None:
+        layers = tuple(replace(layer, initializer=None) for layer in checked_layers(self.layers))
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "n_inputs", _validation.integer("n_inputs", self.n_inputs, 1))
+        object.__setattr__(self, "dtype", _validation.float_dtype(self.dtype))
+
+    @property
+    def depth(self) -> int:
+        """L, the number of layers."""
+        return len(self.layers)
+
+    @property
+    def head(self) -> Dense:
+        """The last layer."""
+        return self.layers[-1]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """n_0, …, n_L."""
+        return self.n_inputs, *(layer.units for layer in self.layers)
+
+    def width(self, l: int) -> int:
+        """Return n_(l), the number of units of layer l = 0 … L."""
+        return self.n_inputs if l == 0 else self.layers[l - 1].units
+
+    def weight_shape(self, l: int) -> tuple[int, int]:
+        """Return the shape of W_(l), l = 1 … L; the bias is the last row."""
+        return self.width(l - 1) + 1, self.width(l)
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
+        """The shapes of W_(1), …, W_(L)."""
+        return tuple(self.weight_shape(l) for l in range(1, self.depth + 1))
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of weights, biases included."""
+        return sum(n_rows * n_columns for n_rows, n_columns in self.weight_shapes)
+
+    def split(self, parameters: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Return W_(1), …, W_(L) as views of a vector of all parameters, in `Network.parameters`' order."""
+        shapes = self.weight_shapes
+        ends = accumulate(n_rows * n_columns for n_rows, n_columns in shapes)
+        return (
+            parameters[end - n_rows * n_columns : end].reshape(n_rows, n_columns)
+            for end, (n_rows, n_columns) in zip(ends, shapes, strict=True)
+        )
+
+    @property
+    def n_targets(self) -> int:
+        """The number of values in a row of the target."""
+        return self.head.units // self.loss.outputs_per_target
+
+    @property
+    def target_kind(self) -> str:
+        """What the loss takes for a target: "values", "probabilities" or "classes"."""
+        return LOSSES[self.loss.name]["target"]
+
+    def astype(self, dtype: Any) -> NetworkSpec:
+        """Return the description in another precision."""
+        return replace(self, dtype=dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON has it; a loss that is a callable is only named "custom"."""
+        return {
+            "n_inputs": self.n_inputs,
+            "layers": [[layer.units, layer.activation, layer.dropout] for layer in self.layers],
+            "loss": self.loss.name,
+            "loss_parameters": self.loss.parameters,
+            "label_smoothing": self.loss.label_smoothing,
+            "dtype": self.dtype.name,
+        }
+
+    @classmethod
+    def from_json(cls, description: Any, custom_loss: CustomLoss | None = None) -> NetworkSpec:
+        """Return the description that `to_json` gave, with the callable if the loss is one.
+
+        Raises
+        ------
+        ValueError
+            If anything is missing or not as `to_json` writes it.
+        """
+        try:
+            loss = Loss.checked(
+                description["loss"] if custom_loss is None else custom_loss,
+                label_smoothing=description["label_smoothing"],
+                **description["loss_parameters"],
+            )
+            layers = tuple(
+                Dense(units, activation, dropout=dropout)
+                for units, activation, dropout in description["layers"]
+            )
+            return cls(description["n_inputs"], layers, loss, description["dtype"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the description of a network: {error!r}") from error
