@@ -133,7 +133,7 @@ def test_progress_is_shown_when_asked_for(
 def test_a_diverging_fit_says_so(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     trainer = Trainer(make_network((1, 4, 9, 2), hidden="identity"), SGD(1e10), random_state=0)
-    with pytest.raises(ValueError, match=r"^Solver produced non-finite parameter weights\. .*Try"):
+    with pytest.raises(ValueError, match=r"^Training diverged: (?!.*Solver).*Try"):
         trainer.fit(1e5 * X, target, epochs=50)
     assert trainer.history is not None
     assert trainer.history.loss
@@ -155,7 +155,7 @@ def test_weights_that_diverge_behind_a_finite_loss_are_told(rng: np.random.Gener
         return np.ones(len(y_pred)), np.full_like(y_pred, np.nan)
 
     network = Network(3, [Dense(1, "identity")], loss=loss, random_state=0)
-    with pytest.raises(ValueError, match="non-finite"):
+    with pytest.raises(ValueError, match="no longer finite"):
         Trainer(network).fit(rng.normal(size=(20, 3)), np.ones(20), epochs=1)
 
 
@@ -191,7 +191,7 @@ class Empty:
 def test_the_last_update_diverges_before_the_score(rng: np.random.Generator) -> None:
     network = Network(5, [Dense(10, "relu"), Dense(10, "relu"), Dense(1)], random_state=0)
     trainer = Trainer(network, SGD(1e38), batch_size=100)
-    with pytest.raises(ValueError, match="Solver produced"):
+    with pytest.raises(ValueError, match="Training diverged"):
         trainer.fit(rng.normal(size=(100, 5)), np.full((100, 1), 1e6), epochs=3, scoring=lambda _: np.nan)
 
 

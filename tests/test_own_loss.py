@@ -66,7 +66,7 @@ def test_own_loss_that_returns_nan_is_named() -> None:
             [Dense(1, "identity")],
             loss=lambda t, y, a=loss, b=derivative: (np.full(len(y), a), np.full_like(y, b)),
         )
-        with pytest.raises(ValueError, match=r"non-finite.* the loss, a function of your own, returned"):
+        with pytest.raises(ValueError, match=r"no longer finite.* the custom loss returned"):
             Trainer(network).fit(X, target)
 
 
@@ -150,8 +150,8 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
     actions: list[Any] = [
         lambda: setattr(trainer, "optimizer", Adam(0.5)),
         lambda: trainer.state_dict(),
-        lambda: setattr(trainer._core, "steps", 7),
-        lambda: trainer._core.set_state(1, 0, np.zeros((5, 2))),
+        lambda: setattr(trainer._descent._core, "steps", 7),
+        lambda: trainer._descent._core.set_state(1, 0, np.zeros((5, 2))),
     ]
 
     def own(y_true: Any, y_pred: Any) -> Any:

@@ -26,7 +26,7 @@ def rates_of(schedule: Any, epochs: int = 4, rows: int = 100) -> list[float]:
     network = make_network((1, 2, 1))
     trainer = Trainer(network, SGD(0.5), batch_size=20, schedule=schedule)
     rates: list[float] = []
-    run = trainer._core.epoch
+    run = trainer._descent._core.epoch
 
     class Spy:
         def __getattr__(self, name: str) -> Any:
@@ -36,7 +36,7 @@ def rates_of(schedule: Any, epochs: int = 4, rows: int = 100) -> list[float]:
             rates.extend(learning_rates)
             return run(rows, targets, order, learning_rates, *rest)
 
-    core, trainer._core = trainer._core, Spy()  # type: ignore[assignment]
+    core, trainer._descent._core = trainer._descent._core, Spy()  # type: ignore[assignment]
     trainer.fit(np.zeros((rows, 2)), np.ones(rows), epochs=epochs)
     return rates
 

@@ -33,6 +33,9 @@ class FreshOrder:
         _core.shuffle(order, self._random)
         return order
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_ascending": self._ascending[:0]}
+
 
 def _fingerprint(random: np.random.RandomState) -> tuple[int, int]:
     state: Any = random.get_state(legacy=False)

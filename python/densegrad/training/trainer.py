@@ -268,6 +268,7 @@ class Trainer:
         deadline = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
         validate = self._validate_by(validation, scoring)
         callbacks = callbacks_from(callbacks)
+        progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
         rates = self._rates(self.steps)
         source = self._source(X, target, sample_weight, epochs, rates)
@@ -275,7 +276,7 @@ class Trainer:
             rates.last = self.steps + epochs * source.n_steps
         self._first_step = self.steps
         history = self.history = History()
-        with Observers(callbacks, epochs, _validation.boolean("progress", progress)) as observers:
+        with Observers(callbacks, epochs, progress) as observers:
             for epoch in epochs_of(
                 self.network,
                 source,
