@@ -13,11 +13,11 @@ from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
 from densegrad.gradient_check import GradientReport, check_gradients
-from densegrad.training.history import History
 from densegrad.layers import Dense
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
+from densegrad.training.history import History
 from densegrad.training.trainer import Trainer
 
 if TYPE_CHECKING:

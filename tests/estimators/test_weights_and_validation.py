@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, make_scorer, r2_score, rec
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from densegrad import MLPClassifier, MLPRegressor
-from densegrad.estimators._scores import R2, accuracy
+from densegrad.estimators.validation import R2, accuracy
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

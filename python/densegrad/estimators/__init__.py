@@ -1,6 +1,6 @@
 """MLPClassifier and MLPRegressor: scikit-learn's multi-layer perceptrons, on the C++ core."""
 
-from densegrad.estimators._classifier import MLPClassifier
-from densegrad.estimators._regressor import MLPRegressor
+from densegrad.estimators.classifier import MLPClassifier
+from densegrad.estimators.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

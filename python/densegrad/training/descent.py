@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _arrays, _core, _validation
+from densegrad import _arrays, _core
 from densegrad._losses import custom_rows
 from densegrad._optimizers import SQUARES, Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS

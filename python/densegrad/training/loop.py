@@ -79,8 +79,8 @@ def epochs(
 def advice_on_divergence(rate: str, custom_loss: bool) -> str:
     """Return what to try after a training whose weights became NaN or infinite; `rate` sets its steps."""
     advice = (
-        "The input data may contain large values and need to be preprocessed. Try columns of X scaled to mean 0"
-        f" and variance 1, a smaller {rate}, or clip_norm=1."
+        "The input data may contain large values and need to be preprocessed. Try columns of X scaled to mean"
+        f" 0 and variance 1, a smaller {rate}, or clip_norm=1."
     )
     if custom_loss:
         advice += (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from inspect import isgeneratorfunction
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
@@ -142,6 +142,18 @@ def checked_batches(X: Any, epochs: int) -> Iterable[Any]:
             "starts anew at each iter(X), such as a list or a class with __iter__"
         )
     return X
+
+
+def is_iterable_of_batches(X: Any) -> bool:
+    """Tell batches from rows: a list of lists may be either, and is batches if it holds arrays of rows."""
+    if isgeneratorfunction(X) or isinstance(X, Iterator):
+        return True
+    if not isinstance(X, Iterable) or isinstance(X, str) or hasattr(X, "shape") or hasattr(X, "__array__"):
+        return False
+    if not isinstance(X, Sequence):
+        return True
+    first = X[0] if X else None
+    return isinstance(first, tuple) or (isinstance(first, list) and len(first) > 0 and np.ndim(first[0]) > 1)
 
 
 def batch_parts(batches: Iterable[Any]) -> Iterator[tuple[Any, Any, Any]]:

@@ -125,8 +125,8 @@ class NoImprovement:
         monitored = "Validation score" if self._by_score else "Training loss"
         ends, outcome = self._rule.out_of_patience()
         self.message = (
-            f"{monitored} did not improve more than tol={self._tol:f} for {self._n_iter_no_change} consecutive"
-            f" epochs. {outcome}"
+            f"{monitored} did not improve more than tol={self._tol:f} for {self._n_iter_no_change}"
+            f" consecutive epochs. {outcome}"
         )
         if not ends:
             best.no_improvement_count = 0

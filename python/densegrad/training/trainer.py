@@ -17,8 +17,9 @@ from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.training.descent import GradientDescent, Regularisation
-from densegrad.training.history import Epoch, History
-from densegrad.training.loop import Validate, advice_on_divergence, epochs as epochs_of
+from densegrad.training.history import History
+from densegrad.training.loop import Validate, advice_on_divergence
+from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
 from densegrad.training.order import FreshOrder
 from densegrad.training.rates import Rates, checked_rates
@@ -300,9 +301,7 @@ class Trainer:
         self._check_weights()
         return history
 
-    def _source(
-        self, X: Any, target: Any, sample_weight: Any, epochs: int, rates: Rates
-    ) -> Rows | Batches:
+    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int, rates: Rates) -> Rows | Batches:
         if target is None and not isinstance(X, Samples):
             batches = checked_batches(X, epochs)
             if sample_weight is not None:

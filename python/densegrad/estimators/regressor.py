@@ -1,4 +1,4 @@
-"""The regressor."""
+"""MLPRegressor: its parameters and its predictions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad._losses import LOWEST_TARGET
-from densegrad._tables import LOSSES
-from densegrad.estimators import _scores
-from densegrad.estimators._base import BaseMLP
-from densegrad.estimators._docs import documented
-
-_LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
-_POSITIVE_LOSSES = [name for name in _LOSSES if "identity" not in LOSSES[name]["heads"]]
+from densegrad._losses import Loss
+from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.docs import documented
+from densegrad.estimators.parameters import CONSTRAINTS
+from densegrad.estimators.targets import REGRESSION_LOSSES, Values
+from densegrad.estimators.validation import R2
 
 
 @documented("R², or 'loss' for several quantiles")
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(RegressorMixin, BaseMLP[Values]):
     r"""Multi-layer perceptron for regression: scikit-learn's, on densegrad's C++ core.
 
     Takes the place of :class:`sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`, the
@@ -73,8 +71,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(_LOSSES)), callable],
+        **CONSTRAINTS,
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), callable],
         "delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "power": [Interval(Real, 1, 2, closed="neither")],
@@ -201,20 +199,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             Only with return_std.
         """
         outputs = self._forward(X)
-        fitted = self._network  # its loss, not what has been set since
-        if return_std and fitted.loss != "gaussian_nll":
-            raise ValueError(
-                f"return_std=True needs a fit with loss='gaussian_nll'; got loss={fitted.loss!r}"
-            )
-        if fitted.loss == "gaussian_nll":
-            mean, log_variance = np.split(outputs, 2, axis=1)
-            if return_std:
-                return _flat(mean), _flat(np.exp(0.5 * log_variance))
-            return _flat(mean)
-        n_levels = len(fitted.quantile_levels)
-        if n_levels and outputs.shape[1] != n_levels:
-            return outputs.reshape(len(outputs), -1, n_levels)
-        return outputs if n_levels else _flat(outputs)
+        loss = self._current_network().spec.loss
+        targets = Values(outputs.shape[1] // loss.outputs_per_target)
+        if return_std and loss.name != "gaussian_nll":
+            raise ValueError(f"return_std=True needs a fit with loss='gaussian_nll'; got loss={loss.name!r}")
+        predictions = targets.predictions(outputs, loss)
+        return (predictions, targets.deviations(outputs)) if return_std else predictions
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R²; for several quantiles D² of the pinball loss, the mean over the levels.
@@ -231,7 +221,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             At most 1; 0 for the best constant.
         """
         check_is_fitted(self)
-        levels = self._current_network().quantile_levels
+        levels = self._current_network().spec.loss.quantile_levels
         if not levels:
             r2: float = super().score(X, y, sample_weight)
             return r2
@@ -244,10 +234,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # What regression makes of the base's parts.
 
-    def _has_levels(self) -> bool:
-        return self.loss == "quantile" and np.ndim(self.quantile) == 1
-
-    def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = validate_data(
             self,
             X,
@@ -262,60 +249,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        self._check_range(y)
         return X, y
 
-    def _check_range(self, y: NDArray[Any]) -> None:
-        if isinstance(self.loss, str) and self.loss in LOWEST_TARGET:
-            low, closed = LOWEST_TARGET[self.loss]
-            lowest = y.min()
-            if lowest < low or (lowest == low and not closed):
-                allowed = f"{'at least' if closed else 'above'} {low:g}"
-                raise ValueError(f"loss={self.loss!r} needs y of {allowed}; got {lowest}")
+    def _learn(self, y: NDArray[Any], known: Values | None, incremental: bool) -> Values:
+        return Values.of(y)
 
-    def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-        X, y = self._validated(X, y, incremental=False, reset=False)
-        if self._outputs(y)[0] != self.n_outputs_:
+    def _check_validation_targets(self, targets: Values, y: NDArray[Any]) -> None:
+        if Values.of(y) != targets:
             raise ValueError(f"y_val must have as many columns as y; got shape {y.shape}")
-        return X, y
 
-    def _outputs(self, y: NDArray[Any]) -> tuple[int, str]:
-        n_outputs = 1 if y.ndim == 1 else y.shape[1]
-        if self.loss == "gaussian_nll":
-            n_outputs *= 2
-        elif self._has_levels():
-            n_outputs *= len(np.asarray(self.quantile))
-            if n_outputs == 0:
-                raise ValueError("quantile must be a level in (0, 1), or hold at least one; got none")
-        return n_outputs, "exp" if self.loss in _POSITIVE_LOSSES else "identity"
-
-    def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
-        return y.reshape(y.shape[0], -1)
-
-    def _loss_arguments(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"loss": self.loss}
-        if self.loss == "huber":
-            arguments["delta"] = self.delta
-        elif self.loss == "quantile":
-            arguments["quantile"] = (
-                [float(q) for q in np.asarray(self.quantile)] if self._has_levels() else self.quantile
-            )
-        elif self.loss == "tweedie":
-            arguments["power"] = self.power
-        return arguments
-
-    def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> _scores.Score | None:
-        if self._has_levels():
+    def _default_score(
+        self, targets: Values, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss
+    ) -> Callable[[NDArray[Any]], float] | None:
+        if loss.quantile_levels:
             return None
         if self.early_stopping and y.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small: R² needs at least two rows in X_val. Give more, or choose"
                 " another scoring."
             )
-        r2 = _scores.R2(y, sample_weight)
-        n_targets = 1 if y.ndim == 1 else y.shape[1]
-        return lambda: r2(self._network.predict(X, self.n_threads)[:, :n_targets])
-
-
-def _flat(outputs: NDArray[Any]) -> NDArray[Any]:
-    return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        r2 = R2(y, sample_weight)
+        return lambda outputs: r2(outputs[:, : targets.n_targets])

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""MLPClassifier: its parameters and its predictions."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from densegrad.estimators import _scores
-from densegrad.estimators._base import BaseMLP
-from densegrad.estimators._docs import documented
+from densegrad._losses import Loss
+from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.docs import documented
+from densegrad.estimators.parameters import CONSTRAINTS
+from densegrad.estimators.targets import MARGIN_LOSSES, Labels
+from densegrad.estimators.validation import accuracy
 
-_MARGIN_LOSSES = ("hinge", "squared_hinge")
+
+def _has_margins(estimator: MLPClassifier) -> bool:
+    """Tell whether the loss gives margins in place of probabilities: the fitted one, if there is one."""
+    fitted = estimator._fitted_loss()
+    return (estimator.loss if fitted is None else fitted.name) in MARGIN_LOSSES
 
 
 def _has_probabilities(estimator: MLPClassifier) -> bool:
-    if estimator.loss in _MARGIN_LOSSES:
-        raise AttributeError(f"loss={estimator.loss!r} gives no probabilities; use decision_function")
+    if _has_margins(estimator):
+        raise AttributeError("the loss gives margins and no probabilities; use decision_function")
     return True
 
 
 def _has_decisions(estimator: MLPClassifier) -> bool:
-    if estimator.loss not in _MARGIN_LOSSES:
-        raise AttributeError(f"loss={estimator.loss!r} gives probabilities; use predict_proba")
+    if not _has_margins(estimator):
+        raise AttributeError("the loss gives probabilities and no margins; use predict_proba")
     return True
 
 
 @documented("the accuracy")
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     """Multi-layer perceptron for classification: scikit-learn's, on densegrad's C++ core.
 
     Takes the place of :class:`sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`, the
@@ -80,9 +85,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseMLP._parameter_constraints,
+        **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "focal", *_MARGIN_LOSSES}), callable],
+        "loss": [StrOptions({"log_loss", "focal", *MARGIN_LOSSES}), callable],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -207,7 +212,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         y : ndarray of shape (n_samples,) or, multi-label, (n_samples, n_labels)
         """
-        return self._labels(self._forward(X))
+        outputs = self._forward(X)
+        assert self._targets is not None
+        return self._targets.labels(outputs, self._current_network().spec.loss)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -263,30 +270,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     # What classification makes of the base's parts.
 
-    def _validated(
-        self, X: Any, y: Any, incremental: bool, reset: bool, classes: Any = None
-    ) -> tuple[Any, NDArray[Any]]:
-        if incremental and _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-        X, y = self._checked(X, y, reset)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-            return X, y
-        self._check_kind(y)
-        seen = unique_labels(y)
-        if self.warm_start and not incremental:
-            if set(seen) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to"
-                    f" fit. Previously got {self.classes_}, `y` has {seen}"
-                )
-        else:
-            self._check_known(seen)
-        return X, y
-
-    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = validate_data(
             self,
             X,
@@ -300,119 +284,50 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _check_kind(self, y: NDArray[Any]) -> None:
-        """Refuse a column of labels where the training before had an indicator matrix, and the other way."""
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            allowed, fits = f"(n_samples, {len(self.classes_)})", y.shape[1:] == self.classes_.shape
-        else:
-            allowed, fits = "(n_samples,)", y.ndim == 1
-        if not fits:
-            raise ValueError(
-                f"y must have shape {allowed}, as in the training before; got {y.shape}. One column holds"
-                " labels, several are an indicator matrix"
-            )
+    def _known_targets(self, y: Any, classes: Any, incremental: bool) -> Labels | None:
+        known = super()._known_targets(y, classes, incremental)
+        return Labels.announced(y, classes, known) if incremental else known
 
-    def _check_known(self, seen: NDArray[Any]) -> None:
-        if len(np.setdiff1d(seen, self.classes_, assume_unique=True)):
-            raise ValueError(
-                "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {seen}."
-            )
+    def _learn(self, y: NDArray[Any], known: Labels | None, incremental: bool) -> Labels:
+        if known is None:
+            return Labels.of(y)
+        known.check(y, all_of_them=not incremental)
+        return known
 
-    def _validated_rows(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-        X, y = self._checked(X, y, reset=False)
-        self._check_kind(y)
-        self._check_known(unique_labels(y))
-        return X, y
+    def _check_validation_targets(self, targets: Labels, y: NDArray[Any]) -> None:
+        targets.check(y)
 
-    def _outputs(self, y: NDArray[Any]) -> tuple[int, str]:
-        if self._label_binarizer.y_type_ == "multiclass":
-            n_outputs, head = len(self.classes_), "softmax"
-        elif self._label_binarizer.y_type_.startswith("multilabel"):
-            n_outputs, head = len(self.classes_), "logistic"
-        else:
-            n_outputs, head = 1, "logistic"
-        return n_outputs, "identity" if self.loss in _MARGIN_LOSSES else head
-
-    def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
-        if callable(self.loss) or self._label_binarizer.y_type_.startswith("multilabel"):
-            indicators: NDArray[Any] = self._label_binarizer.transform(y)
-            if not np.isin(indicators, (0, 1)).all():
-                raise ValueError(
-                    "y with several columns must be a label indicator matrix of 0 and 1; got"
-                    f" {indicators.min()} ... {indicators.max()}"
-                )
-            return indicators
-        if len(self.classes_) == 1:
-            return np.zeros(y.shape[0], np.int64)
-        return np.searchsorted(self.classes_, y)
-
-    def _loss_arguments(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"loss": self.loss}
-        if self.loss == "focal":
-            arguments["gamma"] = self.gamma
-        if self.label_smoothing:
-            if self.loss != "log_loss":
-                raise ValueError(f"label_smoothing is of the loss 'log_loss'; got loss={self.loss!r}")
-            arguments["label_smoothing"] = self.label_smoothing
-        return arguments
-
-    def _class_weighted(
-        self, y: NDArray[Any], weight: Any, incremental: bool, training_y: NDArray[Any] | None = None
-    ) -> Any:
+    def _row_weights(
+        self,
+        targets: Labels,
+        y: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        incremental: bool,
+        training_y: NDArray[Any] | None = None,
+    ) -> NDArray[np.float64] | None:
         if self.class_weight is None:
             return weight
-        balanced = isinstance(self.class_weight, str)
-        if incremental and balanced:
+        if incremental and isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass"
                 " the weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y,"
                 " as a dict."
             )
-        labels, counted = y, None
-        if training_y is not None:
-            labels = np.concatenate([_dense(training_y), _dense(y)])
-            counted = np.arange(training_y.shape[0]) if balanced else None
-        by_class = compute_sample_weight(self.class_weight, labels, indices=counted)[-y.shape[0] :]
-        if not np.isfinite(by_class).all() or (by_class < 0).any():
+        of_class = targets.weights(y, self.class_weight, training_y)
+        if not np.isfinite(of_class).all() or (of_class < 0).any():
             raise ValueError(f"class_weight must be finite and not negative; got {self.class_weight}")
-        product = by_class if weight is None else by_class * weight
+        product = of_class if weight is None else of_class * weight
         if not product.any():
             raise ValueError(f"class_weight={self.class_weight} leaves every row with weight zero")
         return product
 
-    def _default_score(self, X: Any, y: NDArray[Any], sample_weight: Any) -> _scores.Score:
-        expected = self._encoded(y)
-        if expected.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
-            expected = expected[:, 0] if expected.shape[1] == 1 else expected.argmax(axis=1)
-        return lambda: _scores.accuracy(
-            self._codes(self._network.predict(X, self.n_threads)), expected, sample_weight
-        )
-
-    def _codes(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Return class numbers, (n_samples,), or 0/1 for each label, (n_samples, n_labels)."""
-        if self._label_binarizer.y_type_ == "multiclass":
-            classes: NDArray[Any] = outputs.argmax(axis=1)
-            return classes
-        chosen: NDArray[Any] = (outputs > (0 if self.loss in _MARGIN_LOSSES else 0.5)).astype(np.int64)
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            return chosen
-        return np.zeros(len(chosen), np.int64) if len(self.classes_) == 1 else chosen[:, 0]
-
-    def _labels(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        codes = self._codes(outputs)
-        if codes.ndim == 1:
-            labels: NDArray[Any] = self.classes_[codes]
-        else:
-            labels = self._label_binarizer.inverse_transform(codes)
-        return labels
+    def _default_score(
+        self, targets: Labels, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss
+    ) -> Callable[[NDArray[Any]], float]:
+        expected = targets.expected(y)
+        return lambda outputs: accuracy(targets.codes(outputs, loss), expected, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _dense(y: Any) -> NDArray[Any]:
-    array: NDArray[Any] = y.toarray() if hasattr(y, "toarray") else y
-    return array

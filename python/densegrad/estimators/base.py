@@ -1,0 +1,697 @@
+"""What the two estimators have in common: the manners of scikit-learn's estimators around a training.
+
+This is the only file that writes a fitted attribute. What it calls takes values and returns values.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, ClassVar, Generic, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from densegrad._arrays import all_finite, check_finite_rows
+from densegrad._losses import Loss
+from densegrad.estimators.lbfgs import Objective, minimise
+from densegrad.estimators.parameters import CONSTRAINTS, Recipe
+from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
+from densegrad.estimators.targets import Labels, TargetsT
+from densegrad.estimators.training import Training
+from densegrad.estimators.validation import Score, Validation, by_scorer
+from densegrad.estimators.warn import warn
+from densegrad.estimators.weights import WeightLists
+from densegrad.network import Network
+from densegrad.samples import Samples
+from densegrad.training.history import Epoch
+from densegrad.training.loop import advice_on_divergence
+from densegrad.training.observers import Observers
+from densegrad.training.rates import LearningRateRule
+from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
+
+LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
+_SMALL = 4096  # numbers that are checked one by one faster than summed up
+_RECORD = (
+    "loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "validation_loss_curve_",
+    "best_validation_score_",
+)
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
+    """Base of the two estimators, by the kind of their targets."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    _training: Training | None = None
+    _targets: TargetsT | None = None
+    n_features_in_: int
+    n_outputs_: int
+    n_layers_: int
+    out_activation_: str
+    n_iter_: int
+    t_: int
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    # Of validation rows; None without such.
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
+
+    # What the two kinds of targets make different.
+
+    @abstractmethod
+    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        """Check X and y as scikit-learn does; called on a stand-in, which gets the names of the columns."""
+
+    @abstractmethod
+    def _learn(self, y: NDArray[Any], known: TargetsT | None, incremental: bool) -> TargetsT:
+        """Return the targets that y has, or `known` if the training goes on and y fits."""
+
+    @abstractmethod
+    def _check_validation_targets(self, targets: TargetsT, y: NDArray[Any]) -> None:
+        """Raise ValueError if y_val is not of the targets that are trained on."""
+
+    @abstractmethod
+    def _default_score(
+        self, targets: TargetsT, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss
+    ) -> Callable[[NDArray[Any]], float] | None:
+        """Return scikit-learn's score of validation rows; None stands for minus the loss."""
+
+    def _known_targets(self, y: Any, classes: Any, incremental: bool) -> TargetsT | None:
+        """Return the targets that training goes on with; None if it learns them from y."""
+        return self._targets if incremental or self.warm_start else None
+
+    def _row_weights(
+        self,
+        targets: TargetsT,
+        y: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        incremental: bool,
+        training_y: NDArray[Any] | None = None,
+    ) -> NDArray[np.float64] | None:
+        """Return the weights of the rows multiplied by those of their classes."""
+        return weight
+
+    # What there is.
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._training is not None or "coefs_" in self._lists
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def network_(self) -> Network:
+        """The fitted network: to look at a backward pass, to save it, or to train it with a Trainer.
+
+        `predict` and further training use this network, including any weights that you assign to it. If
+        `activation`, `dropout` or the loss changes, a new network with the same weights replaces it.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_' before fit")
+        return self._current_network()
+
+    def _current_network(self) -> Network:
+        """Return the network, after it took over what was assigned to `coefs_` and `intercepts_`."""
+        weights = vars(self).get("_weights")
+        if weights is not None and weights.assigned():
+            if self._training is None:
+                self._training = Training(self._network_of(weights))
+            weights.give(self._training.network)
+            self._training.best_parameters = self._training.last_parameters = None
+        assert self._training is not None
+        return self._training.network
+
+    def _network_of(self, weights: WeightLists) -> Network:
+        """Return a network for weights that were assigned before any fit."""
+        matrices = weights.joined()
+        dtype = np.float32 if matrices[0].dtype == np.float32 else np.float64
+        recipe = Recipe.of(vars(self))
+        spec = recipe.spec(
+            matrices[0].shape[0] - 1, matrices[-1].shape[1], self.out_activation_, np.dtype(dtype)
+        )
+        return Network.from_spec(spec, np.concatenate([W.reshape(-1) for W in matrices]))
+
+    @property
+    def coefs_(self) -> list[NDArray[Any]]:
+        """Weights of each layer, (n_in, n_out). Read-only arrays; assign to change them."""
+        return self._shown("coefs_")
+
+    @coefs_.setter
+    def coefs_(self, value: list[NDArray[Any]]) -> None:
+        self._assign("coefs_", value)
+
+    @coefs_.deleter
+    def coefs_(self) -> None:
+        self._forget("coefs_")
+
+    @property
+    def intercepts_(self) -> list[NDArray[Any]]:
+        """Biases of each layer, (n_out,). Read-only arrays; assign to change them."""
+        return self._shown("intercepts_")
+
+    @intercepts_.setter
+    def intercepts_(self, value: list[NDArray[Any]]) -> None:
+        self._assign("intercepts_", value)
+
+    @intercepts_.deleter
+    def intercepts_(self) -> None:
+        self._forget("intercepts_")
+
+    @property
+    def _lists(self) -> dict[str, list[NDArray[Any]]]:
+        weights = vars(self).get("_weights")
+        return {} if weights is None else weights.lists
+
+    def _weight_lists(self) -> WeightLists:
+        weights: WeightLists = self.__dict__.setdefault("_weights", WeightLists())
+        if self._training is not None:
+            weights.show(self._training.network)
+        return weights
+
+    def _shown(self, name: str) -> list[NDArray[Any]]:
+        if self._training is None and name not in self._lists:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._weight_lists().lists[name]
+
+    def _assign(self, name: str, value: list[NDArray[Any]]) -> None:
+        self._weight_lists().lists[name] = value
+
+    def _forget(self, name: str) -> None:
+        self._shown(name)
+        for key in ("_weights", "_training"):
+            self.__dict__.pop(key, None)
+
+    def _stand_in(self) -> Any:
+        """Return an object like this one, to which others may write."""
+        other = object.__new__(type(self))
+        other.__dict__.update(vars(self))
+        return other
+
+    def _nameless(self) -> Any:
+        """Return a stand-in for rows that have been checked, and have no names of columns any more."""
+        other = self._stand_in()
+        other.__dict__.pop("feature_names_in_", None)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._training is not None:
+            self._current_network()
+        state: dict[str, Any] = {**super().__getstate__()}
+        state.pop("_fit_under_way", None)
+        if self._training is not None:
+            state.pop("_weights", None)
+        return state
+
+    def __copy__(self) -> Self:
+        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
+        state = self.__getstate__()
+        given = self.get_params(deep=False)
+        made = [key for key in state if key.startswith("_") or key.endswith("_")]
+        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
+        other = object.__new__(type(self))
+        other.__dict__.update(state)
+        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
+        return other
+
+    # Prediction.
+
+    def _forward(self, X: Any) -> NDArray[Any]:
+        """Return y_(L) for X, (n_samples, n_outputs_)."""
+        if self._training is None:
+            check_is_fitted(self)
+        if not self._readable(X):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        network = self._current_network()
+        outputs: NDArray[Any] = network.predict(X, self.n_threads)
+        if network.dtype == np.float32 and not np.isfinite(outputs).all():
+            check_finite_rows("X", X, network.dtype)
+        return outputs
+
+    def _readable(self, X: Any) -> bool:
+        """Tell whether X plainly passes scikit-learn's checks, which take longer than a small prediction."""
+        if (
+            type(X) is not np.ndarray
+            or X.ndim != 2
+            or X.dtype.char not in "fd"
+            or X.shape[1] != self.n_features_in_
+            or X.shape[0] == 0
+            or "feature_names_in_" in self.__dict__
+        ):
+            return False
+        if X.size <= _SMALL:
+            return bool(np.isfinite(X).all())
+        with np.errstate(over="ignore", invalid="ignore"):
+            return math.isfinite(X.sum())
+
+    def _fitted_loss(self) -> Loss | None:
+        """Return the loss that was fitted, which decides what predictions are; None before a fit."""
+        return None if self._training is None else self._training.network.spec.loss
+
+    # Training.
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            float32 and float64 are computed in as they are, anything else in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or a label indicator matrix; numbers for regression.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the loss, none negative. None stands for ones.
+        X_val, y_val : like X and y, default=None
+            Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part
+            of X that would be set aside; without it their loss and score are recorded, and
+            decide nothing but what the schedules 'plateau' and 'adaptive' follow.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of the validation rows in their loss and score. A classifier's `class_weight` multiplies
+            them, too.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            Where an argument is not as described, which leaves the estimator as it was; or where training
+            diverges, or `scoring` returns NaN. That, and an error that a callable of yours raises during the
+            training, leaves it as the training stands.
+        """
+        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        return self
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        if y is not None:
+            if isinstance(X, Iterator):
+                raise ValueError("y must be part of the batches, (X, y), if X is an iterator over such")
+            self._fit(X, y, sample_weight, incremental=True, classes=classes)
+            return self
+        if not is_iterable_of_batches(X):
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+                " Only an iterable of batches, (X, y) or (X, y, sample_weight), comes without."
+            )
+        if sample_weight is not None:
+            raise ValueError("sample_weight must be part of the batches: (X, y, sample_weight)")
+        count = 0
+        for batch in batch_parts(checked_batches(X, 1)):
+            count += 1
+            if not self._fit(*batch, incremental=True, classes=classes):
+                break
+        if not count:
+            raise ValueError("X must give at least one batch, (X, y) or (X, y, sample_weight); got none")
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        *,
+        incremental: bool,
+        classes: Any = None,
+    ) -> bool:
+        """Train; False if Ctrl-C has ended it."""
+        if self.__dict__.setdefault("_fit_under_way", mine := object()) is not mine:
+            raise RuntimeError(
+                f"this {type(self).__name__} is being fitted by another call, which a callback or another"
+                " thread cannot do at the same time; fit a clone of it"
+            )
+        try:
+            return self._fit_alone(X, y, sample_weight, validation, incremental, classes)
+        finally:
+            del self._fit_under_way
+
+    def _fit_alone(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+        incremental: bool,
+        classes: Any,
+    ) -> bool:
+        recipe = Recipe.of(vars(self))
+        if incremental and recipe.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if recipe.optimizer is None and any(part is not None for part in validation):
+            raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
+        first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
+
+        known = self._known_targets(y, classes, incremental)
+        stand_in = self._stand_in()
+        X, y = stand_in._read(X, y, reset=first or "n_features_in_" not in vars(self))
+        X = X.tocsr() if hasattr(X, "tocsr") else X
+        targets = self._learn(y, known, incremental)
+        weight = self._row_weights(targets, y, _weights_like_rows(sample_weight, X), incremental)
+        outputs = targets.n_outputs(recipe.loss), targets.head(recipe.loss)
+
+        if first:
+            spec = recipe.spec(X.shape[1], *outputs, X.dtype)
+            training = Training.begun(recipe, spec, self.activation)
+        else:
+            network = self._current_network()
+            assert self._training is not None
+            spec = recipe.spec(X.shape[1], *outputs, network.dtype)
+            training = self._training.continued(recipe, spec)
+        target = targets.target(y, recipe.loss)
+        samples = Samples(spec, X, target, weight)
+        rows = judged = None
+        if recipe.optimizer is not None:
+            training.set_optimizer(recipe)
+            if any(part is not None for part in validation):
+                judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
+            elif recipe.early_stopping:
+                rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
+            n_rows = samples.n_rows if rows is None else len(rows)
+            training.set_rates(recipe)
+            training.set_order(recipe, n_rows, rows)
+
+        self._begin(training, targets, stand_in, first)
+        hooks = None if incremental else FitHooks(self, X, y, weight)
+        if recipe.optimizer is None:
+            completed = self._minimise(training, recipe, X, target, weight, hooks)
+        else:
+            completed = self._train(training, recipe, samples, rows, judged, hooks, incremental)
+        if hooks is not None:
+            hooks.fit_ends()
+        return completed
+
+    def _given_validation(
+        self,
+        stand_in: Any,
+        targets: TargetsT,
+        recipe: Recipe,
+        spec: Any,
+        training_y: NDArray[Any],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+    ) -> Validation:
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together")
+        try:
+            X, y = stand_in._read(X, y, reset=False)
+            X = X.tocsr() if hasattr(X, "tocsr") else X
+            self._check_validation_targets(targets, y)
+            weight = _weights_like_rows(sample_weight, X)
+            weight = self._row_weights(targets, y, weight, incremental=False, training_y=training_y)
+            samples = Samples(spec, X, targets.target(y, recipe.loss), weight)
+        except (TypeError, ValueError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"in the validation data X_val, y_val, sample_weight_val: {error}") from error
+        return Validation(samples, self._score_of(targets, recipe, X, y, weight))
+
+    def _set_aside(
+        self,
+        training: Training,
+        targets: TargetsT,
+        recipe: Recipe,
+        X: Any,
+        y: NDArray[Any],
+        samples: Samples,
+    ) -> tuple[NDArray[np.int64], Validation]:
+        """Split X as scikit-learn does, without copying the rows that are trained on."""
+        target = targets.target(y, recipe.loss)
+        stratify = None
+        if is_classifier(self) and samples.spec.head.units == 1:
+            stratify = target.astype(bool)
+        rows, aside = training.split_rows(len(y), recipe.validation_fraction, stratify)
+        weight = samples.sample_weight
+        if weight is not None:
+            for part, purpose in ((rows, "is left to train on"), (aside, "is set aside to validate on")):
+                if not weight[part].any():
+                    raise ValueError(
+                        f"sample_weight is zero for every row that {purpose} by early_stopping=True: change"
+                        " validation_fraction or random_state, or give X_val and y_val"
+                    )
+            weight = weight[aside]
+        X, y = X[aside], y[aside]
+        judged = Samples(samples.spec, X, target[aside], weight)
+        return rows, Validation(judged, self._score_of(targets, recipe, X, y, weight))
+
+    def _score_of(
+        self, targets: TargetsT, recipe: Recipe, X: Any, y: NDArray[Any], weight: Any
+    ) -> Score | None:
+        if self.scoring == "loss":
+            return None
+        if self.scoring is None:
+            score = self._default_score(targets, y, weight, recipe.loss)
+            if score is None:
+                return None
+            return lambda network, _: score(network.predict(X, recipe.n_threads))
+        return by_scorer(self._nameless, self.scoring, X, y, weight)
+
+    def _begin(self, training: Training, targets: TargetsT, stand_in: Any, first: bool) -> None:
+        """Publish what a fit begins with."""
+        for name in ("n_features_in_", "feature_names_in_"):
+            if name in vars(stand_in):
+                setattr(self, name, vars(stand_in)[name])
+            else:
+                self.__dict__.pop(name, None)
+        self._training = training
+        self._targets = targets
+        if isinstance(targets, Labels):
+            self.classes_ = targets.classes
+        if first:
+            for name in ("_weights", *_RECORD):
+                self.__dict__.pop(name, None)
+        spec = training.network.spec
+        self.n_outputs_ = spec.head.units
+        self.n_layers_ = spec.depth + 1
+        self.out_activation_ = spec.head.activation
+        self.n_iter_ = 0
+        self.t_ = training.n_rows_seen
+
+    def _publish(self, epoch: Epoch, message: str) -> None:
+        """Publish what an epoch came to, and print it if asked to."""
+        training = self._training
+        assert training is not None
+        self.n_iter_ = epoch.number + 1
+        self.loss_ = epoch.loss
+        self.t_ = training.n_rows_seen
+        self.loss_curve_.append(epoch.loss)
+        best = training.best
+        if self.best_loss_ is not None:
+            self.best_loss_ = best.loss
+        if epoch.score is not None:
+            assert self.validation_scores_ is not None
+            assert self.validation_loss_curve_ is not None
+            assert epoch.validation_loss is not None
+            self.validation_scores_.append(epoch.score)
+            self.validation_loss_curve_.append(epoch.validation_loss)
+            self.best_validation_score_ = best.score
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {epoch.loss:.8f}")
+            if epoch.score is not None:
+                print(f"Validation score: {epoch.score:f}")
+            if message:
+                print(message)
+
+    def _train(
+        self,
+        training: Training,
+        recipe: Recipe,
+        samples: Samples,
+        rows: NDArray[np.int64] | None,
+        judged: Validation | None,
+        hooks: FitHooks | None,
+        incremental: bool,
+    ) -> bool:
+        """Train epoch after epoch; False if Ctrl-C has ended it."""
+        self._begin_record(recipe, judged is not None)
+        n_rows = samples.n_rows if rows is None else len(rows)
+        limit = 1 if incremental else recipe.max_iter
+        epochs = training.epochs(
+            recipe, samples, rows, _batch_size(recipe.batch_size, n_rows), judged, incremental=incremental
+        )
+        watched = () if incremental else recipe.callbacks
+        stopped, completed = "", True
+        with (
+            Observers(watched, limit, recipe.progress and not incremental, type(self).__name__) as observers,
+            closing(epochs),
+        ):
+            try:
+                if hooks is not None:
+                    hooks.epoch_begins()
+                for epoch, message in epochs:
+                    self._publish(epoch, message)
+                    stopped = epoch.stopped
+                    if stopped == "diverged":
+                        break
+                    if _seen_by_all(epoch, hooks, observers, limit):
+                        stopped = stopped or "callback"
+                        break
+            except KeyboardInterrupt:
+                warn("Training interrupted by user.")
+                completed = False
+        if incremental:
+            del self.loss_curve_[:-LONGEST_CURVE]
+        restored = judged is not None and recipe.early_stopping and recipe.restore_best
+        if not all_finite(training.network.parameters) or (stopped == "diverged" and not restored):
+            advice = advice_on_divergence("learning_rate_init", recipe.loss.custom is not None)
+            raise ValueError(f"Solver produced non-finite parameter weights. {advice}")
+        if stopped == "diverged":
+            warn(
+                f"Training diverged in epoch {self.n_iter_} and stopped; the best weights before it were"
+                " restored.",
+                ConvergenceWarning,
+            )
+        elif completed and not incremental and not stopped:
+            self._say_why_it_ended(limit)
+        elif stopped == "max_time" and self.verbose:
+            print(f"Training took max_time={self.max_time} seconds. Stopping.")
+        return completed
+
+    def _begin_record(self, recipe: Recipe, validated: bool) -> None:
+        if "loss_curve_" not in vars(self):
+            self.loss_curve_ = []
+            self.validation_scores_ = self.validation_loss_curve_ = self.best_validation_score_ = None
+        assert self._training is not None
+        if not recipe.early_stopping:
+            self.best_loss_ = self._training.best.loss
+        elif "best_loss_" not in vars(self):
+            self.best_loss_ = None
+        if validated and self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_ = -math.inf
+
+    def _say_why_it_ended(self, limit: int) -> None:
+        if self.n_iter_ == limit:
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({limit}) reached and the optimization hasn't"
+                " converged yet.",
+                ConvergenceWarning,
+            )
+        elif self.verbose:
+            print(f"Training took max_time={self.max_time} seconds. Stopping.")
+
+    def _minimise(
+        self,
+        training: Training,
+        recipe: Recipe,
+        X: Any,
+        target: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        hooks: FitHooks | None,
+    ) -> bool:
+        """Minimise the loss by L-BFGS; False if Ctrl-C has ended it."""
+        network = training.network
+        objective = Objective(network, X, target, weight, recipe.regularisation.l2, recipe.n_threads)
+        parameters: NDArray[np.float64] = network.parameters.astype(np.float64)
+        watched = bool(recipe.callbacks) or (hooks is not None and hooks.active)
+        self.loss_ = math.inf
+        completed = True
+
+        def see(epoch: Epoch, now: NDArray[np.float64]) -> bool:
+            nonlocal parameters
+            parameters = now
+            self.n_iter_, self.loss_ = epoch.number + 1, epoch.loss
+            if watched:
+                network.parameters = now
+            return _seen_by_all(epoch, hooks, observers, recipe.max_iter)
+
+        with Observers(recipe.callbacks, recipe.max_iter, recipe.progress, type(self).__name__) as observers:
+            try:
+                if hooks is not None:
+                    hooks.epoch_begins()
+                parameters, self.loss_, self.n_iter_ = minimise(
+                    objective,
+                    max_iter=recipe.max_iter,
+                    max_fun=recipe.max_fun,
+                    tol=recipe.tol,
+                    max_time=recipe.max_time,
+                    verbose=recipe.verbose,
+                    see=see,
+                )
+            except KeyboardInterrupt:
+                warn("Training interrupted by user.")
+                completed = False
+        network.parameters = parameters
+        return completed
+
+    # Names that scikit-learn's own tests of its estimators read and assign.
+
+    @property
+    def _optimizer(self) -> LearningRateRule | None:
+        return None if self._training is None else self._training.rule
+
+    @property
+    def _no_improvement_count(self) -> int:
+        return 0 if self._training is None else self._training.best.no_improvement_count
+
+    @_no_improvement_count.setter
+    def _no_improvement_count(self, count: int) -> None:
+        if self._training is not None:
+            self._training.best.no_improvement_count = count
+
+    def _loss_grad_lbfgs(
+        self, packed: NDArray[Any], X: Any, y: NDArray[Any], sample_weight: Any, *_: Any
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return loss and gradient at `packed`: the weights of all layers, then the biases of all layers.
+
+        Takes and ignores the scratch arrays that scikit-learn's method of this name is called with.
+        """
+        objective = Objective(self.network_, X, y, sample_weight, self.alpha, self.n_threads)
+        return objective(np.asarray(packed, np.float64))
+
+
+def _seen_by_all(epoch: Epoch, hooks: FitHooks | None, observers: Observers, limit: int) -> bool:
+    """Show an epoch to scikit-learn's callbacks and the user's; True if one of them ends the fit."""
+    stops = hooks is not None and hooks.epoch_ends()
+    stops = observers.see(epoch) or stops
+    if hooks is not None and not stops and not epoch.stopped and epoch.number + 1 < limit:
+        hooks.epoch_begins()
+    return stops
+
+
+def _weights_like_rows(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
+    """Return sample weights as scikit-learn takes them; `Samples` checks their values."""
+    if sample_weight is None:
+        return None
+    weight: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    return weight
+
+
+def _batch_size(value: int | str, n_rows: int) -> int:
+    """Return the number of rows of a batch."""
+    if isinstance(value, str):
+        return min(200, n_rows)
+    if value > n_rows:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    return min(int(value), n_rows)

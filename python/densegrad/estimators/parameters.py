@@ -1,0 +1,266 @@
+"""From an estimator's parameters to what a training needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from densegrad import _optimizers, schedules
+from densegrad._losses import Loss
+from densegrad._optimizers import Optimizer, RMSprop
+from densegrad._tables import ACTIVATIONS, LOSSES, optimizers
+from densegrad._validation import choice
+from densegrad.layers import Dense
+from densegrad.network import Network
+from densegrad.spec import NetworkSpec
+from densegrad.training.descent import Regularisation
+from densegrad.training.observers import Callback
+from densegrad.training.rates import AnySchedule
+
+OPTIMIZERS: Final[dict[str, type[Optimizer]]] = {
+    name.lower(): getattr(_optimizers, name) for name in optimizers()
+}
+HIDDEN_ACTIVATIONS: Final = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
+
+#: What scikit-learn checks of each parameter that both estimators have.
+CONSTRAINTS: Final[dict[str, list[Any]]] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
+    "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {math.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "l1": [Interval(Real, 0, None, closed="left")],
+    "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+    "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "schedule": [StrOptions(set(schedules.BY_NAME)), schedules.Schedule, callable, None],
+    "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+    "restore_best": ["boolean"],
+    "max_time": [Interval(Real, 0, None, closed="neither"), None],
+    "callbacks": [list, tuple, None],
+    "progress": ["boolean"],
+}
+
+# Parameters that say how steps are made; L-BFGS has no steps to make so.
+_STOCHASTIC_ONLY = ("dropout", "l1", "weight_decay", "max_norm", "clip_norm", "schedule")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the parameters of an estimator ask for, checked."""
+
+    #: Hidden layers with their initializers.
+    hidden: tuple[Dense, ...]
+    loss: Loss
+    #: None for 'lbfgs'.
+    optimizer: Optimizer | None
+    regularisation: Regularisation
+    #: Arguments of `LearningRateRule`.
+    learning_rate: tuple[float, str, float]
+    schedule: AnySchedule | None
+    batch_size: int | str
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    n_iter_no_change: float
+    early_stopping: bool
+    validation_fraction: float
+    restore_best: bool
+    max_time: float
+    max_fun: int
+    n_threads: int | None
+    callbacks: tuple[Callback, ...]
+    progress: bool
+    verbose: bool
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Recipe:
+        """Return the recipe for an estimator's parameters, each of which scikit-learn has checked alone."""
+        callbacks = tuple(parameters["callbacks"] or ())
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks must be callables f(epoch, logs); got {callback!r}")
+        solver, rule = parameters["solver"], parameters["learning_rate"]
+        if solver == "lbfgs":
+            _check_lbfgs(parameters)
+        optimizer = None if solver == "lbfgs" else _optimizer(OPTIMIZERS[solver], parameters)
+        max_time = parameters["max_time"]
+        return cls(
+            hidden=_hidden_layers(parameters),
+            loss=_loss(parameters),
+            optimizer=optimizer,
+            regularisation=_regularisation(optimizer, parameters),
+            learning_rate=(
+                float(parameters["learning_rate_init"]),
+                rule if solver == "sgd" else "constant",
+                parameters["power_t"],
+            ),
+            schedule=schedules.checked(parameters["schedule"]),
+            batch_size=parameters["batch_size"],
+            max_iter=parameters["max_iter"],
+            shuffle=parameters["shuffle"],
+            random_state=parameters["random_state"],
+            tol=parameters["tol"],
+            n_iter_no_change=parameters["n_iter_no_change"],
+            early_stopping=parameters["early_stopping"],
+            validation_fraction=parameters["validation_fraction"],
+            restore_best=parameters["restore_best"],
+            max_time=math.inf if max_time is None else max_time,
+            max_fun=parameters["max_fun"],
+            n_threads=parameters["n_threads"],
+            callbacks=callbacks,
+            progress=parameters["progress"],
+            verbose=bool(parameters["verbose"]),
+        )
+
+    def spec(self, n_inputs: int, n_outputs: int, head: str, dtype: Any) -> NetworkSpec:
+        """Return the description of the network for so many columns of X and outputs."""
+        return NetworkSpec(n_inputs, (*self.hidden, Dense(n_outputs, head)), self.loss, dtype)
+
+    def network(self, spec: NetworkSpec, scaled_for: Any, random: np.random.RandomState) -> Network:
+        """Return a network of `spec` with scikit-learn's initial weights.
+
+        `scaled_for` is the parameter `activation`. scikit-learn scales the head, too, by the activation of
+        the hidden layers.
+        """
+        name = scaled_for if isinstance(scaled_for, str) else spec.head.activation
+        head = Dense(spec.head.units, spec.head.activation, initializer=GlorotWithBias(name))
+        return Network(
+            spec.n_inputs,
+            [*self.hidden, head],
+            loss=self.loss.custom or self.loss.name,
+            dtype=spec.dtype,
+            random_state=random,
+            label_smoothing=self.loss.label_smoothing,
+            **self.loss.parameters,
+        )
+
+
+class GlorotWithBias:
+    """scikit-learn's draws: weights, then biases, uniform on ± sqrt(bound / (n_in + n_out)).
+
+    The bound is 2 for layers of logistic units and 6 for all others.
+    """
+
+    def __init__(self, activation: str) -> None:
+        self.bound = 2.0 if activation == "logistic" else 6.0
+
+    def __call__(self, n_in: int, n_out: int, random: Any) -> NDArray[np.float64]:
+        """Return weights of shape (n_in + 1, n_out), the bias in the last row."""
+        limit = np.sqrt(self.bound / (n_in + n_out))
+        weights = random.uniform(-limit, limit, (n_in, n_out))
+        return np.vstack([weights, random.uniform(-limit, limit, n_out)])
+
+
+def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
+    units = _hidden_units(parameters["hidden_layer_sizes"])
+    activations = _per_layer("activation", parameters["activation"], len(units), str)
+    rates = _per_layer("dropout", parameters["dropout"], len(units), Real)
+    return tuple(
+        Dense(
+            n,
+            choice("activation", activation, HIDDEN_ACTIVATIONS),
+            dropout=float(rate),
+            initializer=GlorotWithBias(activation),
+        )
+        for n, activation, rate in zip(units, activations, rates, strict=True)
+    )
+
+
+def _hidden_units(sizes: Any) -> list[int]:
+    units = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    for number in units:
+        if isinstance(number, (bool, np.bool_)) or int(number) != number:
+            raise ValueError(f"hidden_layer_sizes must be integers, got {units}.")
+        if number <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
+    return [int(number) for number in units]
+
+
+def _per_layer(name: str, value: Any, n_layers: int, allowed: type) -> list[Any]:
+    if isinstance(value, allowed):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} must have one value for each of the {n_layers} hidden layers; got {value!r}"
+        )
+    if not all(isinstance(item, allowed) for item in values):
+        raise TypeError(f"{name} must hold {'names' if allowed is str else 'numbers'}; got {value!r}")
+    return values
+
+
+def _loss(parameters: Mapping[str, Any]) -> Loss:
+    loss = parameters["loss"]
+    own = None if callable(loss) else LOSSES[loss]["parameter"]
+    arguments = {} if own is None else {own: parameters[own]}
+    if own == "quantile" and np.ndim(parameters[own]) == 1:
+        if len(parameters[own]) == 0:
+            raise ValueError("quantile must be a level in (0, 1), or hold at least one; got none")
+        arguments[own] = [float(level) for level in np.asarray(parameters[own])]
+    return Loss.checked(loss, label_smoothing=parameters.get("label_smoothing", 0.0), **arguments)
+
+
+def _optimizer(kind: type[Optimizer], parameters: Mapping[str, Any]) -> Optimizer:
+    values: dict[str, Any] = {
+        "lr": parameters["learning_rate_init"],
+        "momentum": parameters["momentum"],
+        "nesterov": bool(parameters["nesterovs_momentum"]),
+        "beta_1": parameters["beta_1"],
+        "beta_2": parameters["beta_2"],
+        "epsilon": parameters["epsilon"],
+        "weight_decay": parameters["weight_decay"],
+    }
+    if kind is RMSprop:
+        del values["momentum"]  # scikit-learn's parameter is for SGD
+    fields = kind.__dataclass_fields__
+    return kind(**{name: value for name, value in values.items() if name in fields and value is not None})
+
+
+def _regularisation(optimizer: Optimizer | None, parameters: Mapping[str, Any]) -> Regularisation:
+    has_decay = hasattr(optimizer, "weight_decay")
+    return Regularisation(
+        l2=float(parameters["alpha"]),
+        l1=float(parameters["l1"]),
+        weight_decay=0.0 if has_decay else parameters["weight_decay"] or 0.0,
+        max_norm=parameters["max_norm"] or 0.0,
+        clip_norm=parameters["clip_norm"] or 0.0,
+    )
+
+
+def _check_lbfgs(parameters: Mapping[str, Any]) -> None:
+    for name in _STOCHASTIC_ONLY:
+        if np.any(np.asarray(parameters[name], dtype=object)):  # a name, a number or several
+            raise ValueError(
+                f"solver='lbfgs' makes no gradient steps that {name} could act on; got"
+                f" {name}={parameters[name]!r}. Choose another solver, or leave {name} alone."
+            )

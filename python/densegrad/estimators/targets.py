@@ -1,0 +1,249 @@
+"""Targets: from y to what the network is trained on, and from its outputs back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import type_of_target, unique_labels
+
+from densegrad._losses import Loss
+from densegrad._tables import LOSSES
+
+MARGIN_LOSSES = ("hinge", "squared_hinge")
+#: Losses of regression, and those among them whose predictions are positive.
+REGRESSION_LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
+POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSES[name]["heads"]]
+
+
+class Targets(Protocol):
+    """What y has in it."""
+
+    def n_outputs(self, loss: Loss) -> int:
+        """Return the number of units of the head."""
+
+    def head(self, loss: Loss) -> str:
+        """Return the activation of the head."""
+
+    def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return the network's target for y."""
+
+
+TargetsT = TypeVar("TargetsT", bound=Targets)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a classifier, in the order of its outputs."""
+
+    binarizer: LabelBinarizer
+
+    @classmethod
+    def of(cls, y: NDArray[Any]) -> Labels:
+        """Return the labels in y: classes, (n_samples,), or indicators, (n_samples, n_labels)."""
+        return cls(LabelBinarizer().fit(y))
+
+    @classmethod
+    def announced(cls, y: Any, classes: Any, known: Labels | None) -> Labels:
+        """Return the labels of a training by mini-batches; `classes` may be None once they are known."""
+        if known is not None:
+            if classes is not None and not np.array_equal(known.classes, unique_labels(classes)):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was:"
+                    f" {known.classes!r}"
+                )
+            return known
+        if classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return cls(LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes))
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """The labels, (n_classes,)."""
+        classes: NDArray[Any] = self.binarizer.classes_
+        return classes
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether y is an indicator matrix."""
+        return bool(self.binarizer.y_type_.startswith("multilabel"))
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether y is one of more than two classes."""
+        return bool(self.binarizer.y_type_ == "multiclass")
+
+    def n_outputs(self, loss: Loss) -> int:
+        """Return the number of units of the head."""
+        return len(self.classes) if self.multiclass or self.multilabel else 1
+
+    def head(self, loss: Loss) -> str:
+        """Return the activation of the head."""
+        if loss.name in MARGIN_LOSSES:
+            return "identity"
+        return "softmax" if self.multiclass else "logistic"
+
+    def check(self, y: NDArray[Any], *, all_of_them: bool = False) -> None:
+        """Raise ValueError if y is not of these labels; `all_of_them`: or does not have every one."""
+        if self.multilabel:
+            allowed, fits = f"(n_samples, {len(self.classes)})", y.shape[1:] == self.classes.shape
+        else:
+            allowed, fits = "(n_samples,)", y.ndim == 1
+        if not fits:
+            raise ValueError(
+                f"y must have shape {allowed}, as in the training before; got {y.shape}. One column holds"
+                " labels, several are an indicator matrix"
+            )
+        seen = unique_labels(y)
+        if all_of_them and set(seen) != set(self.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to"
+                f" fit. Previously got {self.classes}, `y` has {seen}"
+            )
+        if len(np.setdiff1d(seen, self.classes, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {seen}."
+            )
+
+    def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return the network's target for y: class numbers, or 0/1 for each output."""
+        if loss.custom is not None or self.multilabel:
+            indicators: NDArray[Any] = self.binarizer.transform(y)
+            if not np.isin(indicators, (0, 1)).all():
+                raise ValueError(
+                    "y with several columns must be a label indicator matrix of 0 and 1; got"
+                    f" {indicators.min()} ... {indicators.max()}"
+                )
+            return indicators
+        return self._numbers(y)
+
+    def _numbers(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        if len(self.classes) == 1:
+            return np.zeros(y.shape[0], np.int64)
+        return np.searchsorted(self.classes, y)
+
+    def expected(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return what `codes` is for outputs that are right."""
+        return np.asarray(self.binarizer.transform(y)) if self.multilabel else self._numbers(y)
+
+    def codes(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return class numbers, (n_samples,), or 0/1 for each label, (n_samples, n_labels)."""
+        if self.multiclass:
+            numbers: NDArray[Any] = outputs.argmax(axis=1)
+            return numbers
+        threshold = 0 if loss.name in MARGIN_LOSSES else 0.5
+        chosen: NDArray[Any] = (outputs > threshold).astype(np.int64)
+        if self.multilabel:
+            return chosen
+        return np.zeros(len(chosen), np.int64) if len(self.classes) == 1 else chosen[:, 0]
+
+    def labels(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return the labels that the outputs stand for."""
+        codes = self.codes(outputs, loss)
+        labels: NDArray[Any] = (
+            self.classes[codes] if codes.ndim == 1 else self.binarizer.inverse_transform(codes)
+        )
+        return labels
+
+    def weights(
+        self, y: NDArray[Any], class_weight: Any, training_y: NDArray[Any] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the weight of each row by its class.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        class_weight : dict, 'balanced' or list of dict
+            As for the classifier. A class that is not named weighs 1.
+        training_y : ndarray or None
+            Rows that 'balanced' counts; None: those of y.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        counted = y if training_y is None else training_y
+        if not self.multilabel:
+            if isinstance(class_weight, list):
+                raise ValueError("class_weight must be a dict or 'balanced' for labels in one column")
+            return _weights_of_column(y, self.classes, class_weight, counted)
+        y, counted = _dense(y), _dense(counted)
+        n_labels = y.shape[1]
+        each = [class_weight] * n_labels if isinstance(class_weight, str) else class_weight
+        if not isinstance(each, list) or len(each) != n_labels:
+            raise ValueError(
+                f"class_weight must be 'balanced' or a list of {n_labels} dicts, one for each column of the"
+                f" label indicator matrix; got {class_weight!r}"
+            )
+        weight = np.ones(y.shape[0])
+        for k, of_label in enumerate(each):
+            weight *= _weights_of_column(y[:, k], np.arange(2), of_label, counted[:, k])
+        return weight
+
+
+def _weights_of_column(
+    y: NDArray[Any], classes: NDArray[Any], class_weight: Any, counted: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the weight of each label of y; 'balanced' gives the classes in `counted` the same weight."""
+    if isinstance(class_weight, str):
+        counts = np.bincount(np.searchsorted(classes, counted), minlength=len(classes))
+        share = np.count_nonzero(counts) * counts.astype(np.float64)
+        of_class = np.divide(len(counted), share, out=np.zeros(len(classes)), where=counts > 0)
+    else:
+        names = classes.tolist()
+        for key in class_weight:
+            if key not in names:
+                raise ValueError(f"class_weight names {key!r}, which is no class; the classes are {names}")
+        of_class = np.array([class_weight.get(name, 1.0) for name in names], np.float64)
+    by_row: NDArray[np.float64] = of_class[np.searchsorted(classes, y)]
+    return by_row
+
+
+def _dense(y: Any) -> NDArray[Any]:
+    array: NDArray[Any] = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    return array
+
+
+@dataclass(frozen=True)
+class Values:
+    """The targets of a regressor."""
+
+    n_targets: int
+
+    @classmethod
+    def of(cls, y: NDArray[Any]) -> Values:
+        """Return the targets in y, (n_samples,) or (n_samples, n_targets)."""
+        return cls(1 if y.ndim == 1 else y.shape[1])
+
+    def n_outputs(self, loss: Loss) -> int:
+        """Return the number of units of the head."""
+        return self.n_targets * loss.outputs_per_target
+
+    def head(self, loss: Loss) -> str:
+        """Return the activation of the head."""
+        return "exp" if loss.name in POSITIVE_LOSSES else "identity"
+
+    def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return the network's target for y, (n_samples, n_targets)."""
+        return y.reshape(y.shape[0], -1)
+
+    def predictions(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
+        """Return what `predict` gives: means, or quantiles along the last axis if there are several."""
+        if loss.name == "gaussian_nll":
+            return flat(outputs[:, : self.n_targets])
+        n_levels = len(loss.quantile_levels)
+        if n_levels and outputs.shape[1] != n_levels:
+            return outputs.reshape(len(outputs), -1, n_levels)
+        return outputs if n_levels else flat(outputs)
+
+    def deviations(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the standard deviations that the loss 'gaussian_nll' predicts."""
+        return flat(np.exp(0.5 * outputs[:, self.n_targets :]))
+
+
+def flat(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Return one column as (n_samples,), several as they are."""
+    return outputs.ravel() if outputs.shape[1] == 1 else outputs
