@@ -110,8 +110,11 @@ def custom_rows(
             f"got {_validation.outline(returned)}"
         )
     losses, derivative = returned
-    losses = np.asarray(losses, np.float64, order="C")
-    derivative = np.asarray(derivative, y_pred.dtype, order="C")
+    try:
+        losses = np.asarray(losses, np.float64, order="C")
+        derivative = np.asarray(derivative, y_pred.dtype, order="C")
+    except OverflowError as error:
+        raise ValueError(f"loss must return numbers that {y_pred.dtype} can hold; {error}") from None
     if losses.shape != y_pred.shape[:1]:
         raise ValueError(f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}")
     if derivative.shape == losses.shape and y_pred.shape[1] == 1:

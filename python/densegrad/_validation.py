@@ -124,8 +124,10 @@ def score(value: Any, epoch: int) -> float:
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}")
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}") from None
+    except OverflowError:
+        raise ValueError(f"{wanted}; got one too large for float64 after epoch {epoch}") from None
     if math.isnan(number):
         raise ValueError(f"{wanted}; got {value!r} after epoch {epoch}")
     return number

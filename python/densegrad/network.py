@@ -398,8 +398,16 @@ class Network(_core.Network):
         Parameters
         ----------
         path : str or path-like
+            A file that is there already is replaced and keeps its permissions. A symbolic link stays: the
+            file that it points to is replaced.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist, `path` is a directory, device, FIFO or socket, or the file cannot be
+            written. What was there before is as it was.
         """
-        _storage.save(path, self.spec.to_json(), {l: self._weights(l) for l in range(1, self.depth + 1)})
+        _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Network:
@@ -414,23 +422,18 @@ class Network(_core.Network):
         Raises
         ------
         ValueError
-            Where the file is damaged or was written by something else.
+            If the file is damaged or was written by something else, or `loss` is not what it needs.
         FileNotFoundError
         """
-        description, weights = _storage.load(path)
-        if (description.get("loss") == "custom") != (loss is not None):
-            needs = (
-                "a callable, as the network was made with one" if loss is None else "None: the file names it"
-            )
-            raise ValueError(f"loss must be {needs}")
-        try:
-            spec = NetworkSpec.from_json(description, loss)
-            for l, W in enumerate(weights, 1):
-                if W.shape != spec.weight_shape(l):
-                    raise ValueError(f"weights.{l} must have shape {spec.weight_shape(l)}; got {W.shape}")
-            return cls.from_spec(spec, np.concatenate([W.reshape(-1) for W in weights]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
+        network = cls.__new__(cls)
+        with _storage.opened(path, loss) as (spec, weights):
+            try:
+                network._make(spec)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
+            for l in range(1, spec.depth + 1):
+                network._set_weights(l, next(weights))
+        return network
 
     def __repr__(self) -> str:
         loss = self.loss

@@ -81,7 +81,8 @@ def sample_weights(value: ArrayLike | None, n_rows: int) -> NDArray[np.float64] 
         raise ValueError(
             f"{name} must have shape ({n_rows},), one weight a row of X; got shape {array.shape}"
         )
-    weights = _arrays.readable_array(array, np.float64)
+    with np.errstate(over="ignore"):
+        weights = _arrays.readable_array(array, np.float64)
     if not np.all(np.isfinite(weights)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if np.any(weights < 0):

@@ -66,6 +66,8 @@ class NetworkSpec:
 
     def width(self, l: int) -> int:
         """Return n_(l), the number of units of layer l = 0 … L."""
+        if not 0 <= l <= self.depth:
+            raise IndexError(f"layers are numbered 0 ... {self.depth}; got {l}")
         return self.n_inputs if l == 0 else self.layers[l - 1].units
 
     def weight_shape(self, l: int) -> tuple[int, int]:
