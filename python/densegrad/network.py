@@ -20,7 +20,7 @@ from densegrad.backpropagation import (
     quantile_jacobian,
     softmax_jacobian,
 )
-from densegrad.initializers import initial_parameters
+from densegrad.initializers import initial_rows
 from densegrad.layers import Dense, checked_layers
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
@@ -151,7 +151,14 @@ class Network(_core.Network):
         )
         spec = NetworkSpec(n_inputs, with_initializers, checked_loss, dtype)
         self._make(spec)
-        self._set_parameters(initial_parameters(spec, with_initializers, random))
+        for l, layer in enumerate(with_initializers, 1):
+            W = np.zeros(spec.weight_shape(l), spec.dtype)
+            row = 0
+            for rows in initial_rows(layer, spec.width(l - 1), spec.dtype, random):
+                W[row : row + len(rows)] = rows
+                row += len(rows)
+            self._set_weights(l, W)
+            del W  # before the next one is made
 
     def _make(self, spec: NetworkSpec) -> None:
         """Make the core's network, whose weights are zero."""
