@@ -348,7 +348,7 @@ def test_descriptions_of_other_networks(change: dict[str, Any], file: File) -> N
 def test_sizes_are_compared_before_memory_is_taken(
     units: int, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Network, "_make", lambda *_: pytest.fail("memory would be taken"))
+    monkeypatch.setattr(Network, "__setstate__", lambda *_: pytest.fail("memory would be taken"))
     layers = [[units, "relu", 0.0], [units, "identity", 0.0]]
     file.write(layers=layers)
     file.refused()

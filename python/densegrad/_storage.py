@@ -155,7 +155,7 @@ def opened(
             tensors = _tensors(header, spec, os.fstat(file.fileno()).st_size - data)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
-        yield spec, _read(path, file, data, tensors)
+        yield spec, _read(file, data, tensors)
 
 
 def _header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
@@ -226,12 +226,12 @@ def _tensors(
 
 
 def _read(
-    path: str, file: BinaryIO, data: int, tensors: list[tuple[int, np.dtype[Any], tuple[int, int]]]
+    file: BinaryIO, data: int, tensors: list[tuple[int, np.dtype[Any], tuple[int, int]]]
 ) -> Iterator[NDArray[Any]]:
     for begin, dtype, shape in tensors:
         file.seek(data + begin)
         W = np.empty(shape, dtype)
         if file.readinto(W.data.cast("B")) != W.nbytes:  # type: ignore[attr-defined]
-            raise ValueError(f"{path!r} has become shorter while it was read")
+            raise ValueError("it has become shorter while it was read")
         yield W
         del W  # before the next one is made

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sized
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.random.mtrand import _rand as global_random_state
 
 # The core calls these here.
 from densegrad._arrays import check_unmasked as unmasked  # noqa: F401
@@ -99,7 +100,7 @@ def random_source(random_state: object) -> RandomSource:
     if random_state is None:
         return np.random.RandomState()
     if random_state is np.random:
-        return np.random.mtrand._rand
+        return global_random_state
     try:
         return np.random.RandomState(integer("random_state", random_state, 0, 2**32 - 1))
     except TypeError:

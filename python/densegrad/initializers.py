@@ -2,7 +2,7 @@
 
 Each function takes the numbers of inputs and outputs of a layer and a source of random numbers, and returns
 weights of shape (n_in, n_out); the bias row starts at zero. Any function of this form may be given to
-`Dense(..., initializer=...)`; one that returns (n_in + 1, n_out) sets the bias row as well.
+`Dense(..., initializer=...)`; one that returns one row more sets the bias row as well.
 """
 
 from __future__ import annotations
@@ -95,9 +95,14 @@ _UNIFORM: Final[dict[Initializer, Uniform]] = {
 
 
 def initial_rows(
-    layer: Dense, n_in: int, dtype: np.dtype[Any], random: RandomSource
+    layer: Dense, shape: tuple[int, int], dtype: np.dtype[Any], random: RandomSource
 ) -> Iterator[NDArray[Any]]:
-    """Yield the rows of a layer's initial W, some at a time; the bias row, the last one, may be left out."""
+    """Yield the rows of a layer's initial W, some at a time; the bias row, the last one, may be left out.
+
+    `shape` is that of W with the bias row.
+    """
+    n_rows, n_out = shape
+    n_in = n_rows - 1
     initializer: Initializer = (
         BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
         if layer.initializer is None
@@ -106,13 +111,12 @@ def initial_rows(
     if isinstance(initializer, FunctionType):  # others need not be hashable
         initializer = _UNIFORM.get(initializer, initializer)
     if isinstance(initializer, Uniform):
-        yield from initializer.chunks(n_in, layer.units, random)
+        yield from initializer.chunks(n_in, n_out, random)
         return
-    drawn = _arrays.real_array("initializer", initializer(n_in, layer.units, random))
-    allowed = (n_in, layer.units), (n_in + 1, layer.units)
-    if drawn.shape not in allowed:
+    drawn = _arrays.real_array("initializer", initializer(n_in, n_out, random))
+    if drawn.shape not in ((n_in, n_out), shape):
         raise ValueError(
-            f"initializer must return weights of shape {allowed[0]} or, with the bias row, {allowed[1]}; "
+            f"initializer must return weights of shape {(n_in, n_out)} or, with the bias row, {shape}; "
             f"got {drawn.shape}"
         )
     yield _arrays.finite_array("initializer", drawn, dtype)

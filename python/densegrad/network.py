@@ -154,11 +154,23 @@ class Network(_core.Network):
         for l, layer in enumerate(with_initializers, 1):
             W = np.zeros(spec.weight_shape(l), spec.dtype)
             row = 0
-            for rows in initial_rows(layer, spec.width(l - 1), spec.dtype, random):
+            for rows in initial_rows(layer, W.shape, spec.dtype, random):
                 W[row : row + len(rows)] = rows
                 row += len(rows)
             self._set_weights(l, W)
             del W  # before the next one is made
+
+    def __setstate__(self, state: tuple[NetworkSpec, Iterable[NDArray[Any]]]) -> None:
+        """Make the network of its description and W_(1), …, W_(L): what pickles, copies and files hold."""
+        spec, weights = state
+        self._make(spec)
+        remaining = iter(weights)
+        for l in range(1, spec.depth + 1):
+            self._set_weights(l, next(remaining))  # which no name holds: only one is in memory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = [self._weights(l) for l in range(1, self.depth + 1)]
+        return _unmade, (type(self),), (self.spec, weights)
 
     def _make(self, spec: NetworkSpec) -> None:
         """Make the core's network, whose weights are zero."""
@@ -200,9 +212,8 @@ class Network(_core.Network):
         array = _arrays.real_array("parameters", parameters)
         if array.shape != (spec.n_parameters,):
             raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")
-        network = cls.__new__(cls)
-        network._make(spec)
-        network._set_parameters(np.ascontiguousarray(_arrays.to_float(array)))
+        network = _unmade(cls)
+        network.__setstate__((spec, spec.split(np.ascontiguousarray(_arrays.to_float(array)))))
         return network
 
     def astype(self, dtype: Any) -> Network:
@@ -217,16 +228,17 @@ class Network(_core.Network):
         ValueError, TypeError
             If `dtype` is not as described, or a weight is too large for it.
         """
-        other = type(self).__new__(type(self))
-        other._make(self.spec.astype(dtype))
-        for l in range(1, self.depth + 1):
-            try:
-                with np.errstate(over="raise"):
-                    W = self._weights(l).astype(other.dtype, copy=False)
-            except FloatingPointError:
-                raise ValueError(f"W_({l}) has weights that are too large for {other.dtype}") from None
-            other._set_weights(l, W)
+        spec = self.spec.astype(dtype)
+        other = _unmade(type(self))
+        other.__setstate__((spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))))
         return other
+
+    def _converted(self, l: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        try:
+            with np.errstate(over="raise"):
+                return self._weights(l).astype(dtype, copy=False)
+        except FloatingPointError:
+            raise ValueError(f"W_({l}) has weights that are too large for {dtype}") from None
 
     # --- weights ---
 
@@ -393,9 +405,6 @@ class Network(_core.Network):
 
     # --- files and pickles ---
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_spec, (self.spec, self._parameters())
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
 
@@ -432,14 +441,12 @@ class Network(_core.Network):
             If the file is damaged or was written by something else, or `loss` is not what it needs.
         FileNotFoundError
         """
-        network = cls.__new__(cls)
-        with _storage.opened(path, loss) as (spec, weights):
+        network = _unmade(cls)
+        with _storage.opened(path, loss) as state:
             try:
-                network._make(spec)
+                network.__setstate__(state)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
-            for l in range(1, spec.depth + 1):
-                network._set_weights(l, next(weights))
         return network
 
     def __repr__(self) -> str:
@@ -459,6 +466,11 @@ class Network(_core.Network):
             )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
+
+
+def _unmade(kind: type[Network]) -> Network:
+    """Return a network that its `__setstate__` is to make."""
+    return kind.__new__(kind)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
