@@ -121,7 +121,7 @@ def outline(value: object) -> str:
 def score(value: Any, epoch: int) -> float:
     """Return what `scoring` gave after an epoch as a float; it may be infinite, but not NaN."""
     wanted = "scoring must return a real number"
-    if isinstance(score, (str, bytes)):
+    if isinstance(value, (str, bytes)):
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}")
     try:
         number = float(value)

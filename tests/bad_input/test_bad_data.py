@@ -228,7 +228,7 @@ def test_missing_values_are_named() -> None:
         "target": lambda: trainer.fit(X, missing["b"]),
         "sample_weight": lambda: trainer.fit(X, target, sample_weight=missing["b"]),
     }.items():
-        refused(f"{name} must not have missing values; got <NA> in row 2", action)
+        refused(f"{name} must (not have missing values; got <NA> in row 2|be finite; got NaN)", action)
     refused("X must not have missing .* None in row 0 of column 1", lambda: network.predict([[1.0, None]]))
 
 
