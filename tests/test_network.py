@@ -356,6 +356,20 @@ def test_what_makes_a_network_cannot_be_changed(name: str) -> None:
     assert getattr(network, name) is before
 
 
+@pytest.mark.parametrize("l", [-1, 3, 2**31, 10**30])
+def test_numbers_of_layers_that_there_are_not(l: int) -> None:
+    network = make_network((1, 4, 5, 2))
+    for action in (
+        lambda: network.width(l),
+        lambda: network.spec.weight_shape(l),
+        lambda: network.weights[l],
+        lambda: network.weights.__setitem__(l, np.zeros((5, 5))),
+        lambda: network.weight_gradients[l],
+    ):
+        with pytest.raises(IndexError, match="layers are numbered"):
+            action()
+
+
 def test_repr_of_both_passes_shows_the_jacobians_and_the_loss() -> None:
     p = Network(2, [Dense(3, "tanh"), Dense(1, "identity")]).backpropagate(np.ones((5, 2)), np.ones(5))
     assert repr(p.outputs) == f"PerLayer(0: (5, 2), 1: (5, 3), 2: (5, 1), 3: {p.loss!r})"

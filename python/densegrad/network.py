@@ -91,6 +91,8 @@ class Network(_core.Network):
     target_kind : {"values", "probabilities", "classes"}
         What the loss takes for a target: numbers; class numbers or probabilities; class numbers or 0/1.
     dtype : numpy.dtype
+    spec : NetworkSpec
+        All of these together: the description of the network.
 
     Raises
     ------
@@ -240,7 +242,9 @@ class Network(_core.Network):
         except FloatingPointError:
             raise ValueError(f"W_({l}) has weights that are too large for {dtype}") from None
 
-    # --- weights ---
+    def width(self, l: int) -> int:
+        """Return n_(l), the number of units of layer l = 0 … L."""
+        return self.spec.width(l)
 
     @property
     def weights(self) -> WeightsPerLayer:
@@ -276,8 +280,6 @@ class Network(_core.Network):
         if array.shape != (self.n_parameters,):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
         self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
-
-    # --- passes ---
 
     def samples(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> Samples:
         """Check X, target and weights once, for calls again and again on the same data.
@@ -402,8 +404,6 @@ class Network(_core.Network):
         loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
         self.backward(loss_gradient, n_threads)
         return loss
-
-    # --- files and pickles ---
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core
-from densegrad._losses import LOWEST_TARGET
+from densegrad._tables import LOWEST_TARGET
 from densegrad.spec import NetworkSpec
 
 

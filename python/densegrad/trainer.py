@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core, _epochs, _validation, schedules
 from densegrad._losses import custom_rows
-from densegrad._optimizers import SQUARES, Adam, Optimizer
-from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
+from densegrad._optimizers import Adam, Optimizer
+from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS, SQUARES
 from densegrad.history import Best, Callback, History
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of

@@ -15,8 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad._losses import LOWEST_TARGET
-from densegrad._tables import LOSSES
+from densegrad._tables import LOSSES, LOWEST_TARGET
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
