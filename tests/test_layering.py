@@ -17,10 +17,10 @@ CPP = ROOT / "cpp"
 LAYERS = [
     {"_arrays", "_validation"},
     {"_engine", "_core"},
-    {"_tables", "backpropagation", "config", "_optimizers", "schedules", "_storage"},
+    {"_tables", "backpropagation", "config", "_optimizers", "schedules"},
     {"_losses", "layers"},
-    {"spec"},
-    {"samples", "initializers"},
+    {"initializers", "spec"},
+    {"samples", "_storage"},
     {"network"},
     {"gradient_check", "history"},
     {"_epochs"},

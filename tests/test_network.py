@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cases import (
     make_target,
     same_bits,
 )
-from densegrad import Dense, Network, Trainer
+from densegrad import Dense, Network, Trainer, initializers
 from reference import ACTIVATIONS, Reference, local_jacobian
 
 
@@ -326,7 +327,20 @@ def test_initial_weights_follow_the_activation_and_the_seed() -> None:
     assert not same_bits(generator.parameters, network.parameters)
 
 
-def test_own_initializers_may_set_the_bias() -> None:
+@pytest.mark.parametrize("name", ["glorot_uniform", "glorot_uniform_logistic", "he_uniform"])
+@pytest.mark.parametrize("source", [np.random.RandomState, np.random.default_rng])
+def test_weights_drawn_some_rows_at_a_time_are_those_of_one_draw(name: str, source: Any) -> None:
+    function = getattr(initializers, name)
+    widths = (500, 700, 2, 200_000)
+    layers = [Dense(n, "tanh", initializer=function) for n in widths[1:]]
+    network = Network(widths[0], layers, dtype="float64", random_state=source(3))
+    random = source(3)
+    for W, shape in zip(network.weights, pairwise(widths), strict=True):
+        assert same_bits(W[:-1], function(*shape, random))
+        assert not W[-1].any()
+
+
+def test_custom_initializers_may_set_the_bias() -> None:
     layers = [Dense(2, initializer=lambda n, m, r: np.ones((n + 1, m))), Dense(1, "identity")]
     network = Network(3, layers, random_state=0)
     assert np.all(network.weights[1] == 1)
@@ -340,6 +354,20 @@ def test_what_makes_a_network_cannot_be_changed(name: str) -> None:
     with pytest.raises(AttributeError, match=f"{name} of a network cannot be changed"):
         setattr(network, name, 0.5)
     assert getattr(network, name) is before
+
+
+@pytest.mark.parametrize("l", [-1, 3, 2**31, 10**30])
+def test_numbers_of_layers_that_there_are_not(l: int) -> None:
+    network = make_network((1, 4, 5, 2))
+    for action in (
+        lambda: network.width(l),
+        lambda: network.spec.weight_shape(l),
+        lambda: network.weights[l],
+        lambda: network.weights.__setitem__(l, np.zeros((5, 5))),
+        lambda: network.weight_gradients[l],
+    ):
+        with pytest.raises(IndexError, match="layers are numbered"):
+            action()
 
 
 def test_repr_of_both_passes_shows_the_jacobians_and_the_loss() -> None:

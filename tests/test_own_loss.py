@@ -58,6 +58,13 @@ def test_own_loss_that_returns_something_else_is_told_what_to_return(returned: A
         network.evaluate(np.ones((2, 2)), np.ones(2))
 
 
+@pytest.mark.parametrize("returned", [([10**400] * 2, np.zeros((2, 1))), (np.zeros(2), [[10**400]] * 2)])
+def test_own_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
+    network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
+    with pytest.raises(ValueError, match="loss must return numbers that float32 can hold"):
+        network.evaluate(np.ones((2, 2)), np.ones(2))
+
+
 def test_own_loss_that_returns_nan_is_named() -> None:
     X, target = np.ones((6, 2)), np.ones(6)
     for loss, derivative in ((np.nan, 0.0), (0.0, np.nan)):

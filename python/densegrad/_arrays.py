@@ -31,8 +31,10 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
     check_unmasked(name, value)
     try:
         array = np.asarray(value)
-        if array.dtype.kind == "O" and all(isinstance(x, (Real, np.bool_)) for x in array.flat):
-            array = array.astype(np.float64)  # frames of several types of numbers come as objects
+        if array.dtype.kind == "O":  # as frames of several types of numbers, or with a missing value
+            _check_no_missing(name, value, array)
+            if all(isinstance(x, (Real, np.bool_)) for x in array.flat):
+                array = array.astype(np.float64)
     except (ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} must be an array of real numbers; got {type(value).__name__}: {error}"
@@ -42,13 +44,27 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def _check_no_missing(name: str, value: Any, array: NDArray[Any]) -> None:
+    """Raise ValueError if an entry is None or pandas' NA; `array` is `value` as an array of objects."""
+    for index, x in np.ndenumerate(array):
+        if x is None or type(x).__name__ == "NAType":
+            place = f" in row {index[0]}" if index else ""
+            if len(index) == 2:
+                columns = getattr(value, "columns", range(array.shape[1]))
+                place += f" of column {columns[index[1]]!r}"
+            raise ValueError(
+                f"{name} must not have missing values; got {x!r}{place}. Fill it, or drop the row"
+            )
+
+
 def to_float(array: NDArray[Any]) -> NDArray[Any]:
     """Return `array` as float32 or float64 that the core reads in place, exact where one is wide enough."""
     if array.dtype.kind == "f":
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
     else:
         dtype = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    array = np.require(array, dtype, "A")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        array = np.require(array, dtype, "A")
     # The stride of a single row or column may be any number of bytes, aligned or not.
     return array.copy() if any(stride % array.itemsize for stride in array.strides) else array
 

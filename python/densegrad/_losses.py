@@ -15,16 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
-from densegrad._tables import LOSSES, losses
+from densegrad._tables import LOSSES, OUTPUTS_PER_TARGET, losses
 
 #: A custom loss maps the targets of a batch and y_(L) to the loss of each row, (batch,), and its derivative
 #: by y_(L), (batch, n_L).
 CustomLoss: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
-
-#: The lowest target of a loss, and whether it is allowed itself; the other losses take any number.
-LOWEST_TARGET = {"poisson": (0.0, True), "tweedie": (0.0, True), "gamma": (0.0, False)}
-#: Outputs that the head has for each target; the other losses have one, or one for each quantile level.
-_OUTPUTS_PER_TARGET = {"gaussian_nll": 2}
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Loss:
     @property
     def outputs_per_target(self) -> int:
         """Outputs of the head for each value of a target."""
-        return len(self.quantile_levels) or _OUTPUTS_PER_TARGET.get(self.name, 1)
+        return len(self.quantile_levels) or OUTPUTS_PER_TARGET.get(self.name, 1)
 
 
 def _parameter(loss: str, value: Any) -> tuple[float, tuple[float, ...]]:
@@ -110,8 +105,11 @@ def custom_rows(
             f"got {_validation.outline(returned)}"
         )
     losses, derivative = returned
-    losses = np.asarray(losses, np.float64, order="C")
-    derivative = np.asarray(derivative, y_pred.dtype, order="C")
+    try:
+        losses = np.asarray(losses, np.float64, order="C")
+        derivative = np.asarray(derivative, y_pred.dtype, order="C")
+    except OverflowError as error:
+        raise ValueError(f"loss must return numbers that {y_pred.dtype} can hold; {error}") from None
     if losses.shape != y_pred.shape[:1]:
         raise ValueError(f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}")
     if derivative.shape == losses.shape and y_pred.shape[1] == 1:

@@ -24,10 +24,6 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 }
 
 
-#: Which of an optimizer's arrays of state holds means or sums of g², and so nothing below zero.
-SQUARES = {"Adam": 1, "AdamW": 1, "NAdam": 1, "RMSprop": 0, "Adagrad": 0}
-
-
 class _Checked:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]

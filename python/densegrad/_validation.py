@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sized
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.random.mtrand import _rand as global_random_state
 
 # The core calls these here.
 from densegrad._arrays import check_unmasked as unmasked  # noqa: F401
@@ -99,7 +100,7 @@ def random_source(random_state: object) -> RandomSource:
     if random_state is None:
         return np.random.RandomState()
     if random_state is np.random:
-        return np.random.mtrand._rand
+        return global_random_state
     try:
         return np.random.RandomState(integer("random_state", random_state, 0, 2**32 - 1))
     except TypeError:
@@ -124,8 +125,10 @@ def score(value: Any, epoch: int) -> float:
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}")
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}") from None
+    except OverflowError:
+        raise ValueError(f"{wanted}; got one too large for float64 after epoch {epoch}") from None
     if math.isnan(number):
         raise ValueError(f"{wanted}; got {value!r} after epoch {epoch}")
     return number

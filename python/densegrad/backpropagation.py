@@ -107,9 +107,9 @@ class LocalGradients:
 
     def __repr__(self) -> str:
         batch, n_l = self.wrt_preactivation.shape[:2]
-        n_in = self._input.shape[1]
         return (
-            f"LocalGradients(wrt_input: {(batch, n_l, n_in)}, wrt_weights: {(batch, n_l, n_in + 1, n_l)}, "
+            f"LocalGradients(wrt_input: {(batch, n_l, self._input.shape[1])}, "
+            f"wrt_weights: {(batch, n_l, *self._weights.shape)}, "
             f"wrt_preactivation: {self.wrt_preactivation.shape})"
         )
 

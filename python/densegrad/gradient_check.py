@@ -128,11 +128,11 @@ def _differences(
         losses = []
         for moved in (w + h, w - h):
             flat[i] = moved
-            network._set_weights(l, W)
+            network.weights[l] = W
             losses.append(network.evaluate(samples, n_threads=1))
         flat[i] = w
         numeric[k] = (losses[0] - losses[1]) / ((w + h) - (w - h))
-    network._set_weights(l, W)
+    network.weights[l] = W
     return numeric
 
 

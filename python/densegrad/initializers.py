@@ -2,13 +2,15 @@
 
 Each function takes the numbers of inputs and outputs of a layer and a source of random numbers, and returns
 weights of shape (n_in, n_out); the bias row starts at zero. Any function of this form may be given to
-`Dense(..., initializer=...)`; one that returns (n_in + 1, n_out) sets the bias row as well.
+`Dense(..., initializer=...)`; one that returns one row more sets the bias row as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final
 
 import numpy as np
@@ -18,13 +20,42 @@ from densegrad import _arrays
 from densegrad._tables import ACTIVATIONS
 from densegrad._validation import RandomSource
 from densegrad.layers import Dense, Initializer
-from densegrad.spec import NetworkSpec
 
 __all__ = ["glorot_uniform", "glorot_uniform_logistic", "he_uniform"]
 
 
-def _uniform(bound: float, n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
-    return random.uniform(-bound, bound, (n_in, n_out))
+# Numbers that are drawn at a time, 1 MB of them.
+_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """An initializer that draws uniformly from ± bound(n_in, n_out), also some rows at a time.
+
+    The draws are the same either way: a large layer need not be in memory a second time.
+    """
+
+    bound: Callable[[int, int], float]
+    #: Whether the bias row is drawn as well.
+    bias: bool = False
+
+    def __call__(self, n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
+        bound = self.bound(n_in, n_out)
+        return random.uniform(-bound, bound, (n_in + self.bias, n_out))
+
+    def chunks(self, n_in: int, n_out: int, random: RandomSource) -> Iterator[NDArray[np.float64]]:
+        """Yield the rows that a call returns, some at a time."""
+        bound = self.bound(n_in, n_out)
+        left, step = n_in + self.bias, max(1, _CHUNK // n_out)
+        while left:
+            n_rows = min(left, step)
+            yield random.uniform(-bound, bound, (n_rows, n_out))
+            left -= n_rows
+
+
+_GLOROT = Uniform(lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)))
+_GLOROT_LOGISTIC = Uniform(lambda n_in, n_out: math.sqrt(2 / (n_in + n_out)))
+_HE = Uniform(lambda n_in, n_out: math.sqrt(6 / n_in))
 
 
 def glorot_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
@@ -33,12 +64,12 @@ def glorot_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.fl
     The variance that keeps signals and loss gradients at one scale through layers of slope 1 at the origin
     (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
     """
-    return _uniform(math.sqrt(6 / (n_in + n_out)), n_in, n_out, random)
+    return _GLOROT(n_in, n_out, random)
 
 
 def glorot_uniform_logistic(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
     """Draw from the uniform distribution on ± sqrt(2 / (n_in + n_out)): scikit-learn's for logistic units."""
-    return _uniform(math.sqrt(2 / (n_in + n_out)), n_in, n_out, random)
+    return _GLOROT_LOGISTIC(n_in, n_out, random)
 
 
 def he_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
@@ -47,7 +78,7 @@ def he_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float6
     Makes up for the half of the signal that rectified units cut off (He et al., "Delving deep into
     rectifiers", 2015).
     """
-    return _uniform(math.sqrt(6 / n_in), n_in, n_out, random)
+    return _HE(n_in, n_out, random)
 
 
 #: By the names in the core's table of activations.
@@ -56,21 +87,36 @@ BY_NAME: Final[dict[str, Initializer]] = {
     "glorot_logistic": glorot_uniform_logistic,
     "he": he_uniform,
 }
+_UNIFORM: Final[dict[Initializer, Uniform]] = {
+    glorot_uniform: _GLOROT,
+    glorot_uniform_logistic: _GLOROT_LOGISTIC,
+    he_uniform: _HE,
+}
 
 
-def initial_parameters(spec: NetworkSpec, layers: Sequence[Dense], random: RandomSource) -> NDArray[Any]:
-    """Draw the weights of all layers, in one vector as `Network.parameters` has them."""
-    parameters = np.zeros(spec.n_parameters, spec.dtype)
-    for l, (layer, W) in enumerate(zip(layers, spec.split(parameters), strict=True), 1):
-        initializer = layer.initializer
-        if initializer is None:
-            initializer = BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
-        n_in, n_out = spec.width(l - 1), spec.width(l)
-        drawn = _arrays.real_array("initializer", initializer(n_in, n_out, random))
-        if drawn.shape not in ((n_in, n_out), W.shape):
-            raise ValueError(
-                f"initializer must return weights of shape {(n_in, n_out)} or, with the bias row, "
-                f"{W.shape}; got {drawn.shape}"
-            )
-        W[: len(drawn)] = _arrays.finite_array("initializer", drawn, spec.dtype)
-    return parameters
+def initial_rows(
+    layer: Dense, shape: tuple[int, int], dtype: np.dtype[Any], random: RandomSource
+) -> Iterator[NDArray[Any]]:
+    """Yield the rows of a layer's initial W, some at a time; the bias row, the last one, may be left out.
+
+    `shape` is that of W with the bias row.
+    """
+    n_rows, n_out = shape
+    n_in = n_rows - 1
+    initializer: Initializer = (
+        BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
+        if layer.initializer is None
+        else layer.initializer
+    )
+    if isinstance(initializer, FunctionType):  # others need not be hashable
+        initializer = _UNIFORM.get(initializer, initializer)
+    if isinstance(initializer, Uniform):
+        yield from initializer.chunks(n_in, n_out, random)
+        return
+    drawn = _arrays.real_array("initializer", initializer(n_in, n_out, random))
+    if drawn.shape not in ((n_in, n_out), shape):
+        raise ValueError(
+            f"initializer must return weights of shape {(n_in, n_out)} or, with the bias row, {shape}; "
+            f"got {drawn.shape}"
+        )
+    yield _arrays.finite_array("initializer", drawn, dtype)

@@ -12,7 +12,7 @@ from densegrad import _validation
 from densegrad._tables import ACTIVATIONS
 from densegrad._validation import RandomSource
 
-#: Draws the weights of a layer, (n_in, n_out) or with the bias row (n_in + 1, n_out).
+#: Draws the weights of a layer, (n_in, n_out), or one row more, the biases.
 Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
 
 
@@ -32,7 +32,8 @@ class Dense:
         1 - dropout. Hidden layers only.
     initializer : callable or None
         Called with (n_in, n_out, random source), returns the initial weights of shape (n_in, n_out), the bias
-        being zero, or (n_in + 1, n_out). None chooses by the activation; see `densegrad.initializers`.
+        being zero, or with the bias row one row more. None chooses by the activation; see
+        `densegrad.initializers`.
 
     Raises
     ------

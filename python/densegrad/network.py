@@ -20,7 +20,7 @@ from densegrad.backpropagation import (
     quantile_jacobian,
     softmax_jacobian,
 )
-from densegrad.initializers import initial_parameters
+from densegrad.initializers import initial_rows
 from densegrad.layers import Dense, checked_layers
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
@@ -91,6 +91,8 @@ class Network(_core.Network):
     target_kind : {"values", "probabilities", "classes"}
         What the loss takes for a target: numbers; class numbers or probabilities; class numbers or 0/1.
     dtype : numpy.dtype
+    spec : NetworkSpec
+        All of these together: the description of the network.
 
     Raises
     ------
@@ -151,7 +153,26 @@ class Network(_core.Network):
         )
         spec = NetworkSpec(n_inputs, with_initializers, checked_loss, dtype)
         self._make(spec)
-        self._set_parameters(initial_parameters(spec, with_initializers, random))
+        for l, layer in enumerate(with_initializers, 1):
+            W = np.zeros(spec.weight_shape(l), spec.dtype)
+            row = 0
+            for rows in initial_rows(layer, W.shape, spec.dtype, random):
+                W[row : row + len(rows)] = rows
+                row += len(rows)
+            self._set_weights(l, W)
+            del W  # before the next one is made
+
+    def __setstate__(self, state: tuple[NetworkSpec, Iterable[NDArray[Any]]]) -> None:
+        """Make the network of its description and W_(1), …, W_(L): what pickles, copies and files hold."""
+        spec, weights = state
+        self._make(spec)
+        remaining = iter(weights)
+        for l in range(1, spec.depth + 1):
+            self._set_weights(l, next(remaining))  # which no name holds: only one is in memory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = [self._weights(l) for l in range(1, self.depth + 1)]
+        return _unmade, (type(self),), (self.spec, weights)
 
     def _make(self, spec: NetworkSpec) -> None:
         """Make the core's network, whose weights are zero."""
@@ -193,9 +214,8 @@ class Network(_core.Network):
         array = _arrays.real_array("parameters", parameters)
         if array.shape != (spec.n_parameters,):
             raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")
-        network = cls.__new__(cls)
-        network._make(spec)
-        network._set_parameters(np.ascontiguousarray(_arrays.to_float(array)))
+        network = _unmade(cls)
+        network.__setstate__((spec, spec.split(np.ascontiguousarray(_arrays.to_float(array)))))
         return network
 
     def astype(self, dtype: Any) -> Network:
@@ -210,18 +230,21 @@ class Network(_core.Network):
         ValueError, TypeError
             If `dtype` is not as described, or a weight is too large for it.
         """
-        other = type(self).__new__(type(self))
-        other._make(self.spec.astype(dtype))
-        for l in range(1, self.depth + 1):
-            try:
-                with np.errstate(over="raise"):
-                    W = self._weights(l).astype(other.dtype, copy=False)
-            except FloatingPointError:
-                raise ValueError(f"W_({l}) has weights that are too large for {other.dtype}") from None
-            other._set_weights(l, W)
+        spec = self.spec.astype(dtype)
+        other = _unmade(type(self))
+        other.__setstate__((spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))))
         return other
 
-    # --- weights ---
+    def _converted(self, l: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        try:
+            with np.errstate(over="raise"):
+                return self._weights(l).astype(dtype, copy=False)
+        except FloatingPointError:
+            raise ValueError(f"W_({l}) has weights that are too large for {dtype}") from None
+
+    def width(self, l: int) -> int:
+        """Return n_(l), the number of units of layer l = 0 … L."""
+        return self.spec.width(l)
 
     @property
     def weights(self) -> WeightsPerLayer:
@@ -257,8 +280,6 @@ class Network(_core.Network):
         if array.shape != (self.n_parameters,):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
         self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
-
-    # --- passes ---
 
     def samples(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> Samples:
         """Check X, target and weights once, for calls again and again on the same data.
@@ -384,11 +405,6 @@ class Network(_core.Network):
         self.backward(loss_gradient, n_threads)
         return loss
 
-    # --- files and pickles ---
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_spec, (self.spec, self._parameters())
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
 
@@ -398,8 +414,16 @@ class Network(_core.Network):
         Parameters
         ----------
         path : str or path-like
+            A file that is there already is replaced and keeps its permissions. A symbolic link stays: the
+            file that it points to is replaced.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist, `path` is a directory, device, FIFO or socket, or the file cannot be
+            written. What was there before is as it was.
         """
-        _storage.save(path, self.spec.to_json(), {l: self._weights(l) for l in range(1, self.depth + 1)})
+        _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Network:
@@ -414,23 +438,16 @@ class Network(_core.Network):
         Raises
         ------
         ValueError
-            Where the file is damaged or was written by something else.
+            If the file is damaged or was written by something else, or `loss` is not what it needs.
         FileNotFoundError
         """
-        description, weights = _storage.load(path)
-        if (description.get("loss") == "custom") != (loss is not None):
-            needs = (
-                "a callable, as the network was made with one" if loss is None else "None: the file names it"
-            )
-            raise ValueError(f"loss must be {needs}")
-        try:
-            spec = NetworkSpec.from_json(description, loss)
-            for l, W in enumerate(weights, 1):
-                if W.shape != spec.weight_shape(l):
-                    raise ValueError(f"weights.{l} must have shape {spec.weight_shape(l)}; got {W.shape}")
-            return cls.from_spec(spec, np.concatenate([W.reshape(-1) for W in weights]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
+        network = _unmade(cls)
+        with _storage.opened(path, loss) as state:
+            try:
+                network.__setstate__(state)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
+        return network
 
     def __repr__(self) -> str:
         loss = self.loss
@@ -449,6 +466,11 @@ class Network(_core.Network):
             )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
+
+
+def _unmade(kind: type[Network]) -> Network:
+    """Return a network that its `__setstate__` is to make."""
+    return kind.__new__(kind)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core
-from densegrad._losses import LOWEST_TARGET
+from densegrad._tables import LOWEST_TARGET
 from densegrad.spec import NetworkSpec
 
 
@@ -81,7 +81,8 @@ def sample_weights(value: ArrayLike | None, n_rows: int) -> NDArray[np.float64] 
         raise ValueError(
             f"{name} must have shape ({n_rows},), one weight a row of X; got shape {array.shape}"
         )
-    weights = _arrays.readable_array(array, np.float64)
+    with np.errstate(over="ignore"):
+        weights = _arrays.readable_array(array, np.float64)
     if not np.all(np.isfinite(weights)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     if np.any(weights < 0):
@@ -133,15 +134,21 @@ def _targets(
             raise ValueError("target must be probabilities that sum to 1 in each row")
         if kind == "classes" and np.any((values != 0) & (values != 1)):
             raise ValueError(f"target must be 0 or 1 in each column for the loss {spec.loss.name}")
-    elif spec.loss.name in LOWEST_TARGET and n_rows:
-        low, closed = LOWEST_TARGET[spec.loss.name]
-        lowest = values.min()
-        if lowest < low or (lowest == low and not closed):
-            raise ValueError(
-                f"target must be {'at least' if closed else 'above'} {low:g} for the loss "
-                f"{spec.loss.name}; got {lowest:g}"
-            )
+    else:
+        check_lowest("target", values, spec.loss.name)
     return None, values
+
+
+def check_lowest(name: str, values: NDArray[Any], loss: str) -> None:
+    """Raise ValueError if a target is below what the loss allows."""
+    if loss not in LOWEST_TARGET or values.size == 0:
+        return
+    low, closed = LOWEST_TARGET[loss]
+    lowest = values.min()
+    if lowest < low or (lowest == low and not closed):
+        raise ValueError(
+            f"{name} must be {'at least' if closed else 'above'} {low:g} for the loss {loss}; got {lowest:g}"
+        )
 
 
 def _class_numbers(spec: NetworkSpec, array: NDArray[Any]) -> NDArray[np.int64]:

@@ -202,3 +202,48 @@ def test_sample_weights(weight: Any) -> None:
         lambda: Trainer(network).fit(X, target, validation=(X, target, weight)),
     ):
         refused("sample_weight must", action)
+
+
+def frame_with_missing(column: str, row: int) -> Any:
+    import pandas as pd
+
+    frame = pd.DataFrame(np.ones((4, 2)), columns=["a", "b"], dtype="Float64")
+    frame.loc[row, column] = pd.NA
+    return frame
+
+
+def test_missing_values_are_named() -> None:
+    network = make_network((1, 2, 3, 1))
+    trainer = Trainer(network)
+    X, target = np.ones((4, 2)), np.ones(4)
+    missing = frame_with_missing("b", 2)
+    for action in (
+        lambda: network.predict(missing),
+        lambda: network.evaluate(missing, target),
+        lambda: trainer.fit(missing, target),
+        lambda: trainer.step(missing, target),
+    ):
+        refused("X must not have missing values; got <NA> in row 2 of column 'b'", action)
+    for name, action in {
+        "target": lambda: trainer.fit(X, missing["b"]),
+        "sample_weight": lambda: trainer.fit(X, target, sample_weight=missing["b"]),
+    }.items():
+        refused(f"{name} must (not have missing values; got <NA> in row 2|be finite; got NaN)", action)
+    refused("X must not have missing .* None in row 0 of column 1", lambda: network.predict([[1.0, None]]))
+
+
+def test_frames_of_nullable_columns_without_missing_values_are_read() -> None:
+    network = make_network((1, 2, 3, 1))
+    frame = frame_with_missing("b", 2).fillna(1.0)
+    assert same_bits(network.predict(frame), network.predict(np.ones((4, 2))))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="no wider numbers here")
+def test_numbers_beyond_float64() -> None:
+    network = make_network((1, 2, 1))
+    huge = np.full((2, 2), np.longdouble("1e4000"))
+    X, target = np.ones((2, 2)), np.ones(2)
+    refused("X must be finite", lambda: Trainer(network).fit(huge, target))
+    refused("target must be finite", lambda: Trainer(network).fit(X, huge[:, 0]))
+    refused("sample_weight must be finite", lambda: network.evaluate(X, target, huge[:, 0]))
+    refused("parameters must be finite", lambda: setattr(network, "parameters", huge[0].repeat(2)[:3]))

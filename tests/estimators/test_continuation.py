@@ -12,6 +12,7 @@ from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from densegrad import Adam, MLPClassifier, MLPRegressor, Trainer
+from densegrad.training.descent import GradientDescent
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -171,12 +172,12 @@ def test_assigned_weights_are_used():
 @pytest.mark.parametrize("wrong", [1e300, 1j, np.nan])
 def test_assigned_weights_are_taken_all_or_none(wrong):
     reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG.astype(np.float32), Y_REG)
-    before = reg._network.parameters
+    before = reg._training.network.parameters
     coefs = reg.coefs_
     reg.coefs_ = [coefs[0] + 1, *coefs[1:-1], coefs[-1] * np.array([wrong])]
     with pytest.raises((TypeError, ValueError), match=r"coefs_|parameters"):
         reg.predict(X_REG)
-    np.testing.assert_array_equal(reg._network.parameters, before)
+    np.testing.assert_array_equal(reg._training.network.parameters, before)
 
 
 def test_edits_in_place_fail_loudly():
@@ -255,7 +256,7 @@ def test_what_was_assigned_wins_where_the_network_has_changed_too():
     shown = reg.coefs_
     mine = np.ones(shown[0].shape)
     shown[0] = mine
-    zeroed(reg._network)  # network_ would have taken over what was assigned
+    zeroed(reg._training.network)  # network_ would have taken over what was assigned
     np.testing.assert_array_equal(reg.coefs_[0], mine)
     assert not reg.coefs_[1].any()
     reg.predict(X_REG)
@@ -297,7 +298,7 @@ def test_parameters_change_where_the_squares_have_overflowed():
     rows = (X_REG * 1e20).astype(np.float32)
     parameters = {**COMMON, "loss": "absolute_error", "warm_start": True, "max_iter": 3}
     reg = MLPRegressor(**parameters).fit(rows, Y_REG)
-    assert any(np.isinf(layer[1]).any() for layer in reg._trainer.state_dict()["state"])
+    assert any(np.isinf(layer[1]).any() for layer in reg._training.descent.state())
     reg.set_params(clip_norm=1.0).fit(rows, Y_REG)
     assert reg.n_iter_ == 3
 
@@ -357,7 +358,7 @@ def test_ctrl_c_ends_all_batches_of_a_partial_fit(monkeypatch):
         epochs.append(trainer)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    monkeypatch.setattr(GradientDescent, "run", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         assert reg.partial_fit((X_REG, Y_REG) for _ in range(5)) is reg
     assert len(epochs) == 1

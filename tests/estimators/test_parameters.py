@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         (MLPRegressor, {"loss": "tweedie", "power": 2.0}, ValueError, "power"),
         (MLPClassifier, {"callbacks": [3]}, TypeError, "callbacks"),
         (MLPClassifier, {"schedule": lambda step, n_steps: "fast"}, TypeError, "schedule"),
-        (MLPClassifier, {"schedule": lambda step, n_steps: -1.0}, ValueError, "learning_rate"),
+        (MLPClassifier, {"schedule": lambda step, n_steps: -1.0}, ValueError, "schedule"),
         (MLPClassifier, {"dropout": 1.0}, ValueError, "dropout"),
         (MLPClassifier, {"dropout": [1.5]}, ValueError, "dropout"),
         (MLPClassifier, {"loss": lambda t, p: (p[:, 0], p[:3])}, ValueError, "loss must return"),

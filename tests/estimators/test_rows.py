@@ -22,7 +22,7 @@ def test_partial_fit_takes_batches():
     assert reg.t_ == len(X)
     with pytest.raises(ValueError, match="target y is None"):
         MLPRegressor().partial_fit(X_REG)
-    with pytest.raises(ValueError, match="must be a tuple"):
+    with pytest.raises(TypeError, match="a batch 1 that is ndarray"):
         MLPRegressor().partial_fit(iter([(X_REG, Y_REG), X_REG]))
 
 

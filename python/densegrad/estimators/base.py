@@ -451,7 +451,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         stratify = None
         if is_classifier(self) and samples.spec.head.units == 1:
             stratify = target.astype(bool)
-        rows, aside = training.split_rows(len(y), recipe.validation_fraction, stratify)
+        rows, aside = training.split_rows(samples.n_rows, recipe.validation_fraction, stratify)
         weight = samples.sample_weight
         if weight is not None:
             for part, purpose in ((rows, "is left to train on"), (aside, "is set aside to validate on")):

@@ -15,10 +15,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from densegrad._losses import Loss
+from densegrad._tables import MARGIN_LOSSES
 from densegrad.estimators.base import BaseMLP
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
-from densegrad.estimators.targets import MARGIN_LOSSES, Labels
+from densegrad.estimators.targets import Labels
 from densegrad.estimators.validation import accuracy
 
 

@@ -11,9 +11,9 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from densegrad._losses import Loss
-from densegrad._tables import LOSSES
+from densegrad._tables import LOSSES, MARGIN_LOSSES
+from densegrad.samples import check_lowest
 
-MARGIN_LOSSES = ("hinge", "squared_hinge")
 #: Losses of regression, and those among them whose predictions are positive.
 REGRESSION_LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
 POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSES[name]["heads"]]
@@ -228,6 +228,7 @@ class Values:
 
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
         """Return the network's target for y, (n_samples, n_targets)."""
+        check_lowest("y", y, loss.name)
         return y.reshape(y.shape[0], -1)
 
     def predictions(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:

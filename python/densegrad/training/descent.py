@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from densegrad import _arrays, _core
 from densegrad._losses import custom_rows
-from densegrad._optimizers import SQUARES, Optimizer
-from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
+from densegrad._optimizers import Optimizer
+from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS, SQUARES
 from densegrad.network import Network
 from densegrad.samples import Samples
 
