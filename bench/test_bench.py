@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import CASES, LEARNING_RATE, Case, Matrix, Problem, log_loss, reference_probabilities
+from cases import TIMED, Case
 from densegrad import Adam, Dense, Network, Trainer
 from libraries.numpy_by_hand import NumpyNetwork, predict
+from workloads import LEARNING_RATE, Matrix, Problem, log_loss, make_problem, reference_probabilities
 
-DESIGN = [case for case in CASES if case.group == "design"]
+DESIGN = [case for case in TIMED if case.group == "design"]
 SECONDS = 0.3
 
 
@@ -83,7 +84,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def problem(case: Case, dtype: str) -> Problem:
-    return case.problem(dtype)
+    return make_problem(case, dtype)
 
 
 @pytest.fixture(params=list(SIDES))
@@ -102,7 +103,7 @@ def batch(problem: Problem) -> tuple[Matrix, Any]:
 
 
 @pytest.fixture
-def measure(benchmark: Any, medians: Any, case: Case, dtype: str, library: str) -> Callable[..., None]:
+def measure(benchmark: Any, keep_median: Any, case: Case, dtype: str, library: str) -> Callable[..., None]:
     """Time an operation; `setup` runs before every round and is not timed."""
 
     def run(operation: str, work: Any, *arguments: Any, setup: Callable[[], None] | None = None) -> None:
@@ -119,7 +120,7 @@ def measure(benchmark: Any, medians: Any, case: Case, dtype: str, library: str) 
             lambda: work(*arguments), setup=setup, rounds=rounds, iterations=iterations, warmup_rounds=1
         )
         if benchmark.stats is not None:
-            medians[case.name, dtype, operation, library] = benchmark.stats["median"]
+            keep_median(case.name, dtype, operation, library, benchmark.stats["median"])
 
     return run
 

@@ -21,9 +21,12 @@ from typing import Any
 # What limits the threads of each library must be known before NumPy is loaded, and is: peers.py sets it.
 import numpy as np
 
-from cases import PREDICTION_CASE, case_named, log_loss, reference_probabilities, tall_problem
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from cases import PREDICTION_CASE, case_named
 from libraries import LIBRARIES
 from libraries.base import Library
+from workloads import log_loss, make_problem, reference_probabilities, tall_problem
 
 # One measurement lasts at least about this long: a core that has just waited is slow for some milliseconds.
 MEASURE_SECONDS = 0.1
@@ -41,7 +44,7 @@ class Worker:
     def do_load(self, case: str) -> dict[str, Any]:
         """Prepare a case and train it once, which compiles and warms up; losses before and after."""
         self.case = case_named(case)
-        self.problem = self.case.problem(self.library.dtype)
+        self.problem = make_problem(self.case, self.library.dtype)
         self.library.load(self.problem)
         self.library.reset()
         if not self.library.trains:
@@ -68,7 +71,7 @@ class Worker:
 
     def do_prepare_prediction(self) -> dict[str, Any]:
         """Give the library the network that prediction is measured with."""
-        self.problem = PREDICTION_CASE.problem(self.library.dtype)
+        self.problem = make_problem(PREDICTION_CASE, self.library.dtype)
         self.library.load(self.problem)
         self.library.reset()
         return {}

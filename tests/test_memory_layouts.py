@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cases import Pairing, make_network, make_rows, same_bits
+from assertions import same_bits
+from builders import make_network, make_rows
+from choices import Pairing
 from densegrad import Adam, Trainer, _core, _validation, trainer
 
 

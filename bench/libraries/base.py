@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from cases import Matrix, Problem
+from workloads import Matrix, Problem
 
 
 class Library(ABC):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cases import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Classes, Matrix, Problem
 from libraries.base import Library
+from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Classes, Matrix, Problem
 
 ADAM_PIECE = 16_384
 
