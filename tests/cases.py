@@ -39,7 +39,7 @@ class Case:
 
     @classmethod
     def edge(cls, rows: int, *sizes: int) -> Case:
-        """A case for the tests alone: one batch at the edge of a line, a tile, a slice or a part."""
+        """A case for the tests alone: one batch at the edge of a line, a tile, a slice or a piece."""
         return cls("x".join(map(str, (rows, *sizes))), rows, sizes, rows, 0, "edge")
 
     @property
@@ -75,7 +75,7 @@ def format_sizes(sizes: tuple[int, ...]) -> str:
 
 
 # The edges lie around these numbers. A line holds 16 float32 or 8 float64. A tile of the products has up to 8
-# rows with AVX2 and up to 24 with AVX-512. A slice of the batch has 256 rows, and a part has 1024.
+# rows with AVX2 and up to 24 with AVX-512. A slice of the batch has 256 rows, and a piece has 1024.
 CASES: tuple[Case, ...] = (
     Case.edge(1, 1, 1),
     Case.edge(1, 20, 64, 2),
