@@ -19,12 +19,15 @@ from plots import write_plots
 from results import LOSS_TOLERANCE, OURS, Results, Tall, median
 
 INTRODUCTION = """\
-Every library runs in its own process with the same data, the same initial weights and the same number of
-updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one
-repeat of a tenth of a second or more each, and the tables give medians. NumPy is back propagation by hand
-with buffers allocated once; scikit-learn is `MLPClassifier` with `alpha=0`; torch gathers rows by
-`index_select` and uses the fused Adam; torch compiled is the whole step as one graph; JAX is the whole epoch
-as one jitted scan. scikit-learn gives two classes one logistic output instead of two.
+Each library runs in its own process, with the same data, initial weights and number of updates. All of them
+train relu layers with a softmax head and log-loss, by Adam(1e-3) on shuffled mini-batches. The processes take
+turns. One repeat takes a tenth of a second or more, and the tables give medians.
+
+- numpy is back propagation by hand, with buffers that are allocated once.
+- scikit-learn is `MLPClassifier` with `alpha=0`. It gives two classes one logistic output instead of two.
+- torch gathers rows by `index_select` and uses the fused Adam.
+- torch compiled compiles the whole step as one graph.
+- jax compiles the whole epoch as one scan.
 
 Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios
 carry over to other machines, milliseconds do not.
@@ -38,7 +41,7 @@ def write_report(results: Results, path: Path) -> None:
     if note:
         results.note(note)
     parts = [
-        "# Benchmarks\n\nWritten by `make bench-peers`; run it again instead of editing this page.\n",
+        "# Benchmarks\n\n`make bench-peers` writes this page. Run it again instead of editing the page.\n",
         INTRODUCTION,
         machine_section(results),
         training_section(results, images),
@@ -111,8 +114,8 @@ def training_section(results: Results, images: dict[str, str]) -> str:
         return ""
     parts = ["## Training\n", image("ratios", images, "Time of each library divided by densegrad's")]
     parts.append(
-        "Milliseconds an epoch; in parentheses how many times densegrad's. A case is (rows; sizes; batch). "
-        "Share of peak: the arithmetic of the matrix products alone against the register-only loop.\n"
+        "Milliseconds an epoch, and in parentheses the ratio to densegrad's. A case is (rows; sizes; batch). "
+        "The share of peak counts the arithmetic of the matrix products alone, against a loop in registers.\n"
     )
     for setting in results.settings():
         dtype, threads = setting
@@ -221,10 +224,10 @@ def denormal_section(results: Results) -> str:
     case = next(case for case in TIMED if case.name == "dead")
     return (
         f"## Dead units and constant columns\n\n{format_sizes(case.sizes)}, {case.rows} rows, "
-        f"batch {case.batch}: an eighth of the columns is constant, half of them differ from zero in one "
-        "row only, and half of the hidden units never or hardly ever fire, so that the optimizer's state "
-        "decays into denormals. Milliseconds an epoch and, in parentheses, that time divided by the time of "
-        "the same network on ordinary data.\n\n" + table(["", *libraries], rows)
+        f"batch {case.batch}. An eighth of the columns is constant, and half of them differ from zero in one "
+        "row only. Half of the hidden units hardly ever fire. So the optimizer's state decays into "
+        "denormals. The table gives milliseconds an epoch, and in parentheses the ratio to the same network "
+        "on ordinary data.\n\n" + table(["", *libraries], rows)
     )
 
 
@@ -241,7 +244,7 @@ def tall_section(results: Results) -> str:
         rows_of_table.append(row)
     return (
         f"## Tall data\n\nOne epoch of {format_sizes(TALL_SIZES)}, batch {TALL_BATCH}, on float64 rows, "
-        "one thread: nanoseconds a row, and the peak of memory beyond the data.\n\n"
+        "with one thread. The table gives nanoseconds a row and the peak of memory beyond the data.\n\n"
         + table(["", *(f"{rows:,} rows" for rows in measured)], rows_of_table)
     )
 
