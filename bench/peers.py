@@ -1,8 +1,8 @@
 """Compare densegrad with the libraries that people would use instead: writes docs/benchmarks.md and plots.
 
-Every library lives in worker processes of its own, one for each number of threads, with the same data, the
-same initial weights and the same number of updates. All of them stay alive and are asked in turn for one
-repeat each, so that a slow minute of the machine hits all alike; medians are reported.
+Each library has its own worker processes, one for each number of threads. All get the same data, initial
+weights and number of updates. The processes stay alive and take turns, one repeat each, so a slow minute of
+the machine hits all alike. The report has medians.
 """
 
 from __future__ import annotations

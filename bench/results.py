@@ -79,7 +79,7 @@ class Results:
     tall : dict
         Seconds an epoch, extra bytes at the peak.
     notes : list of str
-        What was left out or went wrong.
+        Omissions and faults.
     """
 
     cpu: str
@@ -144,7 +144,7 @@ class Results:
         return min(((time, peer) for time, peer in times if time is not None), default=None)
 
     def share_of_peak(self, case: Case, dtype: str, threads: int, library: str) -> float | None:
-        """Arithmetic of the products an epoch, divided by what the cores could do in that time."""
+        """Arithmetic of the products an epoch, divided by the cores' peak in that time."""
         seconds = self.epoch(case.name, dtype, threads, library)
         peak = median(self.peak.get(Setting(dtype, threads)))
         return None if seconds is None or peak is None else case.flops_per_epoch / seconds / (peak * 1e9)

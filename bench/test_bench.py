@@ -155,8 +155,9 @@ def test_backward(measure: Any, side: Any, batch: Any, problem: Problem, dtype: 
     found = side.backward(loss_gradient)
     gradients = side.weight_gradients(len(problem.weights))
     for mine, theirs in zip([found, *gradients], [expected, *by_hand.network.dW], strict=True):
-        # One of the 786,432 preactivations of `wide` is within rounding error of zero: relu passes its delta
-        # in float64 alone, which moves the gradients by 0.5 % of their norm. float64 shows the work is equal.
+        # One of the 786,432 preactivations of `wide` is within rounding error of zero. relu passes its delta
+        # in float64 alone, so the float32 gradients move by 0.5 % of their norm. float64 shows that the work
+        # is equal.
         limit = 2e-2 if dtype == "float32" else 1e-12
         assert np.linalg.norm(mine - theirs) < limit * np.linalg.norm(theirs)
 
@@ -174,8 +175,8 @@ def test_step(measure: Any, side: Any, batch: Any, problem: Problem, dtype: str)
     side.step(X, y)
     layers = len(problem.weights)
     for mine, theirs in zip(side.weights(layers), by_hand.weights(layers), strict=True):
-        # Adam's first update is the gradient's sign times the learning rate: where the gradient is rounding
-        # error, so is the update, hence the comparison of all weights but a few.
+        # Adam's first update is the gradient's sign times the learning rate. If the gradient is rounding
+        # error, so is the update. Therefore a few weights may differ.
         off = np.abs(mine - theirs) > tolerance(dtype) * LEARNING_RATE * 100
         assert off.mean() < 0.01
     measure("step", side.step, X, y)

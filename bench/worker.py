@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-# What limits the threads of each library must be known before NumPy is loaded, and is: peers.py sets it.
+# peers.py sets the thread limits in the environment, because NumPy reads them when it is loaded.
 import numpy as np
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -105,10 +105,9 @@ class Worker:
 
 
 def reset_peak_memory() -> int:
-    """Forget the process's peak of resident memory; returns what is resident now, in bytes.
+    """Reset the process's peak of resident memory; returns the resident memory in bytes.
 
-    Memory that was freed but kept by the allocator goes back to the system first: it would hide what the fit
-    allocates.
+    Memory that the allocator kept goes back to the system first. It would hide allocations of the fit.
     """
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -125,7 +124,7 @@ def status_bytes(key: str) -> int:
 
 def main() -> None:
     name, threads, dtype = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    # Answers have the original standard output for themselves; what a library prints goes to standard error.
+    # Only answers go to the original standard output; the output of a library goes to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

@@ -25,7 +25,7 @@ Classes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Problem:
-    """What every library is given: the same data, the same initial weights."""
+    """The same data and initial weights for every library."""
 
     sizes: tuple[int, ...]
     batch: int
@@ -51,8 +51,8 @@ def make_problem(case: Case, dtype: str) -> Problem:
 def clusters(rng: np.random.Generator, rows: int, n_in: int, classes: int) -> tuple[Matrix, Classes]:
     """Two Gaussian clusters a class and a fifth of the labels drawn at random.
 
-    A hidden layer helps, and the loss falls quickly to a plateau above zero: losses after the same number of
-    epochs can be compared between libraries that shuffle differently.
+    A hidden layer helps, and the loss falls quickly to a plateau above zero. So losses after the same number
+    of epochs can be compared, although the libraries shuffle differently.
     """
     centres = rng.standard_normal((2 * classes, n_in)) * (10.0 / np.sqrt(2 * n_in))
     cluster = rng.integers(0, 2 * classes, rows)
@@ -78,8 +78,8 @@ def glorot_uniform(rng: np.random.Generator, sizes: tuple[int, ...]) -> list[Mat
 def silence_columns(X: Matrix) -> None:
     """Make an eighth of the columns constant, and half of them non-zero in one row only.
 
-    The second kind is what a rare category gives after one-hot encoding: its weights get a gradient in one
-    update of an epoch and the optimizer's state decays into denormals in the others.
+    The second kind is like a rare category after one-hot encoding. Its weights get a gradient in one update
+    of an epoch. In the other updates the optimizer's state decays into denormals.
     """
     rows, n_in = X.shape
     eighth = n_in // 8
@@ -114,7 +114,7 @@ def log_loss(probabilities: Matrix, y: Classes) -> float:
 
 
 def reference_probabilities(X: Matrix, weights: list[Matrix]) -> Matrix:
-    """Forward pass in float64, what every library's prediction is compared with."""
+    """Forward pass in float64, to compare every library's prediction with."""
     y: Matrix = X.astype(np.float64)
     for l, W in enumerate(weights, start=1):
         z = y @ W[:-1].astype(np.float64) + W[-1]

@@ -1,4 +1,4 @@
-"""What the tests compare by."""
+"""Comparisons of the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests run on: networks, rows, targets, a small regression, a custom loss."""
+"""Builders of the tests: networks, rows, targets, a small regression, a custom loss."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ CASES: tuple[Case, ...] = (
     ),
 )
 
-# The benchmarks time TIMED. The tests run one batch of TESTED: the edges, and the networks of the benchmarks'
-# main tables if their batch is cheap for the float64 twin.
+# The benchmarks time TIMED. The tests run one batch of TESTED: the edges, and the
+# networks of the benchmarks' main tables if a batch is cheap for the twin.
 TIMED = tuple(case for case in CASES if case.epochs)
 TESTED = tuple(
     case

@@ -1,4 +1,4 @@
-"""What the tests run over: instruction sets, precisions, activations, optimizers, losses with their heads."""
+"""Choices of the tests: instruction sets, precisions, activations, optimizers, losses with their heads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pairing:
         return "-".join([self.loss, self.head, *[f"{name}={value}" for name, value in self.arguments]])
 
 
-# By hand, not from the table: what it says is tested.
+# By hand, not from the table, because the tests check the table.
 HEADS = {
     **dict.fromkeys(("log_loss", "focal"), ("logistic", "softmax")),
     **dict.fromkeys(("poisson", "gamma", "tweedie"), ("softplus", "exp")),

@@ -1,4 +1,4 @@
-"""What every test run says of itself, and the one source of random numbers."""
+"""Header of a test run, random numbers, instruction sets and builds."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a library must offer to be measured."""
+"""The interface of a measured library."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Back propagation written by hand in NumPy, as well as NumPy allows.
 
-All buffers are allocated once, every operation writes into one of them, the parameters lie in one vector and
+All buffers are allocated once, and every operation writes into one of them. The parameters lie in one vector.
 Adam walks over it in pieces that stay in the core's cache.
 """
 
