@@ -1,5 +1,5 @@
-# Each target sets up what it needs in $(VENV): python3 with its venv module, a C++20 compiler and make are
-# enough to start with. CMake and Ninja come from the Python package index.
+# Each target sets up its tools in $(VENV). It needs python3 with its venv module, a C++20 compiler and make. pip
+# installs CMake and Ninja.
 
 PYTHON3 ?= python3
 VENV ?= .venv
@@ -11,41 +11,59 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
            $(shell find cpp python -type f -not -path '*/__pycache__/*')
 CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
-.PHONY: demo test test-torch .test-torch lint bench bench-peers .bench-peers clean distclean
+# Left out by `make check`: these build the core once more, wait for seconds, or are scikit-learn's own tests.
+SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/test_emulated_avx512.py \
+        tests/test_team.py tests/test_threads.py
+PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-demo: $(VENV)/.installed $(VENV)/.group-examples
+.PHONY: help demo test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'ARGS="…" passes arguments on: make test ARGS="-k fork -x"'
+
+demo: $(VENV)/.installed $(VENV)/.group-examples ## train a classifier on Fashion-MNIST and print its accuracy
 	$(BIN)/python examples/fashion_mnist.py
 
-# Tests look into the objects of this build, and link a program of their own with them.
-test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples
-	DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest $(ARGS)
+# Tests read the objects of this build and link a program with them.
+test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch
+	$(PYTEST) $(ARGS)
 
-# What needs large libraries of others has an environment of its own.
-test-torch:
+check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
+	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
+
+# Targets that need PyTorch or JAX have environments of their own: these libraries are large.
+test-torch: ## compare gradients and optimizers with PyTorch
 	$(MAKE) VENV=$(VENV)-torch BUILD=$(BUILD)-torch .test-torch
 .test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
+format: $(VENV)/.group-lint ## rewrite Python and C++ in the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
 # stubtest compares _core.pyi with the compiled module.
-lint: $(VENV)/.installed $(VENV)/.group-lint
+lint: $(VENV)/.installed $(VENV)/.group-lint ## ruff, mypy, stubtest and clang-format; change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --ignore-missing-stub densegrad._core
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
-bench: $(VENV)/.installed $(VENV)/.group-bench
+bench: $(VENV)/.installed $(VENV)/.group-bench ## time each operation against NumPy by hand
 	$(BIN)/python -m pytest bench $(ARGS)
 
-bench-peers:
+bench-peers: ## time training and prediction against other libraries; writes docs/benchmarks.md
 	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
 .bench-peers: $(VENV)/.installed $(VENV)/.group-peers
 	$(BIN)/python bench/peers.py $(ARGS)
 
-clean:
+clean: ## remove what was built, but keep the environments
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
 
-distclean: clean
+distclean: clean ## also remove the environments
 	rm -rf $(VENV) $(VENV)-torch $(VENV)-peers
 
 # pip learnt to install dependency groups in 25.1.
@@ -60,8 +78,8 @@ $(VENV)/.group-%: pyproject.toml | $(VENV)/.pip
 	$(PIP) --group $*
 	touch $@
 
-# Not an editable install: what is tested is what a user gets. The build directory is kept, so only what changed
-# is compiled again.
+# The install is not editable, so the tests run the package as a user gets it. The build directory is kept, so
+# only changed files are compiled again.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.group-build
 	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) .
 	touch $@

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,8 +15,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))
 
-# (case, dtype, operation, library) -> median seconds
-Medians = dict[tuple[str, str, str, str], float]
+
+class Measurement(NamedTuple):
+    """Key of a median."""
+
+    case: str
+    dtype: str
+    operation: str
+    library: str
+
+
+# Median seconds.
+Medians = dict[Measurement, float]
 MEDIANS = pytest.StashKey[Medians]()
 OPERATIONS = ("predict", "forward", "backward", "step", "epoch")
 
@@ -25,9 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def medians(request: pytest.FixtureRequest) -> Medians:
-    """Where a benchmark leaves its median."""
-    return request.config.stash[MEDIANS]
+def keep_median(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Call it with the fields of a `Measurement` and the median."""
+    medians = request.config.stash[MEDIANS]
+
+    def keep(case: str, dtype: str, operation: str, library: str, seconds: float) -> None:
+        medians[Measurement(case, dtype, operation, library)] = seconds
+
+    return keep
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,14 +61,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("NumPy by hand / densegrad, one thread (densegrad's median)")
     terminalreporter.write_line(f"{'':14}" + "".join(f"{operation:>22}" for operation in OPERATIONS))
-    from cases import CASES
+    from cases import TIMED
 
-    order = [case.name for case in CASES]
-    for case, dtype in sorted({key[:2] for key in medians}, key=lambda pair: (order.index(pair[0]), pair[1])):
+    order = [case.name for case in TIMED]
+    pairs = {(key.case, key.dtype) for key in medians}
+    for case, dtype in sorted(pairs, key=lambda pair: (order.index(pair[0]), pair[1])):
         cells = []
         for operation in OPERATIONS:
-            ours = medians.get((case, dtype, operation, "densegrad"))
-            theirs = medians.get((case, dtype, operation, "numpy"))
+            ours = medians.get(Measurement(case, dtype, operation, "densegrad"))
+            theirs = medians.get(Measurement(case, dtype, operation, "numpy"))
             if ours is None or theirs is None:
                 cells.append("–")
             else:

@@ -23,7 +23,7 @@ def cpu_info() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """What the CPU calls itself, with its widest usable vector instructions."""
+    """The CPU's own name, with its widest usable vector instructions."""
     info = cpu_info()
     flags = info.get("flags", "").split()
     widest = next((name for name in ("avx512f", "avx2", "sse2") if name in flags), platform.machine())

@@ -1,8 +1,8 @@
 """Compare densegrad with the libraries that people would use instead: writes docs/benchmarks.md and plots.
 
-Every library lives in worker processes of its own, one for each number of threads, with the same data, the
-same initial weights and the same number of updates. All of them stay alive and are asked in turn for one
-repeat each, so that a slow minute of the machine hits all alike; medians are reported.
+Each library has its own worker processes, one for each number of threads. All get the same data, initial
+weights and number of updates. The processes stay alive and take turns, one repeat each, so a slow minute of
+the machine hits all alike. The report has medians.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, PREDICTION_ROWS, QUICK, TALL_ROWS, Case, case_named
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from cases import PREDICTION_ROWS, QUICK, TALL_ROWS, TIMED, Case, case_named
 from libraries import LIBRARIES
 from machine import FmaPeak, compiler_version, cpu_name
 from report import write_report
-from results import OURS, Results, say
+from results import OURS, Prediction, Results, Setting, Tall, Training, say
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -165,7 +167,7 @@ def measure_training(
         except WorkerError as error:
             results.note(f"{client}, {case.name}: {error}")
             continue
-        results.losses[key(case.name, client)] = [answer["loss_before"], answer["loss_after"]]
+        results.losses[training(case, client)] = [answer["loss_before"], answer["loss_after"]]
         ready.append(client)
     for _ in range(repeats):
         measure_peak(ready, peak, results)
@@ -176,10 +178,10 @@ def measure_training(
                 results.note(f"{client}, {case.name}: {error}")
                 ready.remove(client)
                 continue
-            results.train.setdefault(key(case.name, client), []).append(answer["seconds"])
-            results.losses[key(case.name, client)].append(answer["loss_after"])
+            results.train.setdefault(training(case, client), []).append(answer["seconds"])
+            results.losses[training(case, client)].append(answer["loss_after"])
     for client in ready:
-        times = results.train.get(key(case.name, client), [math.nan])
+        times = results.train.get(training(case, client), [math.nan])
         say(f"    {client.library:15} x{client.threads} {statistics.median(times) * 1e3:10.3f} ms an epoch")
 
 
@@ -190,7 +192,7 @@ def measure_peak(clients: list[Client], peak: FmaPeak, results: Results) -> None
         if gflops is None:
             results.note(f"share of peak: left out ({peak.reason})")
             return
-        results.peak.setdefault(f"{dtype}|{threads}", []).append(gflops)
+        results.peak.setdefault(Setting(dtype, threads), []).append(gflops)
 
 
 def measure_prediction(clients: list[Client], repeats: int, results: Results) -> None:
@@ -215,12 +217,12 @@ def measure_prediction(clients: list[Client], repeats: int, results: Results) ->
                     results.note(f"{client}, prediction of {rows} rows: {error}")
                     ready.remove(client)
                     continue
-                results.predict.setdefault(key(str(rows), client), []).append(answer["seconds"])
+                results.predict.setdefault(prediction(rows, client), []).append(answer["seconds"])
                 limit = 1e-4 if client.dtype == "float32" else 1e-10
                 if answer["error"] > limit:
                     results.note(f"{client}: prediction of {rows} rows is off by {answer['error']:.1e}")
         for client in ready:
-            times = results.predict.get(key(str(rows), client), [math.nan])
+            times = results.predict.get(prediction(rows, client), [math.nan])
             middle = statistics.median(times)
             say(f"    {client.library:15} x{client.threads} {rows:5} rows {middle * 1e6:9.2f} µs")
 
@@ -238,16 +240,21 @@ def measure_tall(libraries: list[str], dtype: str, rows_list: tuple[int, ...], r
                     except WorkerError as error:
                         results.note(f"{library}, {rows} rows, {dtype}: {error}")
                         continue
-                    results.tall[f"{rows}|{dtype}|{library}"] = [answer["seconds"], answer["extra_bytes"]]
+                    results.tall[Tall(rows, dtype, library)] = [answer["seconds"], answer["extra_bytes"]]
                     say(
                         f"    {library:15} {rows:8} rows {answer['seconds'] / rows * 1e9:8.1f} ns a row, "
                         f"{answer['extra_bytes'] / 2**20:8.1f} MB extra"
                     )
 
 
-def key(what: str, client: Client) -> str:
-    """Key of a measurement in `Results`."""
-    return f"{what}|{client.dtype}|{client.threads}|{client.library}"
+def training(case: Case, client: Client) -> Training:
+    """Key of a client's training."""
+    return Training(case.name, client.dtype, client.threads, client.library)
+
+
+def prediction(rows: int, client: Client) -> Prediction:
+    """Key of a client's prediction."""
+    return Prediction(rows, client.dtype, client.threads, client.library)
 
 
 def names(text: str) -> list[str]:
@@ -294,7 +301,7 @@ def parse_arguments() -> argparse.Namespace:
             say(f"{threads} threads: left out, the process may use {available} CPUs")
             arguments.threads.remove(threads)
     try:
-        arguments.chosen = [case_named(name) for name in arguments.cases] if arguments.cases else list(CASES)
+        arguments.chosen = [case_named(name) for name in arguments.cases] if arguments.cases else list(TIMED)
     except ValueError as error:
         parser.error(str(error))
     return arguments
@@ -338,7 +345,7 @@ def densegrad_configuration() -> str:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.from_json:
-        first, *others = (Results(**json.loads(path.read_text())) for path in arguments.from_json)
+        first, *others = (Results.from_json(path.read_text()) for path in arguments.from_json)
         results = first
         for other in others:
             results.join(other)
@@ -346,7 +353,7 @@ def main() -> None:
         results = measure(arguments)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(asdict(results), indent=1))
+        arguments.json.write_text(results.to_json())
     write_report(results, arguments.output)
     say(f"wrote {arguments.output}")
 

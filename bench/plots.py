@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from cases import CASES
-from results import OURS, PEERS, Results, median
+from cases import TIMED
+from results import OURS, PEERS, Results, Setting, median
 
 COLOURS = {
     "densegrad": "#000000",
@@ -51,8 +51,8 @@ def write_plots(results: Results, folder: Path) -> tuple[dict[str, str], str]:
 
 
 def cases_of_tables(results: Results) -> list[Any]:
-    names = {key.split("|")[0] for key in results.train}
-    return [case for case in CASES if case.name in names and case.group in ("design", "shape")]
+    names = {key.case for key in results.train}
+    return [case for case in TIMED if case.name in names and case.group in ("design", "shape")]
 
 
 def panels(plt: Any, titles: list[str], height: float) -> tuple[Any, list[Any]]:
@@ -87,18 +87,13 @@ def add_legend(axes: list[Any]) -> None:
     axes[-1].legend(shown.values(), shown.keys(), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def setting_title(dtype: str, threads: int) -> str:
-    return f"{dtype}, {threads} thread{'s' if threads > 1 else ''}"
-
-
 def draw_ratios(results: Results, plt: Any) -> Any:
     """Time of each peer divided by ours, a line of dots a case."""
     cases = cases_of_tables(results)
-    measured = [key.split("|") for key in results.train if key.endswith(f"|{OURS}")]
-    settings = sorted({(dtype, int(threads)) for _, dtype, threads, _ in measured})
+    settings = sorted({Setting(key.dtype, key.threads) for key in results.train if key.library == OURS})
     if not cases or not settings:
         return None
-    figure, axes = panels(plt, [setting_title(*pair) for pair in settings], 0.8 + 0.27 * len(cases))
+    figure, axes = panels(plt, [str(setting) for setting in settings], 0.8 + 0.27 * len(cases))
     for axis, (dtype, threads) in zip(axes, settings, strict=True):
         for peer in PEERS:
             points = [
@@ -120,12 +115,12 @@ def draw_ratios(results: Results, plt: Any) -> Any:
 def draw_peak(results: Results, plt: Any) -> Any:
     """Share of the cores' peak, one dot a library and case."""
     cases = cases_of_tables(results)
-    settings = [pair for pair in results.settings() if results.peak.get(f"{pair[0]}|{pair[1]}")]
+    settings = [setting for setting in results.settings() if results.peak.get(setting)]
     if not cases or not settings:
         return None
-    figure, axes = panels(plt, [setting_title(*pair) for pair in settings], 0.8 + 0.27 * len(cases))
+    figure, axes = panels(plt, [str(setting) for setting in settings], 0.8 + 0.27 * len(cases))
     for axis, (dtype, threads) in zip(axes, settings, strict=True):
-        for library in results.libraries(list(results.train)):
+        for library in results.libraries(results.train):
             points = [
                 (share, place)
                 for place, case in enumerate(cases)
@@ -143,7 +138,7 @@ def draw_peak(results: Results, plt: Any) -> Any:
 def draw_scaling(results: Results, plt: Any) -> Any:
     """Speed-up of two threads over one."""
     cases = cases_of_tables(results)
-    libraries = results.libraries(list(results.train))
+    libraries = results.libraries(results.train)
     dtypes = sorted({dtype for dtype, threads in results.settings() if threads == 2})
     combinations = itertools.product(cases, dtypes, libraries)
     if not any(results.scaling(case.name, dtype, library) for case, dtype, library in combinations):
@@ -167,12 +162,12 @@ def draw_scaling(results: Results, plt: Any) -> Any:
 
 def draw_width(results: Results, plt: Any) -> Any:
     """Time of an epoch against the width of the hidden layers, one thread."""
-    cases = [case for case in CASES if case.group == "width"]
+    cases = [case for case in TIMED if case.group == "width"]
     dtypes = sorted({dtype for dtype, threads in results.settings() if threads == 1})
-    keys = [key for key in results.train if key.startswith("width") and "|1|" in key]
+    keys = [key for key in results.train if key.case.startswith("width") and key.threads == 1]
     if not keys or not dtypes:
         return None
-    figure, axes = panels(plt, [setting_title(dtype, 1) for dtype in dtypes], 3.2)
+    figure, axes = panels(plt, [str(Setting(dtype, 1)) for dtype in dtypes], 3.2)
     for axis, dtype in zip(axes, dtypes, strict=True):
         for library in results.libraries(keys):
             points = [
@@ -184,7 +179,7 @@ def draw_width(results: Results, plt: Any) -> Any:
                 axis.plot(
                     *zip(*points, strict=True), "o-", color=COLOURS[library], label=library, markersize=3
                 )
-        if (peak := median(results.peak.get(f"{dtype}|1"))) is not None:
+        if (peak := median(results.peak.get(Setting(dtype, 1)))) is not None:
             bound = [case.flops_per_epoch / peak * 1e-6 for case in cases]
             axis.plot(
                 [case.sizes[1] for case in cases], bound, "--", color="grey", label="FMA peak", linewidth=1

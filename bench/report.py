@@ -6,25 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cases import (
-    CASES,
     PREDICTION_CASE,
     PREDICTION_ROWS,
     TALL_BATCH,
     TALL_ROWS,
     TALL_SIZES,
+    TIMED,
     Case,
     format_sizes,
 )
 from plots import write_plots
-from results import LOSS_TOLERANCE, OURS, Results, median
+from results import LOSS_TOLERANCE, OURS, Results, Tall, median
 
 INTRODUCTION = """\
-Every library runs in its own process with the same data, the same initial weights and the same number of
-updates: relu, softmax and log-loss, Adam(1e-3), shuffled mini-batches. The processes take turns, one
-repeat of a tenth of a second or more each, and the tables give medians. NumPy is back propagation by hand
-with buffers allocated once; scikit-learn is `MLPClassifier` with `alpha=0`; torch gathers rows by
-`index_select` and uses the fused Adam; torch compiled is the whole step as one graph; JAX is the whole epoch
-as one jitted scan. scikit-learn gives two classes one logistic output instead of two.
+Each library runs in its own process, with the same data, initial weights and number of updates. All of them
+train relu layers with a softmax head and log-loss, by Adam(1e-3) on shuffled mini-batches. The processes take
+turns. One repeat takes a tenth of a second or more, and the tables give medians.
+
+- numpy is back propagation by hand, with buffers that are allocated once.
+- scikit-learn is `MLPClassifier` with `alpha=0`. It gives two classes one logistic output instead of two.
+- torch gathers rows by `index_select` and uses the fused Adam.
+- torch compiled compiles the whole step as one graph.
+- jax compiles the whole epoch as one scan.
 
 Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios
 carry over to other machines, milliseconds do not.
@@ -38,7 +41,7 @@ def write_report(results: Results, path: Path) -> None:
     if note:
         results.note(note)
     parts = [
-        "# Benchmarks\n\nWritten by `make bench-peers`; run it again instead of editing this page.\n",
+        "# Benchmarks\n\n`make bench-peers` writes this page. Run it again instead of editing the page.\n",
         INTRODUCTION,
         machine_section(results),
         training_section(results, images),
@@ -79,9 +82,9 @@ def image(name: str, images: dict[str, str], text: str) -> str:
 
 def machine_section(results: Results) -> str:
     peaks = [
-        f"{dtype} x{threads}: {middle:.0f}"
-        for dtype, threads in results.settings()
-        if (middle := median(results.peak.get(f"{dtype}|{threads}"))) is not None
+        f"{setting.dtype} x{setting.threads}: {middle:.0f}"
+        for setting in results.settings()
+        if (middle := median(results.peak.get(setting))) is not None
     ]
     counts = [len(series) for series in [*results.train.values(), *results.predict.values()]]
     repeats = " to ".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else "none"
@@ -101,8 +104,8 @@ def machine_section(results: Results) -> str:
 
 def measured_cases(results: Results, *groups: str) -> list[Case]:
     """The cases of these groups that were run."""
-    names = {key.split("|")[0] for key in results.train}
-    return [case for case in CASES if case.name in names and case.group in groups]
+    names = {key.case for key in results.train}
+    return [case for case in TIMED if case.name in names and case.group in groups]
 
 
 def training_section(results: Results, images: dict[str, str]) -> str:
@@ -111,11 +114,12 @@ def training_section(results: Results, images: dict[str, str]) -> str:
         return ""
     parts = ["## Training\n", image("ratios", images, "Time of each library divided by densegrad's")]
     parts.append(
-        "Milliseconds an epoch; in parentheses how many times densegrad's. A case is (rows; sizes; batch). "
-        "Share of peak: the arithmetic of the matrix products alone against the register-only loop.\n"
+        "Milliseconds an epoch, and in parentheses the ratio to densegrad's. A case is (rows; sizes; batch). "
+        "The share of peak counts the arithmetic of the matrix products alone, against a loop in registers.\n"
     )
-    for dtype, threads in results.settings():
-        keys = [key for key in results.train if f"|{dtype}|{threads}|" in key]
+    for setting in results.settings():
+        dtype, threads = setting
+        keys = [key for key in results.train if (key.dtype, key.threads) == setting]
         libraries = results.libraries(keys)
         rows = []
         for case in cases:
@@ -131,16 +135,16 @@ def training_section(results: Results, images: dict[str, str]) -> str:
             row.append(f"{best[0] / ours:.2f}×" if best and ours else "–")
             row.append(f"{share:.0%}" if share is not None else "–")
             rows.append(row)
-        parts.append(f"### {dtype}, {threads} thread{'s' if threads > 1 else ''}\n")
+        parts.append(f"### {setting}\n")
         parts.append(table(["case", *libraries, "best peer / densegrad", "share of peak"], rows))
     parts.append(image("peak", images, "Share of the cores' peak"))
     return "\n".join(parts)
 
 
 def scaling_section(results: Results, images: dict[str, str]) -> str:
-    libraries = [name for name in results.libraries() if any(f"|2|{name}" in key for key in results.train)]
+    libraries = [name for name in results.libraries() if any((2, name) == key[2:] for key in results.train)]
     cases = measured_cases(results, "design", "shape")
-    dtypes = sorted({dtype for dtype, threads in results.settings() if threads == 1})
+    dtypes = sorted({setting.dtype for setting in results.settings() if setting.threads == 1})
     if not libraries or not cases or not dtypes:
         return ""
     parts = ["## Two threads\n", image("scaling", images, "Speed-up from one thread to two")]
@@ -159,12 +163,13 @@ def scaling_section(results: Results, images: dict[str, str]) -> str:
 def prediction_section(results: Results) -> str:
     if not results.predict:
         return ""
-    libraries = results.libraries(list(results.predict))
+    libraries = results.libraries(results.predict)
     rows_of_table = []
-    for dtype, threads in results.settings():
+    for setting in results.settings():
+        dtype, threads = setting
         for rows in PREDICTION_ROWS:
             ours = results.call(rows, dtype, threads, OURS)
-            row = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}, {rows} rows"]
+            row = [f"{setting}, {rows} rows"]
             for library in libraries:
                 seconds = results.call(rows, dtype, threads, library)
                 row.append(duration(seconds, 1e-6) + ("" if library == OURS else ratio(seconds, ours)))
@@ -182,8 +187,12 @@ def curve_section(results: Results, images: dict[str, str]) -> str:
     parts.append(
         f"Milliseconds an epoch, one thread, 64-n-n-10, {cases[0].rows} rows, batch {cases[0].batch}.\n"
     )
-    for dtype in sorted({dtype for dtype, threads in results.settings() if threads == 1}):
-        keys = [key for key in results.train if key.startswith("width") and f"|{dtype}|1|" in key]
+    for dtype in sorted({setting.dtype for setting in results.settings() if setting.threads == 1}):
+        keys = [
+            key
+            for key in results.train
+            if key.case.startswith("width") and (key.dtype, key.threads) == (dtype, 1)
+        ]
         libraries = results.libraries(keys)
         rows = []
         for case in cases:
@@ -200,10 +209,11 @@ def curve_section(results: Results, images: dict[str, str]) -> str:
 def denormal_section(results: Results) -> str:
     if len(measured_cases(results, "denormal")) < 2:
         return ""
-    libraries = results.libraries([key for key in results.train if key.startswith("dead|")])
+    libraries = results.libraries([key for key in results.train if key.case == "dead"])
     rows = []
-    for dtype, threads in results.settings():
-        row = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}"]
+    for setting in results.settings():
+        dtype, threads = setting
+        row = [str(setting)]
         for library in libraries:
             dead = results.epoch("dead", dtype, threads, library)
             alive = results.epoch("alive", dtype, threads, library)
@@ -211,31 +221,30 @@ def denormal_section(results: Results) -> str:
                 "–" if dead is None or alive is None else f"{duration(dead, 1e-3)} ({dead / alive:.2f})"
             )
         rows.append(row)
-    case = next(case for case in CASES if case.name == "dead")
+    case = next(case for case in TIMED if case.name == "dead")
     return (
         f"## Dead units and constant columns\n\n{format_sizes(case.sizes)}, {case.rows} rows, "
-        f"batch {case.batch}: an eighth of the columns is constant, half of them differ from zero in one "
-        "row only, and half of the hidden units never or hardly ever fire, so that the optimizer's state "
-        "decays into denormals. Milliseconds an epoch and, in parentheses, that time divided by the time of "
-        "the same network on ordinary data.\n\n" + table(["", *libraries], rows)
+        f"batch {case.batch}. An eighth of the columns is constant, and half of them differ from zero in one "
+        "row only. Half of the hidden units hardly ever fire. So the optimizer's state decays into "
+        "denormals. The table gives milliseconds an epoch, and in parentheses the ratio to the same network "
+        "on ordinary data.\n\n" + table(["", *libraries], rows)
     )
 
 
 def tall_section(results: Results) -> str:
     if not results.tall:
         return ""
-    measured = [rows for rows in TALL_ROWS if any(key.startswith(f"{rows}|") for key in results.tall)]
+    measured = [rows for rows in TALL_ROWS if any(key.rows == rows for key in results.tall)]
     rows_of_table = []
-    for pair in dict.fromkeys(tuple(key.split("|")[1:]) for key in results.tall):
-        dtype, library = pair
+    for dtype, library in dict.fromkeys((key.dtype, key.library) for key in results.tall):
         row = [f"{library}, {dtype} network"]
         for rows in measured:
-            figures = results.tall.get(f"{rows}|{dtype}|{library}")
+            figures = results.tall.get(Tall(rows, dtype, library))
             row.append(f"{figures[0] / rows * 1e9:.0f} ns, {figures[1] / 1e6:.1f} MB" if figures else "–")
         rows_of_table.append(row)
     return (
         f"## Tall data\n\nOne epoch of {format_sizes(TALL_SIZES)}, batch {TALL_BATCH}, on float64 rows, "
-        "one thread: nanoseconds a row, and the peak of memory beyond the data.\n\n"
+        "with one thread. The table gives nanoseconds a row and the peak of memory beyond the data.\n\n"
         + table(["", *(f"{rows:,} rows" for rows in measured)], rows_of_table)
     )
 
@@ -244,10 +253,10 @@ def losses_section(results: Results) -> str:
     if not results.losses:
         return ""
     doubtful = results.doubtful_losses()
-    libraries = results.libraries(list(results.losses))
+    libraries = results.libraries(results.losses)
     rows = []
     for case in measured_cases(results, "design", "shape", "denormal", "width"):
-        for dtype in sorted({dtype for dtype, _ in results.settings()}):
+        for dtype in sorted({setting.dtype for setting in results.settings()}):
             row = [f"{case.name}, {dtype}, {case.epochs} epochs"]
             for library in libraries:
                 loss = results.loss(case.name, dtype, library)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from cases import Case
 from libraries import LIBRARIES
@@ -23,24 +26,60 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Training(NamedTuple):
+    """Key of a training: which case, and who trained it how."""
+
+    case: str
+    dtype: str
+    threads: int
+    library: str
+
+
+class Prediction(NamedTuple):
+    """Key of a prediction: the rows of a call, and who predicted how."""
+
+    rows: int
+    dtype: str
+    threads: int
+    library: str
+
+
+class Setting(NamedTuple):
+    """Key of what depends on the precision and the threads alone."""
+
+    dtype: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.dtype}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+class Tall(NamedTuple):
+    """Key of a fit of many rows."""
+
+    rows: int
+    dtype: str
+    library: str
+
+
 @dataclass
 class Results:
-    """Everything that was measured; keys of the dictionaries are joined by ``|``.
+    """Everything that was measured.
 
     Attributes
     ----------
-    train : dict of str to list of float
-        ``case|dtype|threads|library`` -> seconds an epoch, one a repeat.
-    predict : dict of str to list of float
-        ``rows|dtype|threads|library`` -> seconds a call, one a repeat.
-    losses : dict of str to list of float
-        ``case|dtype|threads|library`` -> training loss before, then after the case's epochs, once a repeat.
-    peak : dict of str to list of float
-        ``dtype|threads`` -> GFLOP/s of the register-only loop, one a repeat.
-    tall : dict of str to list of float
-        ``rows|dtype|library`` -> seconds an epoch, extra bytes at the peak.
+    train : dict
+        Seconds an epoch, one a repeat.
+    predict : dict
+        Seconds a call, one a repeat.
+    losses : dict
+        Training loss before, then after the case's epochs, once a repeat.
+    peak : dict
+        GFLOP/s of the register-only loop, one a repeat.
+    tall : dict
+        Seconds an epoch, extra bytes at the peak.
     notes : list of str
-        What was left out or went wrong.
+        Omissions and faults.
     """
 
     cpu: str
@@ -48,13 +87,28 @@ class Results:
     compiler: str
     load_at_start: float
     versions: dict[str, str] = field(default_factory=dict)
-    train: dict[str, Series] = field(default_factory=dict)
-    predict: dict[str, Series] = field(default_factory=dict)
-    losses: dict[str, Series] = field(default_factory=dict)
-    peak: dict[str, Series] = field(default_factory=dict)
-    tall: dict[str, Series] = field(default_factory=dict)
+    train: dict[Training, Series] = field(default_factory=dict)
+    predict: dict[Prediction, Series] = field(default_factory=dict)
+    losses: dict[Training, Series] = field(default_factory=dict)
+    peak: dict[Setting, Series] = field(default_factory=dict)
+    tall: dict[Tall, Series] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     configuration: str = ""
+
+    def to_json(self) -> str:
+        """All of it; a dictionary becomes a list of (key, series)."""
+        fields = asdict(self)
+        for name in KEYS:
+            fields[name] = list(fields[name].items())
+        return json.dumps(fields, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Results:
+        """What `to_json` wrote."""
+        fields = json.loads(text)
+        for name, key in KEYS.items():
+            fields[name] = {key(*parts): series for parts, series in fields[name]}
+        return cls(**fields)
 
     def note(self, text: str) -> None:
         """Say it now and in the report."""
@@ -67,7 +121,7 @@ class Results:
         if (self.cpu, self.compiler) != (other.cpu, other.compiler):
             raise ValueError(f"not of one machine: {self.cpu}; {other.cpu} ({other.compiler})")
         for name in ("train", "predict", "peak"):
-            mine: dict[str, Series] = getattr(self, name)
+            mine: dict[Any, Series] = getattr(self, name)
             for key, series in getattr(other, name).items():
                 mine[key] = mine.get(key, []) + series
         for key, (before, *afters) in other.losses.items():
@@ -78,11 +132,11 @@ class Results:
 
     def epoch(self, case: str, dtype: str, threads: int, library: str) -> float | None:
         """Median seconds an epoch, None if not measured."""
-        return median(self.train.get(f"{case}|{dtype}|{threads}|{library}"))
+        return median(self.train.get(Training(case, dtype, threads, library)))
 
     def call(self, rows: int, dtype: str, threads: int, library: str) -> float | None:
         """Median seconds of a prediction call, None if not measured."""
-        return median(self.predict.get(f"{rows}|{dtype}|{threads}|{library}"))
+        return median(self.predict.get(Prediction(rows, dtype, threads, library)))
 
     def best_peer(self, case: str, dtype: str, threads: int) -> tuple[float, str] | None:
         """Seconds an epoch and name of the fastest peer."""
@@ -90,9 +144,9 @@ class Results:
         return min(((time, peer) for time, peer in times if time is not None), default=None)
 
     def share_of_peak(self, case: Case, dtype: str, threads: int, library: str) -> float | None:
-        """Arithmetic of the products an epoch, divided by what the cores could do in that time."""
+        """Arithmetic of the products an epoch, divided by the cores' peak in that time."""
         seconds = self.epoch(case.name, dtype, threads, library)
-        peak = median(self.peak.get(f"{dtype}|{threads}"))
+        peak = median(self.peak.get(Setting(dtype, threads)))
         return None if seconds is None or peak is None else case.flops_per_epoch / seconds / (peak * 1e9)
 
     def scaling(self, case: str, dtype: str, library: str) -> float | None:
@@ -101,15 +155,13 @@ class Results:
         two = self.epoch(case, dtype, 2, library)
         return None if one is None or two is None else one / two
 
-    def settings(self) -> list[tuple[str, int]]:
-        """The (dtype, threads) pairs that were measured."""
-        keys = [*self.train, *self.predict]
-        pairs = {(dtype, int(threads)) for _, dtype, threads, _ in (key.split("|") for key in keys)}
-        return sorted(pairs)
+    def settings(self) -> list[Setting]:
+        """The precisions and numbers of threads that were measured."""
+        return sorted({Setting(key.dtype, key.threads) for key in [*self.train, *self.predict]})
 
-    def libraries(self, keys: list[str] | None = None) -> list[str]:
+    def libraries(self, keys: Iterable[Training | Prediction] | None = None) -> list[str]:
         """Libraries with a measurement, in the order of the list."""
-        found = {key.split("|")[-1] for key in (keys if keys is not None else [*self.train, *self.predict])}
+        found = {key.library for key in (keys if keys is not None else [*self.train, *self.predict])}
         return [name for name in LIBRARIES if name in found]
 
     def loss(self, case: str, dtype: str, library: str) -> float | None:
@@ -117,7 +169,7 @@ class Results:
         found = [
             after
             for key, losses in self.losses.items()
-            if key.startswith(f"{case}|{dtype}|") and key.endswith(f"|{library}")
+            if (key.case, key.dtype, key.library) == (case, dtype, library)
             for after in losses[1:]
         ]
         return median(found)
@@ -130,7 +182,7 @@ class Results:
             if low < 0.9 * high:
                 sentences.append(f"the peak swung between {low:.0f} and {high:.0f} GFLOP/s ({setting})")
         for dtype in ("float32", "float64"):
-            one, two = median(self.peak.get(f"{dtype}|1")), median(self.peak.get(f"{dtype}|2"))
+            one, two = (median(self.peak.get(Setting(dtype, threads))) for threads in (1, 2))
             if one is not None and two is not None and two < 1.8 * one:
                 sentences.append(f"two cores had only {two / one:.2f} times the peak of one ({dtype})")
         return [f"other work was running: {sentence}" for sentence in sentences]
@@ -138,20 +190,29 @@ class Results:
     def doubtful_losses(self) -> list[str]:
         """Sentences on every training that did not learn, or not as the others did."""
         sentences: list[str] = []
-        for case, dtype in dict.fromkeys(tuple(key.split("|")[:2]) for key in self.losses):
-            keys = [key for key in self.losses if key.split("|")[:2] == [case, dtype]]
+        for case, dtype in dict.fromkeys((key.case, key.dtype) for key in self.losses):
+            keys = [key for key in self.losses if (key.case, key.dtype) == (case, dtype)]
             afters = {key: statistics.median(self.losses[key][1:]) for key in keys}
             middle = statistics.median(afters.values())
             for key, after in afters.items():
-                _, _, threads, library = key.split("|")
                 before = self.losses[key][0]
-                who = f"{library}, {case}, {dtype}, {threads} thread(s)"
+                who = f"{key.library}, {case}, {dtype}, {key.threads} thread(s)"
                 if not after < 0.95 * before:
                     sentences.append(f"{who}: did not learn (loss {before:.4f} before, {after:.4f} after)")
                 elif abs(after - middle) > LOSS_TOLERANCE * middle:
                     off = (after - middle) / middle
                     sentences.append(f"{who}: loss {after:.4f} is {off:+.1%} from the median {middle:.4f}")
         return sentences
+
+
+# The fields of `Results` that are dictionaries, and the type of their keys.
+KEYS: dict[str, type[tuple[Any, ...]]] = {
+    "train": Training,
+    "predict": Prediction,
+    "losses": Training,
+    "peak": Setting,
+    "tall": Tall,
+}
 
 
 def median(series: Series | None) -> float | None:

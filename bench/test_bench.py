@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import CASES, LEARNING_RATE, Case, Matrix, Problem, log_loss, reference_probabilities
+from cases import TIMED, Case
 from densegrad import Adam, Dense, Network, Trainer
 from libraries.numpy_by_hand import NumpyNetwork, predict
+from workloads import LEARNING_RATE, Matrix, Problem, log_loss, make_problem, reference_probabilities
 
-DESIGN = [case for case in CASES if case.group == "design"]
+DESIGN = [case for case in TIMED if case.group == "design"]
 SECONDS = 0.3
 
 
@@ -83,7 +84,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def problem(case: Case, dtype: str) -> Problem:
-    return case.problem(dtype)
+    return make_problem(case, dtype)
 
 
 @pytest.fixture(params=list(SIDES))
@@ -102,7 +103,7 @@ def batch(problem: Problem) -> tuple[Matrix, Any]:
 
 
 @pytest.fixture
-def measure(benchmark: Any, medians: Any, case: Case, dtype: str, library: str) -> Callable[..., None]:
+def measure(benchmark: Any, keep_median: Any, case: Case, dtype: str, library: str) -> Callable[..., None]:
     """Time an operation; `setup` runs before every round and is not timed."""
 
     def run(operation: str, work: Any, *arguments: Any, setup: Callable[[], None] | None = None) -> None:
@@ -119,7 +120,7 @@ def measure(benchmark: Any, medians: Any, case: Case, dtype: str, library: str) 
             lambda: work(*arguments), setup=setup, rounds=rounds, iterations=iterations, warmup_rounds=1
         )
         if benchmark.stats is not None:
-            medians[case.name, dtype, operation, library] = benchmark.stats["median"]
+            keep_median(case.name, dtype, operation, library, benchmark.stats["median"])
 
     return run
 
@@ -154,8 +155,9 @@ def test_backward(measure: Any, side: Any, batch: Any, problem: Problem, dtype: 
     found = side.backward(loss_gradient)
     gradients = side.weight_gradients(len(problem.weights))
     for mine, theirs in zip([found, *gradients], [expected, *by_hand.network.dW], strict=True):
-        # One of the 786,432 preactivations of `wide` is within rounding error of zero: relu passes its delta
-        # in float64 alone, which moves the gradients by 0.5 % of their norm. float64 shows the work is equal.
+        # One of the 786,432 preactivations of `wide` is within rounding error of zero. relu passes its delta
+        # in float64 alone, so the float32 gradients move by 0.5 % of their norm. float64 shows that the work
+        # is equal.
         limit = 2e-2 if dtype == "float32" else 1e-12
         assert np.linalg.norm(mine - theirs) < limit * np.linalg.norm(theirs)
 
@@ -173,8 +175,8 @@ def test_step(measure: Any, side: Any, batch: Any, problem: Problem, dtype: str)
     side.step(X, y)
     layers = len(problem.weights)
     for mine, theirs in zip(side.weights(layers), by_hand.weights(layers), strict=True):
-        # Adam's first update is the gradient's sign times the learning rate: where the gradient is rounding
-        # error, so is the update, hence the comparison of all weights but a few.
+        # Adam's first update is the gradient's sign times the learning rate. If the gradient is rounding
+        # error, so is the update. Therefore a few weights may differ.
         off = np.abs(mine - theirs) > tolerance(dtype) * LEARNING_RATE * 100
         assert off.mean() < 0.01
     measure("step", side.step, X, y)

@@ -18,12 +18,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-# What limits the threads of each library must be known before NumPy is loaded, and is: peers.py sets it.
+# peers.py sets the thread limits in the environment, because NumPy reads them when it is loaded.
 import numpy as np
 
-from cases import PREDICTION_CASE, case_named, log_loss, reference_probabilities, tall_problem
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from cases import PREDICTION_CASE, case_named
 from libraries import LIBRARIES
 from libraries.base import Library
+from workloads import log_loss, make_problem, reference_probabilities, tall_problem
 
 # One measurement lasts at least about this long: a core that has just waited is slow for some milliseconds.
 MEASURE_SECONDS = 0.1
@@ -41,7 +44,7 @@ class Worker:
     def do_load(self, case: str) -> dict[str, Any]:
         """Prepare a case and train it once, which compiles and warms up; losses before and after."""
         self.case = case_named(case)
-        self.problem = self.case.problem(self.library.dtype)
+        self.problem = make_problem(self.case, self.library.dtype)
         self.library.load(self.problem)
         self.library.reset()
         if not self.library.trains:
@@ -68,7 +71,7 @@ class Worker:
 
     def do_prepare_prediction(self) -> dict[str, Any]:
         """Give the library the network that prediction is measured with."""
-        self.problem = PREDICTION_CASE.problem(self.library.dtype)
+        self.problem = make_problem(PREDICTION_CASE, self.library.dtype)
         self.library.load(self.problem)
         self.library.reset()
         return {}
@@ -102,10 +105,9 @@ class Worker:
 
 
 def reset_peak_memory() -> int:
-    """Forget the process's peak of resident memory; returns what is resident now, in bytes.
+    """Reset the process's peak of resident memory; returns the resident memory in bytes.
 
-    Memory that was freed but kept by the allocator goes back to the system first: it would hide what the fit
-    allocates.
+    Memory that the allocator kept goes back to the system first. It would hide allocations of the fit.
     """
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -122,7 +124,7 @@ def status_bytes(key: str) -> int:
 
 def main() -> None:
     name, threads, dtype = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    # Answers have the original standard output for themselves; what a library prints goes to standard error.
+    # Only answers go to the original standard output; the output of a library goes to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

@@ -1,6 +1,7 @@
-"""What every test run says of itself, and the one source of random numbers."""
+"""Header of a test run, random numbers, instruction sets and builds."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import densegrad
 from builds import CMAKE, ROOT
+from choices import ISAS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,3 +54,12 @@ def other_builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.environ.get("DENSEGRAD_BUILD"):
         return (ROOT / os.environ["DENSEGRAD_BUILD"]).parent
     return tmp_path_factory.mktemp("builds")
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set in turn, for the networks that the test makes."""
+    before = densegrad._core.instruction_set()
+    densegrad._core.set_instruction_set(request.param)
+    yield request.param
+    densegrad._core.set_instruction_set(before)

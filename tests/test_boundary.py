@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cases import DTYPES, OPTIMIZERS, make_network, same_bits
+from assertions import same_bits
+from builders import make_network
+from choices import DTYPES, OPTIMIZERS
 from densegrad import Trainer
 
 Array = NDArray[Any]

@@ -3,7 +3,7 @@
 import pytest
 
 import densegrad
-from cases import ISAS
+from choices import ISAS
 from densegrad import _core
 from densegrad.config import config
 

@@ -11,19 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    CASES,
-    DTYPES,
-    HIDDEN,
-    ISAS,
-    PAIRINGS,
-    Pairing,
-    ids,
-    make_network,
-    make_rows,
-    make_target,
-    same_bits,
-)
+from assertions import same_bits
+from builders import make_network, make_rows, make_target
+from cases import SHAPE_NAMES, SHAPES
+from choices import DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing
 from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
 
 THREADS = [1, 2, 3]
@@ -63,7 +54,7 @@ def passes(network: Network, X: Any, target: Any, weight: Any, n_threads: int) -
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", SHAPES, ids=SHAPE_NAMES)
 def test_passes(case: tuple[int, ...], dtype: str, rng: np.random.Generator) -> None:
     pairing = Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic")
     X, weight = make_rows(case, rng), rng.uniform(0.1, 2, case[0])
@@ -126,7 +117,7 @@ def test_batches_longer_than_a_slice_and_a_piece(dtype: str, rng: np.random.Gene
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_alone_equals_the_row_in_a_batch(dtype: str, rng: np.random.Generator) -> None:
-    for case in CASES:
+    for case in SHAPES:
         for hidden in ("relu", "gelu"):
             pairing = Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic")
             network = make_network(case, pairing, hidden, dtype)

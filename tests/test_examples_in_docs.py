@@ -1,4 +1,4 @@
-"""The examples in docstrings and in pages of docs/ do what they say."""
+"""The examples in docstrings, in README.md and in pages of docs/ do what they say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,8 @@ import pytest
 
 import densegrad
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(densegrad.__path__, "densegrad.")
@@ -35,3 +37,21 @@ def test_pages(page: str, at_least: int) -> None:
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.failed == 0
     assert results.attempted >= at_least
+
+
+def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    accuracy, first_loss, _, last_loss, error = capsys.readouterr().out.split()
+    assert f"# {float(accuracy):.3f}, the same as scikit-learn's" in page
+    assert float(last_loss) < 0.05 * float(first_loss)
+    assert float(error) < 1e-5
+
+
+def test_links_between_the_pages() -> None:
+    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

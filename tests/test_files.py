@@ -18,14 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    DTYPES,
-    Pairing,
-    half_square,
-    make_network,
-    make_rows,
-    same_bits,
-)
+from assertions import same_bits
+from builders import half_square, make_network, make_rows
+from choices import DTYPES, Pairing
 from densegrad import Dense, Network, NetworkSpec
 
 
@@ -50,7 +45,7 @@ def test_copies_are_equal_and_apart(dtype: str, rng: np.random.Generator, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-def test_own_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
+def test_custom_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
     network = Network(2, [Dense(1, "identity")], loss=half_square)
     network.save(tmp_path / "net")
     with pytest.raises(ValueError, match="loss must be a callable"):

@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    half_square,
-    make_network,
-    regression,
-    same_bits,
-)
+from assertions import same_bits
+from builders import half_square, make_network, regression
 from densegrad import (
     SGD,
     Adam,
@@ -93,7 +89,7 @@ def test_max_time_ends_the_fit_in_the_middle_of_an_epoch(rng: np.random.Generato
     assert np.all(np.isfinite(network.predict(X[:5])))
 
 
-def test_a_slow_loss_of_ones_own_does_not_put_off_the_end(rng: np.random.Generator) -> None:
+def test_a_slow_custom_loss_does_not_put_off_the_end(rng: np.random.Generator) -> None:
     def slow(y_true: Any, y_pred: Any) -> Any:
         time.sleep(0.01)
         return (y_pred - y_true)[:, 0] ** 2, 2 * (y_pred - y_true)

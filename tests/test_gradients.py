@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import HIDDEN, PAIRINGS, Pairing, assert_close, make_network, make_rows, make_target
+from assertions import assert_close
+from builders import make_network, make_rows, make_target
+from choices import HIDDEN, PAIRINGS, Pairing
 from densegrad import Dense, Network, check_gradients
 from densegrad.network import Network as NetworkClass
 
@@ -110,7 +112,7 @@ def test_large_layers_are_sampled(rng: np.random.Generator) -> None:
     assert a != check_gradients(network, X, target, max_parameters=50, random_state=1)
 
 
-def test_own_loss_is_checked_too(rng: np.random.Generator) -> None:
+def test_custom_loss_is_checked_too(rng: np.random.Generator) -> None:
     def cubic(y_true: Any, y_pred: Any) -> Any:
         r = y_pred - y_true
         return (np.abs(r) ** 3).sum(axis=1), 3 * r * np.abs(r)

@@ -11,20 +11,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cases import (
-    CASES,
-    DTYPES,
-    HIDDEN,
-    PAIRINGS,
-    Pairing,
-    assert_close,
-    ids,
-    isa,  # noqa: F401
-    make_network,
-    make_rows,
-    make_target,
-    same_bits,
-)
+from assertions import assert_close, same_bits
+from builders import make_network, make_rows, make_target
+from cases import SHAPE_NAMES, SHAPES
+from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
 from densegrad import Dense, Network, Trainer, initializers
 from reference import ACTIVATIONS, Reference, local_jacobian
 
@@ -51,7 +41,7 @@ def compare_passes(network: Network, X: Any, target: Any, weight: Any, dtype: st
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", SHAPES, ids=SHAPE_NAMES)
 @pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
 @pytest.mark.usefixtures("isa")
 def test_passes_equal_the_twin(

@@ -5,19 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cases import (
-    CASES,
-    DTYPES,
-    HIDDEN,
-    PAIRINGS,
-    Pairing,
-    ids,
-    isa,  # noqa: F401
-    make_network,
-    make_rows,
-    make_target,
-    same_bits,
-)
+from assertions import same_bits
+from builders import make_network, make_rows, make_target
+from cases import SHAPE_NAMES, SHAPES
+from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
 from densegrad import Network, Trainer
 
 
@@ -62,7 +53,7 @@ def check(case: tuple[int, ...], pairing: Pairing, hidden: str, dtype: str, rng:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", SHAPES, ids=SHAPE_NAMES)
 @pytest.mark.usefixtures("isa")
 def test_shapes(case: tuple[int, ...], dtype: str, rng: np.random.Generator) -> None:
     check(case, Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic"), "relu", dtype, rng)

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    make_network,
-    regression,
-    same_bits,
-)
+from assertions import same_bits
+from builders import make_network, regression
 from densegrad import (
     SGD,
     Dense,

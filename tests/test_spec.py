@@ -10,18 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    DTYPES,
-    PAIRINGS,
-    Pairing,
-    assert_close,
-    half_square,
-    make_network,
-    make_rows,
-    make_target,
-    refused,
-    same_bits,
-)
+from assertions import assert_close, refused, same_bits
+from builders import half_square, make_network, make_rows, make_target
+from choices import DTYPES, PAIRINGS, Pairing
 from densegrad import Dense, Network, NetworkSpec, Samples, Trainer
 
 

@@ -13,11 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    make_network,
-    make_rows,
-    same_bits,
-)
+from assertions import same_bits
+from builders import make_network, make_rows
 from densegrad import (
     Dense,
     Network,

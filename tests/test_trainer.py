@@ -11,20 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    CASES,
-    DTYPES,
-    OPTIMIZERS,
-    Pairing,
-    assert_close,
-    ids,
-    isa,  # noqa: F401
-    make_network,
-    make_rows,
-    make_target,
-    regression,
-    same_bits,
-)
+from assertions import assert_close, same_bits
+from builders import make_network, make_rows, make_target, regression
+from cases import SHAPE_NAMES, SHAPES
+from choices import DTYPES, OPTIMIZERS, Pairing
 from densegrad import (
     SGD,
     Adagrad,
@@ -80,7 +70,7 @@ def follow(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", SHAPES, ids=SHAPE_NAMES)
 @pytest.mark.usefixtures("isa")
 def test_every_shape_trains_as_the_twin(case: tuple[int, ...], dtype: str, rng: np.random.Generator) -> None:
     network = make_network(case, Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic"), dtype=dtype)

@@ -6,8 +6,8 @@ worker process, after the number of threads has been put into the environment.
 
 # name -> (module, class, arguments beyond threads and dtype)
 LIBRARIES: dict[str, tuple[str, str, dict[str, bool]]] = {
-    "densegrad": ("densegrad_engine", "DensegradLibrary", {}),
-    "densegrad auto": ("densegrad_engine", "DensegradLibrary", {"auto": True}),
+    "densegrad": ("densegrad_trainer", "DensegradLibrary", {}),
+    "densegrad auto": ("densegrad_trainer", "DensegradLibrary", {"auto": True}),
     "numpy": ("numpy_by_hand", "NumpyLibrary", {}),
     "scikit-learn": ("scikit_learn", "SklearnLibrary", {}),
     "torch": ("pytorch", "TorchLibrary", {}),

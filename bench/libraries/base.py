@@ -1,10 +1,10 @@
-"""What a library must offer to be measured."""
+"""The interface of a measured library."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from cases import Matrix, Problem
+from workloads import Matrix, Problem
 
 
 class Library(ABC):

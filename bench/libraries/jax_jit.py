@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from cases import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 from libraries.base import Library
+from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 
 Parameters = list[tuple[jax.Array, jax.Array]]
 

@@ -1,6 +1,6 @@
 """Back propagation written by hand in NumPy, as well as NumPy allows.
 
-All buffers are allocated once, every operation writes into one of them, the parameters lie in one vector and
+All buffers are allocated once, and every operation writes into one of them. The parameters lie in one vector.
 Adam walks over it in pieces that stay in the core's cache.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cases import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Classes, Matrix, Problem
 from libraries.base import Library
+from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Classes, Matrix, Problem
 
 ADAM_PIECE = 16_384
 

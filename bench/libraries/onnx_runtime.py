@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from cases import Matrix, Problem
 from libraries.base import Library
+from workloads import Matrix, Problem
 
 
 class OnnxLibrary(Library):

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from cases import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 from libraries.base import Library
+from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 
 
 class TorchLibrary(Library):

@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from cases import LEARNING_RATE, Matrix, Problem
 from libraries.base import Library
+from workloads import LEARNING_RATE, Matrix, Problem
 
 
 class SklearnLibrary(Library):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cases import INF, NAN, PAIRINGS, Pairing, half_square, make_network, refused, same_bits
+from assertions import refused, same_bits
+from builders import half_square, make_network
+from choices import INF, NAN, PAIRINGS, Pairing
 from densegrad import (
     Dense,
     Network,

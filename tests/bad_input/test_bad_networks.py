@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import densegrad
-from cases import INF, NAN, PAIRINGS, make_network, refused
+from assertions import refused
+from builders import make_network
+from choices import INF, NAN, PAIRINGS
 from densegrad import (
     Dense,
     Network,
@@ -65,7 +67,7 @@ def test_dtype(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("loss", ["squared", "", None, 3, "custom"])
-def test_an_unknown_loss_lists_the_known_ones(loss: Any) -> None:
+def test_an_unkncustom_loss_lists_the_known_ones(loss: Any) -> None:
     refused("loss.*squared_error.*log_loss", lambda: Network(2, ONE, loss=loss))
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import INF, NAN, make_network, refused, same_bits
+from assertions import refused, same_bits
+from builders import make_network
+from choices import INF, NAN
 from densegrad import (
     SGD,
     Adagrad,

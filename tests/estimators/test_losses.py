@@ -129,7 +129,7 @@ def cross_entropy(y_true, y_pred):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_own_losses_equal_the_built_in_ones(weighted):
+def test_custom_losses_equal_the_built_in_ones(weighted):
     weight = np.random.RandomState(0).uniform(0.5, 2, len(X)) if weighted else None
     few = {**COMMON, "max_iter": 4}
     for y in (Y, (Y > 0).astype(int)):

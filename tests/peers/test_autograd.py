@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from cases import HIDDEN, PAIRINGS, TABLES
+from choices import HIDDEN, PAIRINGS, TABLES
 from densegrad import Dense, Network, activations, losses
 from peers.conftest import Compare
 from peers.torch_network import TorchNetwork, cauchy, gradient

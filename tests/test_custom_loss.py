@@ -1,4 +1,4 @@
-"""A loss of the caller's own: in the passes of a network, and in training."""
+"""A custom loss: in the passes of a network, and in training."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    DTYPES,
-    assert_close,
-    half_square,
-    make_network,
-    make_rows,
-    regression,
-    same_bits,
-)
+from assertions import assert_close, same_bits
+from builders import half_square, make_network, make_rows, regression
+from choices import DTYPES
 from densegrad import (
     SGD,
     Adam,
@@ -26,7 +20,7 @@ from densegrad import (
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_own_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
+def test_custom_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
     case = (23, 5, 7, 3)
     built_in = make_network(case, dtype=dtype)
     own = Network(5, built_in.layers, loss=half_square, dtype=dtype)
@@ -42,7 +36,7 @@ def test_own_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) 
     assert_close(*gradients, dtype, 4)
 
 
-def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
+def test_custom_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: (((y - t) ** 2).sum(), 2 * (y - t)))
     with pytest.raises(ValueError, match=r"one loss a row, of shape \(3,\); got \(\)"):
         network.backpropagate(np.ones((3, 2)), np.ones(3))
@@ -52,20 +46,20 @@ def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
     ("returned", "got"),
     [(np.zeros((2, 1)), r"ndarray of shape \(2, 1\)"), (None, "NoneType"), ((1, 2, 3), "tuple of length 3")],
 )
-def test_own_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
+def test_custom_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
     with pytest.raises(TypeError, match=f"^loss must return a tuple of .* derivative by y_pred; got {got}$"):
         network.evaluate(np.ones((2, 2)), np.ones(2))
 
 
 @pytest.mark.parametrize("returned", [([10**400] * 2, np.zeros((2, 1))), (np.zeros(2), [[10**400]] * 2)])
-def test_own_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
+def test_custom_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
     with pytest.raises(ValueError, match="loss must return numbers that float32 can hold"):
         network.evaluate(np.ones((2, 2)), np.ones(2))
 
 
-def test_own_loss_that_returns_nan_is_named() -> None:
+def test_custom_loss_that_returns_nan_is_named() -> None:
     X, target = np.ones((6, 2)), np.ones(6)
     for loss, derivative in ((np.nan, 0.0), (0.0, np.nan)):
         network = Network(
@@ -77,7 +71,7 @@ def test_own_loss_that_returns_nan_is_named() -> None:
             Trainer(network).fit(X, target)
 
 
-def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
+def test_custom_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
     shapes = []
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -89,7 +83,7 @@ def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Gener
     assert shapes == [((9, 1), (9, 1))]
 
 
-def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
+def test_custom_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     weight = rng.uniform(0.5, 2, 300)
     shapes = []
@@ -121,7 +115,9 @@ def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )
-def test_own_loss_with_an_error_stops_the_fit(returned: Any, error: type, rng: np.random.Generator) -> None:
+def test_custom_loss_with_an_error_stops_the_fit(
+    returned: Any, error: type, rng: np.random.Generator
+) -> None:
     X, target = regression(rng)
     calls = []
 
@@ -172,7 +168,7 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
     assert (trainer.optimizer, trainer.steps) == (Adam(0.1), 0)
 
 
-def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
+def test_custom_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
     sizes = []
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -189,7 +185,9 @@ def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
     assert_close(own.parameters, built_in.parameters, "float64", 1e4)
 
 
-def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng: np.random.Generator) -> None:
+def test_a_row_of_weight_zero_counts_for_nothing_even_where_custom_loss_is_nan(
+    rng: np.random.Generator,
+) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         with np.errstate(invalid="ignore"):
             r = np.log(y_true) - y_pred
@@ -211,7 +209,7 @@ def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng:
     assert np.isfinite(history.validation_loss[0])
 
 
-def test_own_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
+def test_custom_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         y_pred -= y_true
         y_true *= 0

@@ -1,11 +1,11 @@
-"""Every line of docs/asked_for.md runs."""
+"""Every line of docs/recipes.md runs."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "asked_for.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 SETUP = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
 ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| ")][1:]
 

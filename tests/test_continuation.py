@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import (
-    OPTIMIZERS,
-    make_network,
-    same_bits,
-)
+from assertions import same_bits
+from builders import make_network
+from choices import OPTIMIZERS
 from densegrad import (
     SGD,
     Adam,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import densegrad
-from cases import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 from densegrad import Adam, Dense, Network, Trainer
 from libraries.base import Library
+from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 
 
 class DensegradLibrary(Library):
