@@ -50,7 +50,7 @@ def test_copies_are_equal_and_apart(dtype: str, rng: np.random.Generator, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-def test_own_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
+def test_custom_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
     network = Network(2, [Dense(1, "identity")], loss=half_square)
     network.save(tmp_path / "net")
     with pytest.raises(ValueError, match="loss must be a callable"):
@@ -128,7 +128,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_format_s_own_library_reads_our_files(dtype: str, tmp_path: Path) -> None:
+def test_the_safetensors_library_reads_our_files(dtype: str, tmp_path: Path) -> None:
     import safetensors
 
     network = make_network((1, *[3] * 12), dtype=dtype)

@@ -110,7 +110,7 @@ def test_large_layers_are_sampled(rng: np.random.Generator) -> None:
     assert a != check_gradients(network, X, target, max_parameters=50, random_state=1)
 
 
-def test_own_loss_is_checked_too(rng: np.random.Generator) -> None:
+def test_custom_loss_is_checked_too(rng: np.random.Generator) -> None:
     def cubic(y_true: Any, y_pred: Any) -> Any:
         r = y_pred - y_true
         return (np.abs(r) ** 3).sum(axis=1), 3 * r * np.abs(r)

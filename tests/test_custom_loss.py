@@ -1,4 +1,4 @@
-"""A loss of the caller's own: in the passes of a network, and in training."""
+"""A custom loss: in the passes of a network, and in training."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from densegrad import (
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_own_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
+def test_custom_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
     case = (23, 5, 7, 3)
     built_in = make_network(case, dtype=dtype)
-    own = Network(5, built_in.layers, loss=half_square, dtype=dtype)
-    own.parameters = built_in.parameters
+    custom = Network(5, built_in.layers, loss=half_square, dtype=dtype)
+    custom.parameters = built_in.parameters
     X, target, weight = make_rows(case, rng, dtype), rng.normal(size=(23, 3)), rng.uniform(0, 2, 23)
-    assert_close(own.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
-    p, q = own.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
+    assert_close(custom.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
+    p, q = custom.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
     for l in range(3):
         assert_close(p.loss_gradients[l], q.loss_gradients[l], dtype, 4)
     for l in (1, 2):
         assert_close(p.weight_gradients[l], q.weight_gradients[l], dtype, 4)
-    gradients = [network.loss_and_gradient(X, target, weight)[1] for network in (own, built_in)]
+    gradients = [network.loss_and_gradient(X, target, weight)[1] for network in (custom, built_in)]
     assert_close(*gradients, dtype, 4)
 
 
-def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
+def test_custom_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: (((y - t) ** 2).sum(), 2 * (y - t)))
     with pytest.raises(ValueError, match=r"one loss a row, of shape \(3,\); got \(\)"):
         network.backpropagate(np.ones((3, 2)), np.ones(3))
@@ -52,20 +52,20 @@ def test_own_loss_that_returns_one_number_for_the_batch_is_refused() -> None:
     ("returned", "got"),
     [(np.zeros((2, 1)), r"ndarray of shape \(2, 1\)"), (None, "NoneType"), ((1, 2, 3), "tuple of length 3")],
 )
-def test_own_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
+def test_custom_loss_that_returns_something_else_is_told_what_to_return(returned: Any, got: str) -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
     with pytest.raises(TypeError, match=f"^loss must return a tuple of .* derivative by y_pred; got {got}$"):
         network.evaluate(np.ones((2, 2)), np.ones(2))
 
 
 @pytest.mark.parametrize("returned", [([10**400] * 2, np.zeros((2, 1))), (np.zeros(2), [[10**400]] * 2)])
-def test_own_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
+def test_custom_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
     with pytest.raises(ValueError, match="loss must return numbers that float32 can hold"):
         network.evaluate(np.ones((2, 2)), np.ones(2))
 
 
-def test_own_loss_that_returns_nan_is_named() -> None:
+def test_custom_loss_that_returns_nan_is_named() -> None:
     X, target = np.ones((6, 2)), np.ones(6)
     for loss, derivative in ((np.nan, 0.0), (0.0, np.nan)):
         network = Network(
@@ -77,7 +77,7 @@ def test_own_loss_that_returns_nan_is_named() -> None:
             Trainer(network).fit(X, target)
 
 
-def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
+def test_custom_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Generator) -> None:
     shapes = []
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -89,18 +89,18 @@ def test_own_loss_gets_a_target_of_the_shape_of_the_outputs(rng: np.random.Gener
     assert shapes == [((9, 1), (9, 1))]
 
 
-def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
+def test_custom_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     weight = rng.uniform(0.5, 2, 300)
     shapes = []
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         shapes.append((y_true.shape, y_pred.shape))
         r = y_pred - y_true
         return 0.5 * (r**2).sum(axis=1), r
 
     built_in = make_network((1, 4, 9, 2))
-    network = Network(4, built_in.layers, loss=own, dtype="float64")
+    network = Network(4, built_in.layers, loss=custom, dtype="float64")
     network.parameters = built_in.parameters
     options = {"batch_size": 64, "random_state": 0, "n_threads": 2}
     a = Trainer(network, **options).fit(X, target, sample_weight=weight, epochs=3)
@@ -121,17 +121,19 @@ def test_own_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> None:
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )
-def test_own_loss_with_an_error_stops_the_fit(returned: Any, error: type, rng: np.random.Generator) -> None:
+def test_custom_loss_with_an_error_stops_the_fit(
+    returned: Any, error: type, rng: np.random.Generator
+) -> None:
     X, target = regression(rng)
     calls = []
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         calls.append(1)
         if len(calls) < 3:
             return np.zeros(len(y_pred)), y_pred - y_true
         return returned(y_pred)
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network, SGD(0.1), batch_size=50)
     with pytest.raises(error):
         trainer.fit(X, target)
@@ -142,11 +144,11 @@ def test_own_loss_with_an_error_stops_the_fit(returned: Any, error: type, rng: n
 def test_the_network_cannot_be_trained_from_within_its_own_training(rng: np.random.Generator) -> None:
     X, target = regression(rng)
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         network.predict(X)
         trainer.step(X, target)
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network)
     with pytest.raises(RuntimeError, match="in use"):
         trainer.fit(X, target)
@@ -161,10 +163,10 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
         lambda: trainer._core.set_state(1, 0, np.zeros((5, 2))),
     ]
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         actions.pop()()
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network, Adam(0.1))
     while actions:
         with pytest.raises(RuntimeError, match="in use"):
@@ -172,7 +174,7 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
     assert (trainer.optimizer, trainer.steps) == (Adam(0.1), 0)
 
 
-def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
+def test_custom_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
     sizes = []
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -181,15 +183,17 @@ def test_own_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
 
     X, target = rng.normal(size=(5000, 3)), rng.normal(size=(5000, 1))
     layers = [Dense(4, "tanh"), Dense(1, "identity")]
-    own = Network(3, layers, loss=loss, dtype="float64", random_state=0)
+    custom = Network(3, layers, loss=loss, dtype="float64", random_state=0)
     built_in = Network(3, layers, dtype="float64", random_state=0)
-    for network in (own, built_in):
+    for network in (custom, built_in):
         Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
     assert sizes == [3000, 2000] * 2
-    assert_close(own.parameters, built_in.parameters, "float64", 1e4)
+    assert_close(custom.parameters, built_in.parameters, "float64", 1e4)
 
 
-def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng: np.random.Generator) -> None:
+def test_a_row_of_weight_zero_counts_for_nothing_even_if_the_custom_loss_is_nan(
+    rng: np.random.Generator,
+) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         with np.errstate(invalid="ignore"):
             r = np.log(y_true) - y_pred
@@ -211,7 +215,7 @@ def test_a_row_of_weight_zero_counts_for_nothing_even_where_own_loss_is_nan(rng:
     assert np.isfinite(history.validation_loss[0])
 
 
-def test_own_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
+def test_custom_loss_may_write_to_what_it_gets_and_leaves_the_callers_data(rng: np.random.Generator) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         y_pred -= y_true
         y_true *= 0
