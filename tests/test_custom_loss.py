@@ -121,7 +121,7 @@ def test_custom_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> Non
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )
-def test_custom_loss_with_an_error_stops_the_fit(
+def test_an_error_of_a_custom_loss_stops_the_fit(
     returned: Any, error: type, rng: np.random.Generator
 ) -> None:
     X, target = regression(rng)
@@ -191,7 +191,7 @@ def test_custom_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
     assert_close(custom.parameters, built_in.parameters, "float64", 1e4)
 
 
-def test_a_row_of_weight_zero_counts_for_nothing_even_if_the_custom_loss_is_nan(
+def test_rows_of_weight_zero_count_for_nothing_even_if_a_custom_loss_is_nan(
     rng: np.random.Generator,
 ) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
