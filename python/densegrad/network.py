@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
 
 T = TypeVar("T")
+N = TypeVar("N", bound="Network")
 
 
 class _Described(Generic[T]):
@@ -194,7 +195,7 @@ class Network(_core.Network):
         self._spec = spec
 
     @classmethod
-    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Network:
+    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Self:
         """Return a network of a description, with given weights.
 
         Parameters
@@ -218,7 +219,7 @@ class Network(_core.Network):
         network.__setstate__((spec, spec.split(np.ascontiguousarray(_arrays.to_float(array)))))
         return network
 
-    def astype(self, dtype: Any) -> Network:
+    def astype(self, dtype: Any) -> Self:
         """Return a copy in another precision, with the same weights as far as it can hold them.
 
         Parameters
@@ -427,7 +428,7 @@ class Network(_core.Network):
         _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Network:
+    def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Self:
         """Read a network that `save` wrote.
 
         Parameters
@@ -469,7 +470,7 @@ class Network(_core.Network):
         return "\n".join(lines)
 
 
-def _unmade(kind: type[Network]) -> Network:
+def _unmade(kind: type[N]) -> N:
     """Return a network that its `__setstate__` is to make."""
     return kind.__new__(kind)
 
