@@ -23,16 +23,16 @@ from densegrad import (
 def test_custom_loss_equals_the_built_in_one(dtype: str, rng: np.random.Generator) -> None:
     case = (23, 5, 7, 3)
     built_in = make_network(case, dtype=dtype)
-    own = Network(5, built_in.layers, loss=half_square, dtype=dtype)
-    own.parameters = built_in.parameters
+    custom = Network(5, built_in.layers, loss=half_square, dtype=dtype)
+    custom.parameters = built_in.parameters
     X, target, weight = make_rows(case, rng, dtype), rng.normal(size=(23, 3)), rng.uniform(0, 2, 23)
-    assert_close(own.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
-    p, q = own.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
+    assert_close(custom.evaluate(X, target, weight), built_in.evaluate(X, target, weight), dtype)
+    p, q = custom.backpropagate(X, target, weight), built_in.backpropagate(X, target, weight)
     for l in range(3):
         assert_close(p.loss_gradients[l], q.loss_gradients[l], dtype, 4)
     for l in (1, 2):
         assert_close(p.weight_gradients[l], q.weight_gradients[l], dtype, 4)
-    gradients = [network.loss_and_gradient(X, target, weight)[1] for network in (own, built_in)]
+    gradients = [network.loss_and_gradient(X, target, weight)[1] for network in (custom, built_in)]
     assert_close(*gradients, dtype, 4)
 
 
@@ -88,13 +88,13 @@ def test_custom_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> Non
     weight = rng.uniform(0.5, 2, 300)
     shapes = []
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         shapes.append((y_true.shape, y_pred.shape))
         r = y_pred - y_true
         return 0.5 * (r**2).sum(axis=1), r
 
     built_in = make_network((1, 4, 9, 2))
-    network = Network(4, built_in.layers, loss=own, dtype="float64")
+    network = Network(4, built_in.layers, loss=custom, dtype="float64")
     network.parameters = built_in.parameters
     options = {"batch_size": 64, "random_state": 0, "n_threads": 2}
     a = Trainer(network, **options).fit(X, target, sample_weight=weight, epochs=3)
@@ -115,19 +115,19 @@ def test_custom_loss_trains_as_the_built_in_one(rng: np.random.Generator) -> Non
         (lambda y: 1 / 0, ZeroDivisionError),
     ],
 )
-def test_custom_loss_with_an_error_stops_the_fit(
+def test_an_error_of_a_custom_loss_stops_the_fit(
     returned: Any, error: type, rng: np.random.Generator
 ) -> None:
     X, target = regression(rng)
     calls = []
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         calls.append(1)
         if len(calls) < 3:
             return np.zeros(len(y_pred)), y_pred - y_true
         return returned(y_pred)
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network, SGD(0.1), batch_size=50)
     with pytest.raises(error):
         trainer.fit(X, target)
@@ -138,11 +138,11 @@ def test_custom_loss_with_an_error_stops_the_fit(
 def test_the_network_cannot_be_trained_from_within_its_own_training(rng: np.random.Generator) -> None:
     X, target = regression(rng)
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         network.predict(X)
         trainer.step(X, target)
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network)
     with pytest.raises(RuntimeError, match="in use"):
         trainer.fit(X, target)
@@ -157,10 +157,10 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
         lambda: trainer._descent._core.set_state(1, 0, np.zeros((5, 2))),
     ]
 
-    def own(y_true: Any, y_pred: Any) -> Any:
+    def custom(y_true: Any, y_pred: Any) -> Any:
         actions.pop()()
 
-    network = Network(4, [Dense(2, "identity")], loss=own, dtype="float64", random_state=0)
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
     trainer = Trainer(network, Adam(0.1))
     while actions:
         with pytest.raises(RuntimeError, match="in use"):
@@ -177,15 +177,15 @@ def test_custom_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:
 
     X, target = rng.normal(size=(5000, 3)), rng.normal(size=(5000, 1))
     layers = [Dense(4, "tanh"), Dense(1, "identity")]
-    own = Network(3, layers, loss=loss, dtype="float64", random_state=0)
+    custom = Network(3, layers, loss=loss, dtype="float64", random_state=0)
     built_in = Network(3, layers, dtype="float64", random_state=0)
-    for network in (own, built_in):
+    for network in (custom, built_in):
         Trainer(network, Adam(0.01), batch_size=3000, shuffle=False).fit(X, target, epochs=2)
     assert sizes == [3000, 2000] * 2
-    assert_close(own.parameters, built_in.parameters, "float64", 1e4)
+    assert_close(custom.parameters, built_in.parameters, "float64", 1e4)
 
 
-def test_a_row_of_weight_zero_counts_for_nothing_even_where_custom_loss_is_nan(
+def test_rows_of_weight_zero_count_for_nothing_even_if_a_custom_loss_is_nan(
     rng: np.random.Generator,
 ) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:

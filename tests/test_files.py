@@ -123,7 +123,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_format_s_own_library_reads_our_files(dtype: str, tmp_path: Path) -> None:
+def test_the_safetensors_library_reads_our_files(dtype: str, tmp_path: Path) -> None:
     import safetensors
 
     network = make_network((1, *[3] * 12), dtype=dtype)

@@ -1,6 +1,6 @@
-"""Imports and includes go one way.
+"""Imports and includes go one way, imports for types included, and nobody reaches into another object.
 
-estimators → trainer → network → _core → cpp/include ← cpp/src → kernel table ← cpp/kernels
+estimators → training → network → samples → spec → _core → cpp/include ← cpp/src → kernel table ← cpp/kernels
 """
 
 import ast
@@ -13,22 +13,34 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "densegrad"
 CPP = ROOT / "cpp"
 
-# A module may import from its own row and the rows above it. A new module takes its place here.
+# A module may import from the rows above its own. A new module takes its place here.
 LAYERS = [
-    {"_arrays", "_validation"},
+    {"_validation"},
+    {"_arrays"},
     {"_engine", "_core"},
     {"_tables", "backpropagation", "config", "_optimizers", "schedules"},
     {"_losses", "layers"},
     {"initializers", "spec"},
     {"samples", "_storage"},
     {"network"},
-    {"gradient_check", "history"},
-    {"_epochs"},
-    {"trainer"},
+    {"gradient_check"},
+    {"training.history", "training.descent", "training.order", "training"},
+    {"training.rates", "training.observers"},
+    {"training.sources", "training.stopping"},
+    {"training.loop"},
+    {"training.trainer"},
+    {"estimators.docs", "estimators.sklearn_callbacks", "estimators.warn", "estimators.weights"},
+    {"estimators.parameters", "estimators.targets"},
+    {"estimators.validation"},
+    {"estimators.training", "estimators.lbfgs"},
+    {"estimators.base"},
+    {"estimators.classifier", "estimators.regressor"},
     {"estimators"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
+# `initializers` draws for the layers of a description; `_core` takes arrays by way of `_arrays`.
+SAME_ROW = {("initializers", "spec"), ("_core", "_engine")}
 
 # What the kernels may see of the outside: the tables and the views, plain data all of them.
 KERNEL_HEADERS = {f"densegrad/{name}.hpp" for name in ("activations", "losses", "optimizers", "data")}
@@ -46,17 +58,13 @@ def sources(directory: Path) -> list[Path]:
 
 
 def imports(path: Path) -> list[tuple[str, list[str]]]:
-    """Name of each module imported, with the names taken from it; imports for types only left out."""
+    """Name of each module imported, with the names taken from it; imports for types are imports, too."""
     if path.suffix in {".pyx", ".pxd"}:  # Cython is not quite Python
         pattern = r"^\s*from\s+([\w.]+)\s+c?import\s+\(?([\w, ]*)"
         found = re.findall(pattern, path.read_text(), re.MULTILINE)
         return [(module, [name.split()[0] for name in names.split(",") if name]) for module, names in found]
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = []
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             package = ["densegrad", *path.relative_to(PACKAGE).parent.parts]
             base = package[: len(package) - node.level + 1] if node.level else []
@@ -67,8 +75,14 @@ def imports(path: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
+def module_name(path: Path) -> str:
+    """Its name in the package: "training.loop"; a folder's __init__ has the folder's."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
 PUBLIC = {  # which module a name of the package comes from
-    name: module.split(".")[1]
+    name: module.removeprefix("densegrad.")
     for module, names in imports(PACKAGE / "__init__.py")
     for name in names
     if module.startswith("densegrad.")
@@ -82,12 +96,10 @@ def imported_modules(path: Path) -> set[str]:
         if module == "densegrad":
             found |= {PUBLIC.get(name, name) for name in names}
         elif module.startswith("densegrad."):
-            found.add(module.split(".")[1])
+            inner = module.removeprefix("densegrad.")
+            below = {f"{inner}.{name}" for name in names}
+            found |= below & RANK.keys() or {inner}
     return found
-
-
-def module_name(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyi", ".pyx", ".pxd"})
@@ -97,15 +109,83 @@ MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", "
 def test_python_imports_go_one_way(path: Path) -> None:
     module = module_name(path)
     assert module in RANK, f"give {module} its place in LAYERS"
-    for other in imported_modules(path):
+    for other in imported_modules(path) - {module}:
         assert other in RANK, f"{module} imports {other}, which has no place in LAYERS"
-        assert RANK[other] <= RANK[module], f"{module} must not import {other}"
+        allowed = RANK[other] < RANK[module] or (module, other) in SAME_ROW
+        assert allowed, f"{module} must not import {other}"
+
+
+# Private names of other libraries that we cannot do without.
+LIBRARY = {
+    "_parameter_constraints",  # scikit-learn reads it of the class
+    "_init_callback_context",  # scikit-learn's callbacks
+    "_bit_generator",  # NumPy's RandomState
+    "_rand",  # NumPy's global RandomState
+    "_replace",  # of a NamedTuple
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.suffix == ".py"],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_private_names_are_used_by_their_owner_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    modules = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if alias.name[0].islower() or alias.name[0] == "_"
+    }
+    for node in ast.walk(tree):
+        if (
+            not isinstance(node, ast.Attribute)
+            or not re.fullmatch(r"_[^_]\w*", node.attr)
+            or node.attr in LIBRARY
+        ):
+            continue
+        owner = node.value
+        is_own = isinstance(owner, ast.Name) and owner.id in {"self", "cls"} | modules
+        is_super = isinstance(owner, ast.Call) and ast.unparse(owner.func) == "super"
+        assert is_own or is_super, f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def test_one_file_writes_fitted_attributes() -> None:
+    for path in MODULES:
+        if path.parent.name != "estimators" or path.name == "base.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                fitted = isinstance(target, ast.Attribute) and re.fullmatch(r"[a-z]\w*_", target.attr)
+                assert not fitted, f"{path.name}, line {node.lineno}"
+
+
+SHAPE_OF_WEIGHTS = re.compile(r"n_in \+ 1|n_inputs \+ 1|width\(l - 1\) \+ 1")
+
+
+def test_one_file_knows_the_shape_of_the_weights() -> None:
+    knowing = {path.name for path in MODULES if SHAPE_OF_WEIGHTS.search(strip_strings(path))}
+    assert knowing <= {"spec.py"}
+
+
+def strip_strings(path: Path) -> str:
+    """The code of a module without its docstrings and messages."""
+    if path.suffix != ".py":
+        return re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.unparse(tree)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_estimators_need_scikit_learn(path: Path) -> None:
     outside = {module.split(".")[0] for module, _ in imports(path)}
-    assert module_name(path) == "estimators" or not outside & {"sklearn", "scipy"}
+    assert module_name(path).startswith("estimators") or not outside & {"sklearn", "scipy"}
 
 
 # backpropagation has the Jacobians, which are made where somebody asks to see them.

@@ -58,7 +58,7 @@ def _check_no_missing(name: str, value: Any, array: NDArray[Any]) -> None:
 
 
 def to_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` as float32 or float64 that the core reads in place, exact where one is wide enough."""
+    """Return `array` as float32 or float64 that the core reads in place, exact if one is wide enough."""
     if array.dtype.kind == "f":
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
     else:
@@ -70,7 +70,7 @@ def to_float(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def readable_array(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """Return `array` as the core reads it: in C order, aligned and in `dtype`; itself where it is so."""
+    """Return `array` as the core reads it: in C order, aligned and in `dtype`; itself if it is so."""
     readable = np.ascontiguousarray(array, dtype)
     return readable if readable.flags.aligned else readable.copy()
 
@@ -89,7 +89,7 @@ def readable_rows(X: Any, name: str = "X") -> Any:
 
 
 def _readable_csr(X: Any, name: str) -> Any:
-    matrix = X.tocsr()  # X itself where it is such: not to be changed
+    matrix = X.tocsr()  # may be X itself: not to be changed
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {matrix.shape}")
     if matrix.dtype.kind not in "fiub":
@@ -123,13 +123,13 @@ def finite_array(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArra
 
 
 def all_finite(values: NDArray[Any]) -> bool:
-    """Tell whether no number is NaN or infinite; one pass without a copy where that is so."""
+    """Tell whether no number is NaN or infinite; one pass without a copy if that is so."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.sum(values))) or bool(np.isfinite(values).all())
 
 
 def check_finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError where `X` has NaN, or what is infinite in `dtype`; needs no memory to speak of."""
+    """Raise ValueError if `X` has NaN, or a number that is infinite in `dtype`; takes almost no memory."""
     if hasattr(X, "tocsr"):
         X = X.data if getattr(X, "format", "") in ("csr", "csc", "coo") else X.tocsr().data
     array = np.asarray(X)

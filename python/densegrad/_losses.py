@@ -93,7 +93,7 @@ def _parameter(loss: str, value: Any) -> tuple[float, tuple[float, ...]]:
 def custom_rows(
     loss: CustomLoss, y_true: NDArray[Any], y_pred: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Call the caller's own loss function and check its losses, (batch,), and derivatives, (batch, n_L)."""
+    """Call a custom loss and check its losses, (batch,), and derivatives, (batch, n_L)."""
     try:
         returned: Any = loss(y_true, y_pred)
     except (TypeError, ValueError) as error:

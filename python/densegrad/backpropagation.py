@@ -1,4 +1,4 @@
-"""What a forward and a backward pass leave, to be looked at."""
+"""The results of a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class PerLayer(Generic[T]):
-    """Values by the layer's number, as in the lecture: the first is not always 0, and -1 is not the last."""
+    """Values by the number l of the layer: the first is not always 0, and -1 is not the last."""
 
     def __init__(self, first: int, last: int, get: Callable[[int], T]) -> None:
         self._numbers = range(first, last + 1)
@@ -62,15 +62,15 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LocalGradients:
-    """The local gradients of layer l: how y_(l) changes with what goes into it, sample by sample.
+    """The local gradients of layer l: how y_(l) changes with the layer's input and weights, per sample.
 
-    The core keeps a'(z) and y_(l-1); the Jacobians follow from these and W_(l), and are built when asked for.
+    The Jacobians are built from a'(z), y_(l-1) and W_(l) when they are asked for.
 
     Attributes
     ----------
     wrt_preactivation : ndarray
-        dy_(l)/dz_(l): a'(z), of shape (batch, n_l); for a head of softmax, or of several quantiles, whose
-        outputs depend on several z each, the Jacobians, (batch, n_l, n_l).
+        dy_(l)/dz_(l): a'(z), of shape (batch, n_l). For a head of softmax or of several quantiles, whose
+        outputs depend on several z each: the Jacobians, (batch, n_l, n_l).
     wrt_input : ndarray of shape (batch, n_l, n_(l-1))
         dy_(l)/dy_(l-1).
     wrt_weights : ndarray of shape (batch, n_l, n_(l-1) + 1, n_l)

@@ -63,8 +63,8 @@ def check_gradients(
 ) -> GradientReport:
     """Compare the gradient that back propagation gives with central differences of the loss.
 
-    The differences are taken in float64, on a copy of the network, also where the network is float32. The
-    network is not changed, apart from its `weight_gradients`.
+    The differences are taken in float64, on a copy of the network, even if the network is float32. Only the
+    network's `weight_gradients` change.
 
     Parameters
     ----------
@@ -74,18 +74,18 @@ def check_gradients(
     step : float, default 1e-5
         (loss(w + h) - loss(w - h)) / 2h is taken with h = step · max(1, |w|).
     max_parameters : int or None
-        Each layer's weights are all checked where they are no more than this, else a random choice of them.
+        If a layer has more weights than this, a random choice of so many is checked. None checks all.
     random_state : int, RandomState, Generator or None
         Source of that choice.
 
     Returns
     -------
     GradientReport
-        The error of a weight is |analytic - numeric| divided by the larger of the two, but by no less than
-        1e-3 times the largest gradient of its layer (or 1e-8), so that rounding does not count as an error
-        where the gradient is next to nothing. In float64 it stays below 1e-6; in float32 below about 1e-3.
-        Where a unit sits on the kink of its activation, or a sample on that of the loss, the two differ and
-        both are right.
+        The error of a weight is |analytic - numeric| divided by the larger of the two. The divisor is at
+        least 1e-3 times the largest gradient of the layer, and 1e-8, so that rounding does not count as an
+        error in tiny gradients. The error stays below 1e-6 in float64, and below about 1e-3 in float32. If
+        a unit sits at the kink of its activation, or a sample at that of the loss, the two differ and both
+        are right.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Distributions that initial weights are drawn from.
 
-Each function takes the numbers of inputs and outputs of a layer and a source of random numbers, and returns
-weights of shape (n_in, n_out); the bias row starts at zero. Any function of this form may be given to
-`Dense(..., initializer=...)`; one that returns one row more sets the bias row as well.
+Each function takes the numbers of inputs and outputs of a layer and a source of random numbers. It returns
+weights of shape (n_in, n_out), and the biases start at zero. Pass any such function to
+`Dense(..., initializer=...)`; one that returns one more row sets the biases as well.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _HE = Uniform(lambda n_in, n_out: math.sqrt(6 / n_in))
 def glorot_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
     """Draw from the uniform distribution on ± sqrt(6 / (n_in + n_out)).
 
-    The variance that keeps signals and loss gradients at one scale through layers of slope 1 at the origin
+    This variance keeps signals and loss gradients at one scale through layers of slope 1 at the origin
     (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
     """
     return _GLOROT(n_in, n_out, random)
@@ -75,7 +75,7 @@ def glorot_uniform_logistic(n_in: int, n_out: int, random: RandomSource) -> NDAr
 def he_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
     """Draw from the uniform distribution on ± sqrt(6 / n_in).
 
-    Makes up for the half of the signal that rectified units cut off (He et al., "Delving deep into
+    It makes up for the half of the signal that rectified units cut off (He et al., "Delving deep into
     rectifiers", 2015).
     """
     return _HE(n_in, n_out, random)

@@ -25,20 +25,20 @@ class Dense:
     units : int
         n_(l), the number of outputs.
     activation : str, default "relu"
-        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. Name the head's: "identity"
-        for values of either sign, "softmax" for classes. One left at "relu" never gives a negative number.
+        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. Set it explicitly for the
+        last layer: "identity" for regression, "softmax" for classes. "relu" cannot output negative numbers.
     dropout : float, default 0.0
-        The share of the units set to zero at each step of the training, in [0, 1); the others are divided by
+        The share of units that each training step sets to zero, in [0, 1). The others are divided by
         1 - dropout. Hidden layers only.
     initializer : callable or None
-        Called with (n_in, n_out, random source), returns the initial weights of shape (n_in, n_out), the bias
-        being zero, or with the bias row one row more. None chooses by the activation; see
+        Called with (n_in, n_out, random source). It returns the initial weights, of shape (n_in, n_out) for
+        zero biases, or one row more with the biases. None chooses by the activation; see
         `densegrad.initializers`.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described.
+        If an argument is not as described.
     """
 
     units: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
 
 T = TypeVar("T")
+N = TypeVar("N", bound="Network")
 
 
 class _Described(Generic[T]):
@@ -63,23 +64,24 @@ class Network(_core.Network):
     layers : sequence of Dense
         The last one is the head.
     loss : str or callable, default "squared_error"
-        One of `losses()`, whose sum over the outputs is the loss of a sample, or a callable (y_true, y_pred)
+        One of `losses()`, summed over the outputs of a sample. Or a custom loss: a callable (y_true, y_pred)
         → (loss of each row, its derivative by y_pred), called once a batch with copies of both.
     dtype : {"float32", "float64"}, default "float32"
         The precision of weights, passes and results.
     random_state : int, RandomState, Generator or None
         Source of the initial weights.
     delta : float, default 1.0
-        Of the loss "huber": where it turns from a parabola into a line, above 0.
+        Parameter of the loss "huber", above 0: beyond this residual the parabola becomes a line.
     quantile : float or sequence of float, default 0.5
-        Of the loss "quantile": the level, in (0, 1). Several increasing levels have one output each for every
-        target, target by target, and never cross.
+        Parameter of the loss "quantile": the level, in (0, 1). Several levels must increase; each has one
+        output for every target, ordered target by target. Their outputs never cross.
     power : float, default 1.5
-        Of the loss "tweedie": the variance is the mean to this power, in (1, 2).
+        Parameter of the loss "tweedie", in (1, 2): the variance is proportional to the mean to this power.
     gamma : float, default 2.0
-        Of the loss "focal": how much less the samples count that are right already, above 0.
+        Parameter of the loss "focal", above 0: the larger it is, the less well-classified samples count.
     label_smoothing : float, default 0.0
-        Of the loss "log_loss": this share of a target is spread evenly over the classes, in [0, 1).
+        Parameter of the loss "log_loss", in [0, 1): the share of a target that is spread evenly over the
+        classes.
 
     Attributes
     ----------
@@ -89,7 +91,7 @@ class Network(_core.Network):
     loss : str
         "custom" for a callable.
     target_kind : {"values", "probabilities", "classes"}
-        What the loss takes for a target: numbers; class numbers or probabilities; class numbers or 0/1.
+        What the loss accepts as a target: numbers; class numbers or probabilities; class numbers or 0/1.
     dtype : numpy.dtype
     spec : NetworkSpec
         All of these together: the description of the network.
@@ -97,16 +99,15 @@ class Network(_core.Network):
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described, or the loss does not go with the head.
+        If an argument is not as described, or the loss does not go with the head.
     MemoryError
-        Where the weights do not fit into memory.
+        If the weights do not fit into memory.
 
     Notes
     -----
-    The same arguments give the same weights, and these the same bits in all results, on any number of threads
-    and any CPU. `predict` may run in several threads at once; what changes the network, or what it has
-    cached, takes one caller at a time and raises RuntimeError when there is a second one. What reads the
-    weights while another thread trains may meet them in the midst of an update.
+    Results are bit-identical on any CPU and any number of threads. `predict` is thread-safe. Methods that
+    change the network or what it has cached allow one caller at a time, and raise RuntimeError for a second.
+    Weights that are read while another thread trains may be partly updated.
 
     Examples
     --------
@@ -194,7 +195,7 @@ class Network(_core.Network):
         self._spec = spec
 
     @classmethod
-    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Network:
+    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Self:
         """Return a network of a description, with given weights.
 
         Parameters
@@ -218,7 +219,7 @@ class Network(_core.Network):
         network.__setstate__((spec, spec.split(np.ascontiguousarray(_arrays.to_float(array)))))
         return network
 
-    def astype(self, dtype: Any) -> Network:
+    def astype(self, dtype: Any) -> Self:
         """Return a copy in another precision, with the same weights as far as it can hold them.
 
         Parameters
@@ -282,24 +283,25 @@ class Network(_core.Network):
         self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
 
     def samples(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> Samples:
-        """Check X, target and weights once, for calls again and again on the same data.
+        """Check X, target and weights once, for repeated calls on the same data.
 
-        What comes back is taken in place of `X`, without `target` and `sample_weight`, by `evaluate`,
-        `loss_and_gradient`, `backpropagate`, `Trainer.epoch` and `Trainer.fit`. The arrays are read in place.
+        Pass the result in place of `X`, without `target` and `sample_weight`, to `evaluate`,
+        `loss_and_gradient`, `backpropagate`, `Trainer.epoch` or `Trainer.fit`, also of another network with
+        an equal `spec`. The arrays are read in place: do not change them.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_rows, n_0)
         target : array-like
-            Values, (n_rows, n_targets) or, for one target, (n_rows,). For classification class numbers
-            (n_rows,), or one row of probabilities a sample, or 0/1 for each label, (n_rows, n_L).
+            For regression: values, (n_rows, n_targets) or, for one target, (n_rows,). For classification:
+            class numbers, (n_rows,), or probabilities or 0/1 for each label, (n_rows, n_L).
         sample_weight : array-like of shape (n_rows,) or None
-            None stands for ones; not negative, not all zero.
+            Not negative, not all zero. None means ones.
 
         Raises
         ------
         ValueError, TypeError
-            Where an argument is not as described.
+            If an argument is not as described.
         """
         return Samples(self.spec, X, target, sample_weight)
 
@@ -313,7 +315,7 @@ class Network(_core.Network):
     ) -> float:
         """Return the loss of `predict(X)`: the mean over the rows, weighted by sample_weight.
 
-        Parameters are those of `samples`, or Samples alone. No rows at all have no loss: ValueError.
+        Parameters are those of `samples`, or Samples alone. X must have at least one row.
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         if self.custom_loss is None:
@@ -329,10 +331,10 @@ class Network(_core.Network):
         *,
         n_threads: int | None = None,
     ) -> tuple[float, NDArray[Any]]:
-        """Return the loss and its derivative by `parameters`, for optimizers from elsewhere.
+        """Return the loss and its derivative by `parameters`, for other optimizers.
 
-        Memory is bounded: the rows go through both passes piece by piece; with a loss of your own all rows
-        are kept at once. Leaves `weight_gradients`.
+        Memory is bounded: the rows go through both passes piece by piece. With a custom loss, all rows are
+        kept at once. Leaves `weight_gradients`.
 
         Parameters are those of `samples`, or Samples alone.
 
@@ -400,7 +402,7 @@ class Network(_core.Network):
         return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
 
     def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
-        """Run both passes with the caller's own loss function between them."""
+        """Run both passes with the custom loss between them."""
         loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
         self.backward(loss_gradient, n_threads)
         return loss
@@ -408,32 +410,32 @@ class Network(_core.Network):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
 
-        The tensors are named ``weights.1`` … ``weights.L``. The file is complete or not there at all. A loss
-        that is a callable is not written: give it to `load`.
+        The tensors are named ``weights.1`` … ``weights.L``. An error leaves what was there before. A custom
+        loss is not written: pass it to `load`.
 
         Parameters
         ----------
         path : str or path-like
-            A file that is there already is replaced and keeps its permissions. A symbolic link stays: the
-            file that it points to is replaced.
+            An existing file is replaced and keeps its permissions. If it is a symbolic link, the file that
+            it points to is replaced.
 
         Raises
         ------
         OSError
-            If the folder does not exist, `path` is a directory, device, FIFO or socket, or the file cannot be
-            written. What was there before is as it was.
+            If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
+            fails.
         """
         _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Network:
+    def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Self:
         """Read a network that `save` wrote.
 
         Parameters
         ----------
         path : str or path-like
         loss : callable or None
-            The loss of a network that was made with a callable.
+            The custom loss, if the network was made with one.
 
         Raises
         ------
@@ -468,7 +470,7 @@ class Network(_core.Network):
         return "\n".join(lines)
 
 
-def _unmade(kind: type[Network]) -> Network:
+def _unmade(kind: type[N]) -> N:
     """Return a network that its `__setstate__` is to make."""
     return kind.__new__(kind)
 

@@ -16,9 +16,9 @@ from densegrad.spec import NetworkSpec
 class Samples:
     """Rows of X with their targets and weights, checked for networks of one description.
 
-    Made by `Network.samples`; taken by `Network.evaluate`, `Trainer.epoch` and the like in place of `X`, so
-    that work done again and again on the same data checks it once. The arrays are read in place: change
-    nothing in them.
+    `Network.samples` makes them. `Network.evaluate`, `Trainer.epoch` and the like accept them in place of
+    `X`, so that repeated work on the same data checks it once. The arrays are read in place: do not change
+    them.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Samples:
         self.targets = _core.Targets(classes, values, self.sample_weight)
 
     def check_finite(self) -> None:
-        """Raise ValueError where X has NaN or infinity; X is looked through once."""
+        """Raise ValueError if X has NaN or infinity; X is looked through once."""
         if not self.finite:
             _arrays.check_finite_rows("X", self.X, self.spec.dtype)
             self.finite = True
@@ -60,7 +60,7 @@ def samples_of(spec: NetworkSpec, X: Any, target: Any, sample_weight: Any) -> Sa
     if X.spec is not spec and X.spec != spec:
         raise ValueError("these samples were checked for another network: make them by `samples` of this one")
     if target is not None or sample_weight is not None:
-        raise ValueError("target and sample_weight must be None where X is Samples: they hold their own")
+        raise ValueError("target and sample_weight must be None if X is Samples, which hold their own")
     return X
 
 

@@ -60,7 +60,7 @@ def test_every_regression_loss_learns(loss, n_targets):
 def test_targets_out_of_range_are_refused(loss, y):
     target = np.ones(len(X))
     target[3] = y
-    with pytest.raises(ValueError, match="^y must be"):
+    with pytest.raises(ValueError, match=r"^y must be"):
         MLPRegressor(loss).fit(X, target)
 
 

@@ -71,8 +71,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
     # What the two kinds of targets make different.
 
     @abstractmethod
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        """Check X and y as scikit-learn does; called on a stand-in, which gets the names of the columns."""
+    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        """Check X and y as scikit-learn does; the stand-in gets the number and the names of the columns."""
 
     @abstractmethod
     def _learn(self, y: NDArray[Any], known: TargetsT | None, incremental: bool) -> TargetsT:
@@ -375,7 +375,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
 
         known = self._known_targets(y, classes, incremental)
         stand_in = self._stand_in()
-        X, y = stand_in._read(X, y, reset=first or "n_features_in_" not in vars(self))
+        X, y = self._read(stand_in, X, y, reset=first or "n_features_in_" not in vars(self))
         X = X.tocsr() if hasattr(X, "tocsr") else X
         targets = self._learn(y, known, incremental)
         weight = self._row_weights(targets, y, _weights_like_rows(sample_weight, X), incremental)
@@ -426,7 +426,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
         try:
-            X, y = stand_in._read(X, y, reset=False)
+            X, y = self._read(stand_in, X, y, reset=False)
             X = X.tocsr() if hasattr(X, "tocsr") else X
             self._check_validation_targets(targets, y)
             weight = _weights_like_rows(sample_weight, X)

@@ -23,24 +23,6 @@ from densegrad.estimators.targets import Labels
 from densegrad.estimators.validation import accuracy
 
 
-def _has_margins(estimator: MLPClassifier) -> bool:
-    """Tell whether the loss gives margins in place of probabilities: the fitted one, if there is one."""
-    fitted = estimator._fitted_loss()
-    return (estimator.loss if fitted is None else fitted.name) in MARGIN_LOSSES
-
-
-def _has_probabilities(estimator: MLPClassifier) -> bool:
-    if _has_margins(estimator):
-        raise AttributeError("the loss gives margins and no probabilities; use decision_function")
-    return True
-
-
-def _has_decisions(estimator: MLPClassifier) -> bool:
-    if not _has_margins(estimator):
-        raise AttributeError("the loss gives probabilities and no margins; use predict_proba")
-    return True
-
-
 @documented("the accuracy")
 class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     """Multi-layer perceptron for classification: scikit-learn's, on densegrad's C++ core.
@@ -217,7 +199,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         assert self._targets is not None
         return self._targets.labels(outputs, self._current_network().spec.loss)
 
-    @available_if(_has_probabilities)
+    @available_if(lambda self: self._has_probabilities())
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class.
 
@@ -238,7 +220,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         np.subtract(1, both[:, 1], out=both[:, 0])
         return both
 
-    @available_if(_has_probabilities)
+    @available_if(lambda self: self._has_probabilities())
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithm of `predict_proba`.
 
@@ -254,7 +236,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
         return logarithms
 
-    @available_if(_has_decisions)
+    @available_if(lambda self: self._has_decisions())
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the margins of the hinge losses.
 
@@ -269,11 +251,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         outputs = self._forward(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
+    def _has_margins(self) -> bool:
+        """Tell whether the loss gives margins in place of probabilities: the fitted one, if there is one."""
+        fitted = self._fitted_loss()
+        return (self.loss if fitted is None else fitted.name) in MARGIN_LOSSES
+
+    def _has_probabilities(self) -> bool:
+        if self._has_margins():
+            raise AttributeError("the loss gives margins and no probabilities; use decision_function")
+        return True
+
+    def _has_decisions(self) -> bool:
+        if not self._has_margins():
+            raise AttributeError("the loss gives probabilities and no margins; use predict_proba")
+        return True
+
     # What classification makes of the base's parts.
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = validate_data(
-            self,
+            stand_in,
             X,
             y,
             accept_sparse=["csr", "csc"],

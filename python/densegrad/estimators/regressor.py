@@ -234,9 +234,9 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
 
     # What regression makes of the base's parts.
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = validate_data(
-            self,
+            stand_in,
             X,
             y,
             accept_sparse=["csr", "csc"],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _validation
-from densegrad.samples import Samples
+from densegrad.samples import Samples, samples_of
 from densegrad.training.descent import GradientDescent
 from densegrad.training.rates import Rates
 
@@ -112,7 +112,7 @@ class Batches:
         began, total, n_rows = monotonic(), 0.0, 0
         rates = np.zeros(1)
         for X, target, sample_weight in batch_parts(self._batches):
-            samples = Samples(self._descent.network.spec, X, target, sample_weight)
+            samples = samples_of(self._descent.network.spec, X, target, sample_weight)
             if samples.n_rows == 0:
                 continue
             samples.check_finite()
