@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from densegrad.display._canvas import Canvas
@@ -46,7 +45,14 @@ class Detail:
             self._layer()
 
     def _numbers(
-        self, x: float, y: float, what: NDArray[Any], shape: tuple[int, ...], name: str, size: float = 9.5, **options: Any
+        self,
+        x: float,
+        y: float,
+        what: NDArray[Any],
+        shape: tuple[int, ...],
+        name: str,
+        size: float = 9.5,
+        **options: Any,
     ) -> None:
         """Write a small array in full, of a large one its shape and norm."""
         c = self.canvas
@@ -64,7 +70,8 @@ class Detail:
         self.canvas.text(
             WIDTH / 2,
             0.12,
-            f"numbers of sample {self.sample} of {self.passes.batch}; weight gradients are sums over the batch",
+            f"numbers of sample {self.sample} of {self.passes.batch}; "
+            "weight gradients are sums over the batch",
             8,
             "caption",
             color=self.canvas.colours.faint,
@@ -166,7 +173,11 @@ class Detail:
         self._title(rf"The loss layer $l = L + 1 = {l}$ in detail:  forward pass above, backward pass below")
         c.box(6.3, 4.0, 5.3, 3.5, c.colours.ink, f"layer {l}", 2.0)
         c.text(
-            6.3, above + 0.1, rf"$y_{{({l})}} = \mathrm{{loss}}(\,y_{{({l - 1})}}, \mathrm{{target}}\,)$", 13, zorder=5
+            6.3,
+            above + 0.1,
+            rf"$y_{{({l})}} = \mathrm{{loss}}(\,y_{{({l - 1})}}, \mathrm{{target}}\,)$",
+            13,
+            zorder=5,
         )
         c.text(6.3, above - 0.22, passes.loss_name, 10, "loss name", zorder=5, color=c.colours.faint)
         c.text(

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib imported when first used, axes and panels, colours for light and dark."""
+"""What all pictures share: matplotlib when first used, axes and panels, colours for light and dark."""
 
 from __future__ import annotations
 
@@ -92,7 +92,17 @@ def plain(ax: Axes) -> Axes:
     return ax
 
 
-def series_colours(count: int) -> list[Any]:
+def whole_numbers(axis: Any) -> None:
+    """Put an axis's ticks at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def series_colours(count: int, colours: Colours) -> list[Any]:
     """Return one colour for each of `count` layers, from the input's side to the loss's."""
     cmap = pyplot().get_cmap("viridis")
-    return [cmap(0.5 if count == 1 else 0.08 + 0.77 * i / (count - 1)) for i in range(count)]
+    low, high = (0.02, 0.78) if colours.ink == _LIGHT.ink else (0.3, 0.98)
+    return [
+        cmap((low + high) / 2 if count == 1 else low + (high - low) * i / (count - 1)) for i in range(count)
+    ]

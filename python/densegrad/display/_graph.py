@@ -172,7 +172,7 @@ class Graph:
         )
 
     def _weights(self, l: int) -> None:
-        """Draw the node W_(l) under its layer; the arrow goes up in the forward, down in the backward pass."""
+        """Draw the node W_(l) under its layer; its arrow goes up, in the backward pass down."""
         c, passes = self.canvas, self.passes
         L = passes.depth
         if l == 0:
@@ -311,7 +311,14 @@ class Graph:
         end = right + 0.8
         if self.kind == "layers":
             c.arrow((right, self.middle), (end, self.middle), c.colours.forward, 1.8, f"y_({L}) arrow")
-            c.text((right + end) / 2, self.middle + 0.19, f"$y_{{({L})}}$", 11, f"y_({L})", color=c.colours.forward)
+            c.text(
+                (right + end) / 2,
+                self.middle + 0.19,
+                f"$y_{{({L})}}$",
+                11,
+                f"y_({L})",
+                color=c.colours.forward,
+            )
             return
         loss = "" if passes.p is None else short(passes.p.loss, 4)
         both = self.kind == "loss_layer"
@@ -366,7 +373,13 @@ class Graph:
             values = self._values(l)
             for unit in range(passes.widths[l]):
                 x, y = self.x(l), self._unit_y(l, unit)
-                c.circle(x, y, RADIUS, c.colours.backward if self.kind == "backward" else c.colours.forward, f"unit {l} {unit}")
+                c.circle(
+                    x,
+                    y,
+                    RADIUS,
+                    c.colours.backward if self.kind == "backward" else c.colours.forward,
+                    f"unit {l} {unit}",
+                )
                 if values is not None:
                     text = short(float(values[unit]), 2)
                     size = 8.5 if len(text) < 6 else 7.5
@@ -384,9 +397,8 @@ class Graph:
                     1.0,
                 )
             c.box(self.x(L + 1), y, 0.78, 0.5, c.colours.ink, "loss unit")
-            if passes.p is None:
-                text = "loss"
-            else:
+            text = "loss"
+            if passes.p is not None:
                 text = "1" if self.kind == "backward" else short(passes.p.loss)
             c.text(self.x(L + 1), y, text, 9, "loss unit value", zorder=5)
 

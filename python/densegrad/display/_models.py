@@ -27,7 +27,7 @@ def network_of(model: Any) -> Network:
     found = getattr(model, "network_", None)
     if not isinstance(found, Network):
         raise ValueError(
-            f"{type(model).__name__} has no network: fit this object first (a copy or clone of it is another one)"
+            f"{type(model).__name__} has no network yet: fit this very object, not a clone of it"
         )
     return found
 

@@ -40,5 +40,6 @@ def matrix_lines(array: NDArray[Any], digits: int = 3) -> list[str]:
     columns = [[short(float(v), digits) for v in column] for column in array.T]
     wide = [max(map(len, column)) for column in columns]
     return [
-        "  ".join(cell.rjust(n) for cell, n in zip(row, wide, strict=True)) for row in zip(*columns, strict=True)
+        "  ".join(cell.rjust(n) for cell, n in zip(row, wide, strict=True))
+        for row in zip(*columns, strict=True)
     ]

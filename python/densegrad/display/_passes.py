@@ -1,4 +1,4 @@
-"""A network's description with the numbers of one forward and backward pass, as pictures and pages read them."""
+"""A network's description with the numbers of one pass, as pictures and pages read them."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class NetworkDisplay:
             last = passes.depth + 1
             if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or not 1 <= layer <= last:
                 raise ValueError(
-                    f"layer must be 1 ... {last} for kind='detail', {last} being the loss layer; got {layer!r}"
+                    f"layer must be 1 ... {last} for kind='detail', {last} is the loss layer; got {layer!r}"
                 )
             self.layer = int(layer)
         if passes.p is not None and not 0 <= sample < passes.batch:
@@ -184,5 +184,3 @@ class NetworkDisplay:
         assert figure is not None
         self.figure_, self.axes_ = figure, ax
         return self
-
-
