@@ -11,6 +11,8 @@ from densegrad.display.gradient_check_display import GradientCheckDisplay
 from densegrad.display.gradient_flow import GradientFlowDisplay
 from densegrad.display.learning_curve import LearningCurveDisplay
 from densegrad.display.network_display import NetworkDisplay
+from densegrad.display.network_html import network_html
+from densegrad.display.walk import walk_html
 from densegrad.display.weights_display import WeightsDisplay
 
 __all__ = [
@@ -24,4 +26,6 @@ __all__ = [
     "LearningCurveDisplay",
     "NetworkDisplay",
     "WeightsDisplay",
+    "network_html",
+    "walk_html",
 ]

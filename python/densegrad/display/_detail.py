@@ -128,7 +128,7 @@ class Detail:
                 zorder=5,
                 color=c.colours.faint,
             )
-        self._numbers(4.75, middle - 0.32, local.wrt_input[s], (n_out, n_in), "dy/dy numbers", 8)
+        self._numbers(4.75, middle - 0.32, passes.jacobian(l, s), (n_out, n_in), "dy/dy numbers", 8)
         self._numbers(8.1, middle - 0.32, local.wrt_preactivation[s], shapes[2], "dy/dz numbers", 8)
         # Backward, from the right to the left.
         c.box(6.3, below, 5.3, 0.75, c.colours.faint, f"backward {l}")

@@ -84,6 +84,16 @@ class Passes:
         z: NDArray[Any] = np.einsum("i,ij->j", self.p.outputs[l - 1][sample], W[:-1]) + W[-1]
         return z
 
+    def jacobian(self, l: int, sample: int) -> NDArray[Any]:
+        """Return dy_(l)/dy_(l-1) of a sample, (n_l, n_(l-1)); those of a batch may not fit into memory."""
+        assert self.p is not None
+        slopes = self.p.local_gradients[l].wrt_preactivation[sample]
+        W = self.weight(l)[:-1]
+        jacobian: NDArray[Any] = (
+            slopes[:, np.newaxis] * W.T if slopes.ndim == 1 else np.einsum("ik,jk->ij", slopes, W)
+        )
+        return jacobian
+
     def sample_weight_gradient(self, l: int, sample: int) -> NDArray[Any]:
         """Return the share of one sample in dLoss/dW_(l): [y_(l-1), 1]ᵀ · dLoss/dz_(l)."""
         assert self.p is not None
