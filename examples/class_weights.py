@@ -1,4 +1,9 @@
-"""A rare class that a plain classifier overlooks, and one with class weights finds."""
+"""
+Class weights
+=============
+
+A rare class that a plain classifier overlooks, and one with class weights finds.
+"""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""The import swap: the same lines with scikit-learn's and with densegrad's MLPClassifier, both timed."""
+"""
+The import swap
+===============
+
+The import swap: the same lines with scikit-learn's and with densegrad's MLPClassifier, both timed.
+"""
 
 import time
 import warnings

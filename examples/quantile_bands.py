@@ -1,4 +1,8 @@
-"""Several quantiles from one network: bands that never cross, around data whose spread changes.
+"""
+Quantile bands
+==============
+
+Several quantiles from one network: bands that never cross, around data whose spread changes.
 
 scikit-learn's MLPRegressor predicts means only; one quantile at a time would need one network each, and those
 may cross.
