@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import subprocess
+import sys
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import densegrad
 from densegrad import Dense, Network
 from densegrad.display import network_html, walk_html
 
@@ -206,3 +212,40 @@ def test_a_deep_network_leaves_layers_out_in_a_notebook() -> None:
     words = "".join(Page(network_html(network)).text)
     assert "15 more layers" in words
     assert words.count("layer ") < 12
+
+
+def test_a_pass_writes_its_own_page(tmp_path: Path) -> None:
+    network, _, t, p = make()
+    expected = walk_html(network, p, t, class_names=["ant", "bee", "cow"], samples=[1])
+    before = network.weights[1]
+    network.weights[1] = np.zeros_like(before)  # the page is that of the pass
+    page = p.to_html(tmp_path / "walk.html", class_names=["ant", "bee", "cow"], samples=[1])
+    assert page == expected
+    assert (tmp_path / "walk.html").read_text(encoding="utf-8") == page
+    copied = pickle.loads(pickle.dumps(p))
+    assert copied.to_html(class_names=["ant", "bee", "cow"], samples=[1]) == page
+
+
+def test_a_pass_is_a_frame_in_a_notebook() -> None:
+    _, _, _, p = make()
+    frame = p._repr_html_()
+    (attribute,) = re.findall(r'srcdoc="([^"]*)"', frame)
+    assert unescape(attribute) == p.to_html()
+
+
+def test_a_pass_of_samples_has_no_target() -> None:
+    network, X, t, _ = make()
+    p = network.backpropagate(network.samples(X, t))
+    assert p.target is None
+    assert "target 0" not in Page(p.to_html()).words
+
+
+def test_a_network_is_its_picture_in_a_notebook() -> None:
+    network = make()[0]
+    assert network._repr_html_() == network_html(network)
+
+
+def test_display_needs_no_import_of_its_own() -> None:
+    code = "import densegrad, sys; densegrad.display.NetworkDisplay; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert "display" in dir(densegrad)

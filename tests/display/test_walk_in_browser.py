@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +69,34 @@ window.addEventListener("load", function () {
   log.link = seen().headings;
   log.dark = getComputedStyle(document.body).backgroundColor;
   log.problems = problems;
+  window.top.postMessage(JSON.stringify(log), "*");
+});
+</script>"""
+REPORT = """<script>
+window.addEventListener("message", function (event) {
   var out = document.createElement("pre");
   out.id = "log";
-  out.textContent = JSON.stringify(log);
+  out.textContent = event.data;
   document.body.appendChild(out);
 });
 </script>"""
+FRAME = f"<!DOCTYPE html><html><head><title>A frame</title></head><body>{REPORT}"
 
 
-def browse(page: str, directory: Path, *options: str) -> dict[str, Any]:
-    """Return what the page's visitor found, once the browser has run it."""
+def browse(page: str, directory: Path, *options: str, width: int | None = None) -> dict[str, Any]:
+    """Return what the page's visitor found, once the browser has run it.
+
+    With `width` the page is in a frame so wide: a browser's own window may not be as narrow as a phone's.
+    """
+    page = page.replace("<head>", "<head>" + WATCH + ("" if width else REPORT)).replace(
+        "</body>", WALK + "</body>"
+    )
+    if width is not None:
+        attribute = escape(page, quote=True)
+        frame = f'<iframe style="width:{width}px;height:900px" srcdoc="{attribute}"></iframe>'
+        page = f"{FRAME}{frame}</body></html>"
     file = directory / "walk.html"
-    file.write_text(page.replace("<head>", "<head>" + WATCH).replace("</body>", WALK + "</body>"))
+    file.write_text(page)
     done = subprocess.run(
         [
             str(BROWSER),
@@ -90,6 +106,7 @@ def browse(page: str, directory: Path, *options: str) -> dict[str, Any]:
             "--disable-dev-shm-usage",
             f"--user-data-dir={directory / 'profile'}",
             "--enable-logging=stderr",
+            "--window-size=1600,1000",
             "--virtual-time-budget=20000",
             *options,
             "--dump-dom",
@@ -104,6 +121,7 @@ def browse(page: str, directory: Path, *options: str) -> dict[str, Any]:
     found = re.search(r'<pre id="log">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     log: dict[str, Any] = json.loads(unescape(found[1]))
+    assert log["problems"] == []
     return log
 
 
@@ -122,7 +140,6 @@ def make() -> tuple[Network, Any, Any]:
 def test_every_step_is_clicked_through(tmp_path: Path) -> None:
     network, t, p = make()
     log = browse(walk_html(network, p, t, class_names=["<i>a</i>", "b", "c"]), tmp_path)
-    assert log["problems"] == []
     L = network.depth
     headings = [
         "The network",
@@ -181,52 +198,6 @@ def test_no_step_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     network = Network(784, [Dense(600, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0)
     t = np.arange(30) % 10
     p = network.backpropagate(np.random.default_rng(0).normal(size=(30, 784)), t)
-    inner = browse_in_frame(walk_html(network, p, t), tmp_path, width)
-    assert inner["problems"] == []
-    for steps in inner["clicked"].values():
+    log = browse(walk_html(network, p, t), tmp_path, width=width)
+    for steps in log["clicked"].values():
         assert {step["wide"] for step in steps} == {0}
-
-
-def browse_in_frame(page: str, directory: Path, width: int) -> dict[str, Any]:
-    """Browse in a window of `width`, which a browser's own window may not be as narrow as."""
-    inside = page.replace("<head>", "<head>" + WATCH).replace("</body>", WALK + "</body>")
-    # A page in a page reports to the one around it.
-    inside = inside.replace(
-        "document.body.appendChild(out);", "parent.postMessage(out.textContent, '*');"
-    ).replace("</html>", "")
-    outer = (
-        "<!DOCTYPE html><html><head></head><body><script>"
-        "window.addEventListener('message', function (event) {"
-        "var out = document.createElement('pre'); out.id = 'log'; out.textContent = event.data;"
-        "document.body.appendChild(out); });</script>"
-        f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape_attribute(inside)}"></iframe>'
-        "</body></html>"
-    )
-    file = directory / "frame.html"
-    file.write_text(outer)
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            f"--user-data-dir={directory / 'profile'}",
-            "--window-size=1600,1000",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            file.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = re.search(r'<pre id="log">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    log: dict[str, Any] = json.loads(unescape(found[1]))
-    return log
-
-
-def escape_attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;")

@@ -62,7 +62,7 @@ class Diagnostics:
     sample_weight : array-like or None
     every : int, default 1
         Record the epochs 0, every, 2 · every, …
-    max_rows : int or None, default 64
+    max_rows : int or None, default 128
         The sample: at most so many rows, spread evenly over X. None takes all.
 
     Attributes
@@ -105,7 +105,7 @@ class Diagnostics:
         sample_weight: Any = None,
         *,
         every: int = 1,
-        max_rows: int | None = 64,
+        max_rows: int | None = 128,
     ) -> None:
         is_network(model)
         for name, value, none in (("every", every, False), ("max_rows", max_rows, True)):
