@@ -142,7 +142,8 @@ class Diagnostics:
         network = network_of(self.model)
         self._check_same(network)
         X, target, weight = self._sample(network)
-        p = network.backpropagate(X, target, weight)
+        # A sample is too little work for several threads, which would wait for each other.
+        p = network.backpropagate(X, target, weight, n_threads=1)
         self.epochs.append(epoch)
         for l, layer in enumerate(network.layers, 1):
             W = network.weights[l]
