@@ -1,6 +1,7 @@
 """Imports and includes go one way, imports for types included, and nobody reaches into another object.
 
-estimators → training → network → samples → spec → _core → cpp/include ← cpp/src → kernel table ← cpp/kernels
+display → estimators → training → network → samples → spec → _core → cpp/include
+cpp/include ← cpp/src → kernel table ← cpp/kernels
 """
 
 import ast
@@ -36,6 +37,7 @@ LAYERS = [
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},
+    {"display"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
@@ -186,6 +188,19 @@ def strip_strings(path: Path) -> str:
 def test_only_the_estimators_need_scikit_learn(path: Path) -> None:
     outside = {module.split(".")[0] for module, _ in imports(path)}
     assert module_name(path).startswith("estimators") or not outside & {"sklearn", "scipy"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "display").glob("*.py")), ids=lambda path: path.name)
+def test_pictures_read_public_names_alone(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            assert isinstance(node.value, ast.Name), ast.unparse(node)
+            assert node.value.id in {"self", "cls"}, ast.unparse(node)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("densegrad"):
+            inside = (node.module or "").startswith("densegrad.display")
+            assert inside or not any(part.startswith("_") for part in (node.module or "").split(".")), (
+                node.module
+            )
 
 
 # backpropagation has the Jacobians, which are made where somebody asks to see them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -376,7 +377,10 @@ class Network(_core.Network):
         loss_gradients: list[Any] = [_read_only(self._loss_gradient(l)) for l in range(L + 1)] + [1.0]
         deltas = [_read_only(self._delta(l)) for l in range(1, L + 1)]
         weight_gradients = [_read_only(self._weight_gradient(l)) for l in range(1, L + 1)]
-        local_gradients = [self._local_gradients(l, outputs[l - 1], outputs[l]) for l in range(1, L + 1)]
+        weights = [_read_only(self._weights(l)) for l in range(1, L + 1)]
+        local_gradients = [
+            self._local_gradients(l, outputs[l - 1], outputs[l], weights[l - 1]) for l in range(1, L + 1)
+        ]
         return Backpropagation(
             loss,
             PerLayer(0, L + 1, outputs.__getitem__),
@@ -384,16 +388,22 @@ class Network(_core.Network):
             PerLayer(1, L, lambda l: deltas[l - 1]),
             PerLayer(1, L, lambda l: weight_gradients[l - 1]),
             PerLayer(1, L, lambda l: local_gradients[l - 1]),
+            PerLayer(1, L, lambda l: weights[l - 1]),
+            tuple(layer.activation for layer in self.layers),
+            self.loss,
+            None if target is None else _read_only(np.array(target)),
         )
 
-    def _local_gradients(self, l: int, input: NDArray[Any], output: NDArray[Any]) -> LocalGradients:
+    def _local_gradients(
+        self, l: int, input: NDArray[Any], output: NDArray[Any], weights: NDArray[Any]
+    ) -> LocalGradients:
         if self.layers[l - 1].activation == "softmax":
             local = softmax_jacobian(output)
         elif l == self.depth and self.quantile_levels:
             local = quantile_jacobian(output, len(self.quantile_levels))
         else:
             local = self._local_gradient(l)
-        return LocalGradients(_read_only(local), input, self._weights(l))
+        return LocalGradients(_read_only(local), input, weights)
 
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
@@ -450,6 +460,10 @@ class Network(_core.Network):
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
         return network
+
+    def _repr_html_(self) -> str:
+        picture: str = import_module("densegrad.display").network_html(self)
+        return picture
 
     def __repr__(self) -> str:
         loss = self.loss

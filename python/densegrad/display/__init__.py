@@ -12,7 +12,7 @@ from densegrad.display.gradient_flow import GradientFlowDisplay
 from densegrad.display.learning_curve import LearningCurveDisplay
 from densegrad.display.network_display import NetworkDisplay
 from densegrad.display.network_html import network_html
-from densegrad.display.walk import walk_html
+from densegrad.display.walk import backpropagation_html, framed, walk_html
 from densegrad.display.weights_display import WeightsDisplay
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "LearningCurveDisplay",
     "NetworkDisplay",
     "WeightsDisplay",
+    "backpropagation_html",
+    "framed",
     "network_html",
     "walk_html",
 ]

@@ -53,6 +53,13 @@ class Passes:
             passes.check(p)
         return passes
 
+    @classmethod
+    def of_pass(cls, p: Backpropagation) -> Passes:
+        """Read a pass alone: it knows the weights and names that it was made with."""
+        L = len(p.weights)
+        widths = tuple(p.outputs[l].shape[1] for l in range(L + 1))
+        return cls(widths, p.activations, p.loss_name, [p.weights[l] for l in range(1, L + 1)], p, p.target)
+
     def check(self, p: Backpropagation) -> None:
         """Raise ValueError where a pass is not one of this network, or the target not one of its rows."""
         widths = tuple(p.outputs[l].shape[1] for l in range(len(p.weight_gradients) + 1))

@@ -13,6 +13,7 @@ from densegrad.display._models import (
     activation_name,
     count_rows,
     is_network,
+    network_in_training,
     network_of,
     rows_of,
     some_of,
@@ -61,7 +62,7 @@ class Diagnostics:
     sample_weight : array-like or None
     every : int, default 1
         Record the epochs 0, every, 2 · every, …
-    max_rows : int or None, default 64
+    max_rows : int or None, default 128
         The sample: at most so many rows, spread evenly over X. None takes all.
 
     Attributes
@@ -104,7 +105,7 @@ class Diagnostics:
         sample_weight: Any = None,
         *,
         every: int = 1,
-        max_rows: int | None = 64,
+        max_rows: int | None = 128,
     ) -> None:
         is_network(model)
         for name, value, none in (("every", every, False), ("max_rows", max_rows, True)):
@@ -133,6 +134,7 @@ class Diagnostics:
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
         """Record the epoch, where its turn is."""
         if epoch % self.every == 0:
+            network_in_training(self.model)
             self.record(epoch)
 
     def record(self, epoch: int) -> None:
@@ -140,7 +142,8 @@ class Diagnostics:
         network = network_of(self.model)
         self._check_same(network)
         X, target, weight = self._sample(network)
-        p = network.backpropagate(X, target, weight)
+        # A sample is too little work for several threads, which would wait for each other.
+        p = network.backpropagate(X, target, weight, n_threads=1)
         self.epochs.append(epoch)
         for l, layer in enumerate(network.layers, 1):
             W = network.weights[l]

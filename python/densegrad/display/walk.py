@@ -63,7 +63,7 @@ def walk_html(
     >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
     >>> page = walk_html(net, net.backpropagate([[0.5, -1.0]], [[1.0]]), [[1.0]])
     >>> page.count('class="step')
-    8
+    9
     """
     return passes_html(
         Passes.of(network, p, target),
@@ -73,6 +73,22 @@ def walk_html(
         title=title,
         max_numbers=max_numbers,
     )
+
+
+def backpropagation_html(p: Backpropagation, **options: Any) -> str:
+    """Return the page of a pass that knows its weights and names: `Backpropagation.to_html`.
+
+    Parameters
+    ----------
+    p : Backpropagation
+    **options
+        Those of `walk_html`, but `network` and `target`.
+
+    Returns
+    -------
+    str
+    """
+    return passes_html(Passes.of_pass(p), **options)
 
 
 def passes_html(
