@@ -16,7 +16,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean
+.PHONY: help demo docs test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +25,11 @@ help: ## this list
 
 demo: $(VENV)/.installed $(VENV)/.group-examples ## train a classifier on Fashion-MNIST and print its accuracy
 	$(BIN)/python examples/fashion_mnist.py
+
+# It needs no network. One thread for the BLAS of scikit-learn, which an example times on a machine that may be busy.
+docs: $(VENV)/.installed $(VENV)/.group-docs ## the documentation site, in build/docs; warnings are errors
+	rm -rf docs/api/generated
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -d build/doctrees docs build/docs $(ARGS)
 
 # Tests read the objects of this build and link a program with them.
 test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch
@@ -61,6 +66,7 @@ bench-peers: ## time training and prediction against other libraries; writes doc
 	$(BIN)/python bench/peers.py $(ARGS)
 
 clean: ## remove what was built, but keep the environments
+	rm -rf docs/gallery docs/api/generated docs/sg_execution_times.rst examples/demo-output
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
 
 distclean: clean ## also remove the environments

@@ -98,7 +98,7 @@ def machine_section(results: Results) -> str:
         *(f"- {note}" for note in results.notes),
     ]
     if results.configuration:
-        lines += ["", "```", results.configuration, "```"]
+        lines += ["", "```text", results.configuration, "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -42,7 +42,7 @@ suppress_warnings = ["config.cache"]
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_class_signature = "mixed"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -50,24 +50,25 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/(plot_|class_weights|import_swap|quantile_bands)",
-    "ignore_pattern": r"__init__\.py",
+    "ignore_pattern": r"/fashion_mnist\.py",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
     "min_reported_time": 1000,
     "show_memory": False,
     "image_srcset": ["2x"],
+    "capture_repr": ("_repr_html_",),
+    "default_thumb_file": str(DOCS / "images" / "network.png"),
 }
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_js_files = ["site.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_prev_next": True,
     "footer_start": ["copyright"],

@@ -1,8 +1,4 @@
-"""
-Fashion-MNIST
-=============
-
-Train a classifier on Fashion-MNIST and draw what it learned: `make demo`.
+"""Train a classifier on Fashion-MNIST and draw what it learned: `make demo`.
 
 The images are Debian's package dataset-fashion-mnist, which is installed first where apt can do so. Elsewhere
 the small digits that come with scikit-learn take their place.

@@ -1,14 +1,18 @@
-"""The examples in docstrings, in README.md and in pages of docs/ do what they say."""
+"""The code in docstrings, in README.md and in the pages of docs/ does what it says."""
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import inspect
+import io
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +25,45 @@ MODULES = [
     for module in pkgutil.walk_packages(densegrad.__path__, "densegrad.")
     if not module.name.endswith("._core")
 ]
+# docs/gallery is made of examples/, which tests of their own run.
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(page for page in DOCS.rglob("*.md") if DOCS / "gallery" not in page.parents),
+]
+# estimators/test_recipes.py runs every row of the recipes.
+WITH_CODE = [
+    page
+    for page in PAGES
+    if page.name != "recipes.md" and re.search(r"^```py", page.read_text(), re.MULTILINE)
+]
+# What is not run: commands, pseudo-code and output, formulas, and directives of the site.
+NOT_RUN = re.compile(r"sh|text|math|\{(toctree|include|raw|eval-rst|grid)\}.*")
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    language, lines, start = None, [], 0
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if line.startswith("```"):
+            if language is None:
+                language, lines, start = line.strip("`").strip(), [], number
+            else:
+                yield Block(language, "\n".join(lines) + "\n", start)
+                language = None
+        elif language is not None:
+            lines.append(line)
+    assert language is None, f"{page.name}: the block of line {start} has no end"
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 @pytest.mark.parametrize(
@@ -32,26 +75,63 @@ def test_docstrings(module: ModuleType) -> None:
     assert results.attempted > 0
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("gradients.md", 21), ("migration.md", 8)])
-def test_pages(page: str, at_least: int) -> None:
-    results = doctest.testfile(str(DOCS / page), module_relative=False)
-    assert results.failed == 0
-    assert results.attempted >= at_least
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_block_is_run_or_is_no_code(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in ("python", "pycon") or NOT_RUN.fullmatch(block.language), block
+        assert block.language == "pycon" or ">>> " not in block.code, f"call this block pycon: {block}"
+    outside = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert ">>> " not in outside
 
 
-def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
-    accuracy, first_loss, _, last_loss, error = capsys.readouterr().out.split()
-    assert f"# {float(accuracy):.3f}, the same as scikit-learn's" in page
-    assert float(last_loss) < 0.05 * float(first_loss)
-    assert float(error) < 1e-5
+@pytest.mark.parametrize("page", WITH_CODE, ids=named)
+def test_code_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks run in order, in one namespace, in an empty folder."""
+    if "densegrad.display" in page.read_text():
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {"__name__": "page"}
+    runner = doctest.DocTestRunner()
+    for block in blocks(page):
+        if block.language == "python":
+            run_script(page, block, names)
+        elif block.language == "pycon":
+            test = doctest.DocTestParser().get_doctest(block.code, names, named(page), str(page), block.line)
+            test.globs = names  # not a copy: the next block goes on from here
+            assert test.examples, block
+            assert runner.run(test, clear_globs=False).failed == 0
 
 
-def test_links_between_the_pages() -> None:
-    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def run_script(page: Path, block: Block, names: dict[str, Any]) -> None:
+    """Run a block; what the comment after a print says is what it prints, perhaps with more words."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
+    lines = iter(printed.getvalue().splitlines())
+    for promised in re.findall(r"^print\(.*\)  # (.*)$", block.code, re.MULTILINE):
+        assert any(line and re.fullmatch(re.escape(line) + "(, .*)?", promised) for line in lines), (
+            f"{named(page)}:{block.line}: {promised!r} is not printed: {printed.getvalue()}"
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_between_the_pages(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        # index.rst of the gallery is made of examples/README.rst.
+        path = (page.parent / target).resolve()
+        if path == DOCS / "gallery" / "index.rst":
+            path = ROOT / "examples" / "README.rst"
+        assert path.exists(), f"{named(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_formulas_survive_any_markdown(page: Path) -> None:
+    """Formulas stand in $`…`$ or in math blocks: elsewhere underscores would become italics."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"\$`([^`]*)`\$", text)
+    assert text.count("$`") == text.count("`$") == len(inline)
+    assert all(formula.count("{") == formula.count("}") for formula in inline)
+    plain = re.sub(r"`[^`]*`", "", text.replace("$`", "`").replace("`$", "`"))
+    assert "$" not in plain
+    assert not re.search(r"\w'?_\(", plain)

@@ -1,7 +1,7 @@
 """The error of every activation and of its local gradient, in units in the last place, against mpmath.
 
 A network of one unit with weights [[1], [0]] hands its input on as the preactivation, exactly. Run with a
-number of points, this file prints the table of docs/accuracy.md.
+number of points, this file prints the table of docs/numerics.md.
 """
 
 from __future__ import annotations
