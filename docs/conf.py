@@ -77,7 +77,14 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "benchmarks": [], "changelog": [], "recipes": []}
+# These have no pages below them.
+html_sidebars = {
+    page: []
+    for page in (
+        *("index", "getting_started", "migration", "recipes", "engine", "numerics", "benchmarks", "limits"),
+        *("contributing", "changelog"),
+    )
+}
 
 # MathJax as one file of this package, and no other: the site loads nothing from elsewhere.
 mathjax_path = "tex-svg.js"
