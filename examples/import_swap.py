@@ -2,7 +2,7 @@
 The import swap
 ===============
 
-The import swap: the same lines with scikit-learn's and with densegrad's MLPClassifier, both timed.
+The same lines with scikit-learn's and with densegrad's MLPClassifier, both timed.
 """
 
 import time

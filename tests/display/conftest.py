@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def figures() -> Iterator[None]:
+def drawn_without_a_screen() -> Iterator[None]:
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")
     yield

@@ -48,6 +48,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: NetworkDisplay.from_network(NET, X, T, kind="detail", layer=True), "got True"),
     (lambda: NetworkDisplay.from_network(NET, X, T, layer=1), "layer is for kind='detail' alone"),
     (lambda: NetworkDisplay.from_network(NET, X, T, sample=5), "sample must be a row of X, 0 ... 4; got 5"),
+    (lambda: NetworkDisplay.from_network(NET, X, T, sample=0.5), "got 0.5"),  # type: ignore[arg-type]
     (lambda: WeightsDisplay.from_network(NET, layer=0), "layer must be a layer's number, 1 ... 2"),
     (lambda: WeightsDisplay.from_network(NET, layer=3), "got 3"),
     (

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch
 
 from densegrad import Dense, MLPClassifier, Network
@@ -47,14 +48,10 @@ def shown(text: str) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: "-".join(map(str, sizes)))
-@pytest.mark.parametrize("style", ["default", "dark_background"])
-def test_words_lie_apart_and_inside(sizes: tuple[int, ...], kind: str, style: str) -> None:
-    if style == "dark_background" and len(sizes) > 4:
-        pytest.skip("the places are those of the other style")
+def test_words_lie_apart_and_inside(sizes: tuple[int, ...], kind: str) -> None:
     network, X, target = network_and_rows(sizes)
     for layer in (1, len(sizes) - 1, len(sizes)) if kind == "detail" else (None,):
-        with plt.style.context(style):
-            display = NetworkDisplay.from_network(network, X, target, kind=kind, layer=layer)
+        display = NetworkDisplay.from_network(network, X, target, kind=kind, layer=layer)
         figure = display.figure_
         figure.canvas.draw()
         frame = figure.bbox
@@ -131,6 +128,42 @@ def test_arrows_point_where_the_pass_goes() -> None:
         path = arrow.get_path()
         x = path.vertices[path.codes != path.CLOSEPOLY, 0]  # the shaft begins it, the head ends it
         assert sign * (x[-1] - x[0]) > 0
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background", "Solarize_Light2"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_stand_out_from_their_background(kind: str, style: str) -> None:
+    network, X, target = network_and_rows((2, 3, 1))
+    with plt.style.context(style):
+        layer = 1 if kind == "detail" else None
+        display = NetworkDisplay.from_network(network, X, target, kind=kind, layer=layer)
+    blocks = [
+        patch.get_facecolor() for patch in display.axes_.patches if patch.get_gid() in ("layer 1", "W_(1)")
+    ]
+    backgrounds = [display.figure_.get_facecolor(), *blocks]
+    for text in display.axes_.texts:
+        for background in backgrounds:
+            assert contrast(text.get_color(), background) >= 4.5, (text, background)
+
+
+def contrast(one: Any, other: Any) -> float:
+    """The ratio of luminances by WCAG 2."""
+
+    def luminance(color: Any) -> float:
+        channels = np.array(to_rgb(color))
+        linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05
+
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return brighter / darker
+
+
+def test_what_is_no_number_is_shown_as_such() -> None:
+    network, X, target = network_and_rows((2, 3, 1))
+    X[0, 0] = np.nan
+    found = texts(NetworkDisplay.from_network(network, X, target, kind="backward"))
+    assert found["|L'_(1)|"] == "NaN"
+    assert found["weight 1 0 0"] == "NaN"
 
 
 def test_each_picture_has_its_parts() -> None:

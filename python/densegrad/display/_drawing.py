@@ -26,7 +26,7 @@ class Colours:
     weights: str
 
 
-_LIGHT = Colours("#1a1a1a", "#6b6b6b", "#ffffff", "#eef1f5", "#0062a3", "#c24a00", "#00734f")
+_LIGHT = Colours("#1a1a1a", "#5c5c5c", "#ffffff", "#eef1f5", "#0062a3", "#b04000", "#00734f")
 _DARK = Colours("#f2f2f2", "#b4b4b4", "#000000", "#262b33", "#6cbcf5", "#ff9b57", "#43cf9f")
 
 

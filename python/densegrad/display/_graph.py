@@ -406,7 +406,8 @@ class Graph:
         c, passes = self.canvas, self.passes
         for l in range(1, passes.depth + 1):
             W = self._on_the_lines(l)
-            largest = float(np.abs(W).max()) or 1.0
+            sizes = np.nan_to_num(np.abs(W).astype(np.float64))  # a gradient may be no number: a thin line
+            largest = float(sizes.max()) or 1.0
             ends = {}
             for i, j in np.ndindex(W.shape):
                 w = float(W[i, j])
@@ -415,7 +416,7 @@ class Graph:
                 start = (self.x(l - 1) + (BIAS_RADIUS if bias else RADIUS), y)
                 ends[i, j] = start, (self.x(l) - RADIUS, self._unit_y(l, j))
                 colour = c.colours.forward if w >= 0 else c.colours.backward
-                c.line(*ends[i, j], colour, 0.5 + 2.2 * abs(w) / largest, f"w {l} {i} {j}")
+                c.line(*ends[i, j], colour, 0.5 + 2.2 * float(sizes[i, j]) / largest, f"w {l} {i} {j}")
             if not self._has_numbers(l):
                 continue
             for (i, j), (x, y) in places_on_lines(ends).items():

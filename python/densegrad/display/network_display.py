@@ -83,9 +83,9 @@ class NetworkDisplay:
                     f"layer must be 1 ... {last} for kind='detail', {last} is the loss layer; got {layer!r}"
                 )
             self.layer = int(layer)
-        if passes.p is not None and not 0 <= sample < passes.batch:
+        if passes.p is not None and sample not in range(passes.batch):
             raise ValueError(f"sample must be a row of X, 0 ... {passes.batch - 1}; got {sample!r}")
-        self.passes, self.kind, self.sample, self.max_units = passes, kind, sample, max_units
+        self.passes, self.kind, self.sample, self.max_units = passes, kind, int(sample), max_units
 
     @classmethod
     def from_network(
