@@ -19,7 +19,8 @@ from densegrad import MLPClassifier
 plt.switch_backend("agg")
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-# %% Data: a ring of common points, and a few rare ones that overlap it.
+# %%
+# Data: a ring of common points, and a few rare ones that overlap it.
 rng = np.random.default_rng(0)
 angle = rng.uniform(0, 2 * np.pi, 3000)
 common = np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(0, 0.35, (3000, 2))
@@ -28,7 +29,8 @@ X = np.vstack([common, rare])
 y = np.repeat(["common", "rare"], [len(common), len(rare)])
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
 
-# %% The same network three times.
+# %%
+# The same network three times.
 weights = {"None": None, "'balanced'": "balanced", "{'rare': 10}": {"rare": 10.0}}
 fitted = {}
 for name, class_weight in weights.items():
@@ -41,7 +43,8 @@ for name, class_weight in weights.items():
     balanced = balanced_accuracy_score(y_test, predicted)
     print(f"{name:13} found {recall:4.0%} of the rare ones, balanced accuracy {balanced:.2f}")
 
-# %% The picture: where each says "rare".
+# %%
+# The picture: where each says "rare".
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.9), sharex=True, sharey=True, layout="constrained")
 a, b = np.meshgrid(np.linspace(-2.2, 2.2, 250), np.linspace(-2.2, 2.2, 250))
 for panel, (name, clf) in zip(axes, fitted.items(), strict=True):

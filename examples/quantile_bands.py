@@ -20,13 +20,15 @@ from densegrad import MLPRegressor
 plt.switch_backend("agg")
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-# %% Data: a wave with noise that grows to the right and is skewed.
+# %%
+# Data: a wave with noise that grows to the right and is skewed.
 rng = np.random.default_rng(0)
 x = rng.uniform(0, 4, 3000)
 y = np.sin(2 * x) + 0.05 + 0.25 * x * (rng.gamma(2.0, 0.5, x.size) - 1)
 X = x[:, None]
 
-# %% Five levels at once; the output is (n_samples, n_levels), and each column is at least the one before.
+# %%
+# Five levels at once; the output is (n_samples, n_levels), and each column is at least the one before.
 levels = [0.05, 0.25, 0.5, 0.75, 0.95]
 reg = MLPRegressor(
     "quantile",
@@ -45,7 +47,8 @@ for level, below in zip(levels, (y[:, None] < bands).mean(axis=0), strict=True):
     print(f"level {level:.2f}: {below:.3f} of the rows lie below")
 print("crossings:", int((np.diff(bands, axis=1) < 0).sum()))
 
-# %% The picture.
+# %%
+# The picture.
 grid = np.linspace(0, 4, 400)
 q = reg.predict(grid[:, None])
 figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")

@@ -37,7 +37,8 @@ WITH_CODE = [
     if page.name != "recipes.md" and re.search(r"^```py", page.read_text(), re.MULTILINE)
 ]
 # What is not run: commands, pseudo-code and output, formulas, and directives of the site.
-NOT_RUN = re.compile(r"sh|text|math|\{(toctree|include|raw|eval-rst|grid)\}.*")
+# "output" is what the Python block above it prints.
+NOT_RUN = re.compile(r"sh|text|output|math|\{(toctree|include|raw|eval-rst|grid)\}.*")
 
 
 class Block(NamedTuple):
@@ -93,9 +94,12 @@ def test_code_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict[str, Any] = {"__name__": "page"}
     runner = doctest.DocTestRunner()
+    printed = ""
     for block in blocks(page):
         if block.language == "python":
-            run_script(page, block, names)
+            printed = run_script(page, block, names)
+        elif block.language == "output":
+            assert block.code == printed, f"{named(page)}:{block.line}"
         elif block.language == "pycon":
             test = doctest.DocTestParser().get_doctest(block.code, names, named(page), str(page), block.line)
             test.globs = names  # not a copy: the next block goes on from here
@@ -103,8 +107,8 @@ def test_code_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert runner.run(test, clear_globs=False).failed == 0
 
 
-def run_script(page: Path, block: Block, names: dict[str, Any]) -> None:
-    """Run a block; what the comment after a print says is what it prints, perhaps with more words."""
+def run_script(page: Path, block: Block, names: dict[str, Any]) -> str:
+    """Run a block and return what it prints. A comment after a print says so, too, perhaps with more words."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
@@ -113,6 +117,7 @@ def run_script(page: Path, block: Block, names: dict[str, Any]) -> None:
         assert any(line and re.fullmatch(re.escape(line) + "(, .*)?", promised) for line in lines), (
             f"{named(page)}:{block.line}: {promised!r} is not printed: {printed.getvalue()}"
         )
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

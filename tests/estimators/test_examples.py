@@ -40,6 +40,17 @@ def test_class_weights(output, capsys):
     assert (output / "class_weights.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(("name", "n_lines"), [("activations", 20), ("losses", 10), ("schedules", 12)])
+def test_curves(name, n_lines, output, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    figure = loaded(name).figure
+    # Lines across a whole panel have two points, at its edges.
+    lines = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) > 2]
+    plt.close(figure)
+    assert len(lines) == n_lines
+
+
 def test_import_swap(capsys):
     loaded("import_swap")
     printed = capsys.readouterr().out
