@@ -45,8 +45,9 @@ class SGD(_Checked):
     Parameters
     ----------
     lr : float, default 0.01
+        Learning rate, positive.
     momentum : float, default 0.0
-        In [0, 1].
+        Share of the last step that the next one keeps, in [0, 1].
     nesterov : bool, default False
         Nesterov's momentum, in the form of Sutskever et al., "On the importance of initialization and
         momentum in deep learning", 2013.
@@ -69,9 +70,11 @@ class Adam(_Checked):
     Parameters
     ----------
     lr : float, default 0.001
+        Learning rate, positive.
     beta_1, beta_2 : float, default 0.9 and 0.999
-        In [0, 1).
+        Decay of the means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-8
+        Positive; keeps the division finite.
     """
 
     lr: float = 0.001
@@ -90,10 +93,13 @@ class AdamW(_Checked):
     Parameters
     ----------
     lr : float, default 0.001
+        Learning rate, positive.
     beta_1, beta_2 : float, default 0.9 and 0.999
-        In [0, 1).
+        Decay of the means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-8
+        Positive; keeps the division finite.
     weight_decay : float, default 0.01
+        Not negative.
     """
 
     lr: float = 0.001
@@ -114,9 +120,11 @@ class NAdam(_Checked):
     Parameters
     ----------
     lr : float, default 0.002
+        Learning rate, positive.
     beta_1, beta_2 : float, default 0.9 and 0.999
-        In [0, 1).
+        Decay of the means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-8
+        Positive; keeps the division finite.
     """
 
     lr: float = 0.002
@@ -134,11 +142,13 @@ class RMSprop(_Checked):
     Parameters
     ----------
     lr : float, default 0.001
+        Learning rate, positive.
     beta_2 : float, default 0.99
-        In [0, 1).
+        Decay of the mean of the squared gradient, in [0, 1).
     epsilon : float, default 1e-8
+        Positive; keeps the division finite.
     momentum : float, default 0.0
-        In [0, 1].
+        Share of the last step that the next one keeps, in [0, 1].
     """
 
     lr: float = 0.001
@@ -156,7 +166,9 @@ class Adagrad(_Checked):
     Parameters
     ----------
     lr : float, default 0.01
+        Learning rate, positive.
     epsilon : float, default 1e-10
+        Positive; keeps the division finite.
     """
 
     lr: float = 0.01
@@ -173,9 +185,11 @@ class Lion(_Checked):
     Parameters
     ----------
     lr : float, default 0.0001
+        Learning rate, positive.
     beta_1, beta_2 : float, default 0.9 and 0.99
-        In [0, 1).
+        Decay of the mean of the gradient, for the step and for the next mean, in [0, 1).
     weight_decay : float, default 0.0
+        Not negative.
     """
 
     lr: float = 0.0001

@@ -18,7 +18,9 @@ Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense layer: y_(l) = a_(l)([y_(l-1), 1] W_(l)).
+    """A dense layer: every unit takes all outputs of the layer below.
+
+    y_(l) = a_(l)([y_(l-1), 1] W_(l)), with the bias in the last row of W_(l).
 
     Parameters
     ----------
@@ -39,6 +41,13 @@ class Dense:
     ------
     ValueError, TypeError
         If an argument is not as described.
+
+    Examples
+    --------
+    >>> from densegrad import Dense, Network
+    >>> net = Network(2, [Dense(3, "tanh", dropout=0.1), Dense(1, "identity")], random_state=0)
+    >>> net.weights[1].shape
+    (3, 3)
     """
 
     units: int

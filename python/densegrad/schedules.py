@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes during the training.
 
-A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
-`Trainer` takes any function of (number of the update from 0, number of the one after the fit's last, or None
-where it is not known) that returns a learning rate.
+A schedule gives factors of the optimizer's learning rate, one for each update. Instead of a schedule, `Trainer`
+also takes any function (step, n_steps) -> learning rate. `step` counts updates from 0, and `n_steps` is their
+total, or None if it is unknown.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Factors: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Position:
-    """Where the training stands: what the factors of a schedule depend on."""
+    """The state of the training, on which the factors of a schedule depend."""
 
     #: Numbers of the updates, from 0 at the trainer's first one.
     steps: NDArray[np.int64]
     #: Number of the epoch, from 0 at the trainer's first one.
     epoch: int
-    #: Number of the first update of this fit, and of the one after its last; None where that is not known.
+    #: Number of the first update of this fit, and of the one after its last; None if that is unknown.
     first: int
     last: int | None
     #: What `Schedule.after_epoch` has noted so far.
@@ -50,21 +50,38 @@ class Position:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What schedules have in common; write one by overriding `factors`."""
+    """Base class of all schedules.
+
+    Override `factors` to write your own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dataclasses import dataclass
+    >>> from densegrad import Adam, Dense, Network, Trainer, schedules
+    >>> @dataclass(frozen=True)
+    ... class Halve(schedules.Schedule):
+    ...     def factors(self, position):
+    ...         return np.full(len(position.steps), 0.5**position.epoch)
+    >>> net = Network(2, [Dense(1, "identity")], random_state=0)
+    >>> trainer = Trainer(net, Adam(0.08), schedule=Halve(), random_state=0)
+    >>> trainer.fit(np.eye(2), [0.0, 1.0], epochs=4).learning_rate
+    [0.08, 0.04, 0.02, 0.01]
+    """
 
     def factors(self, position: Position) -> Factors:
         """Return one factor of the learning rate for each of `position.steps`."""
         raise NotImplementedError
 
     def after_epoch(self, memory: dict[str, float], loss: float) -> bool:
-        """Note how good an epoch was; return True to end the fit.
+        """Take note of the loss after an epoch; return True to end the fit.
 
         Parameters
         ----------
         memory : dict
             What earlier epochs have noted; kept with the trainer.
         loss : float
-            Minus the score with `scoring`, else the validation's loss, without either the training's loss.
+            Minus the score if `scoring` is given, otherwise the validation loss, otherwise the training loss.
         """
         return False
 
@@ -105,7 +122,7 @@ def _integer_power(base: float, exponent: int) -> float:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The optimizer's learning rate throughout."""
+    """Keep the optimizer's learning rate."""
 
     def factors(self, position: Position) -> Factors:
         """Return ones."""
@@ -114,11 +131,12 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class InvScaling(Schedule):
-    """The learning rate divided by (number of the update, from 1) ** power_t.
+    """Divide the learning rate by k ** power_t at the k-th update.
 
     Parameters
     ----------
     power_t : float, default 0.5
+        Not negative.
     """
 
     power_t: float = 0.5
@@ -135,12 +153,12 @@ class InvScaling(Schedule):
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """The learning rate times `factor` every so many epochs.
+    """Multiply the learning rate by `factor` after every `every` epochs.
 
     Parameters
     ----------
     every : int, default 10
-        Epochs.
+        Number of epochs with the same rate.
     factor : float, default 0.1
         In (0, 1].
     """
@@ -159,14 +177,15 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from the learning rate down to `final` times as much, over the updates of one fit.
+    """Lower the learning rate along half a cosine, over the updates of one fit.
 
+    The last factor is `final`. The schedule starts anew with every fit and must know its length. See
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
 
     Parameters
     ----------
     final : float, default 0.0
-        In [0, 1].
+        Factor at the end, in [0, 1].
     """
 
     final: float = 0.0
@@ -181,16 +200,17 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to the learning rate and down again, along half cosines, over the updates of one fit.
+    """Raise the learning rate along half a cosine and lower it along another, over the updates of one fit.
 
-    Smith and Topin, "Super-convergence", 2018.
+    The schedule starts anew with every fit and must know its length. See Smith and Topin,
+    "Super-convergence", 2018.
 
     Parameters
     ----------
     warm_up : float, default 0.3
-        The part of the updates spent on the way up, in (0, 1).
+        Share of the updates with a rising rate, in (0, 1).
     start, final : float, default 0.04 and 4e-6
-        Factors of the learning rate at the ends, in [0, 1].
+        Factors at the start and at the end, in [0, 1].
     """
 
     warm_up: float = 0.3
@@ -216,13 +236,14 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """The factors of another schedule, after a straight line up from zero.
+    """Raise the learning rate in a straight line from zero, then follow another schedule.
 
     Parameters
     ----------
     steps : int, default 100
-        Updates on the way up.
+        Number of updates with a rising rate.
     then : Schedule, default Constant()
+        Its factors count from the first update, also during the rise.
     """
 
     steps: int = 100
@@ -244,19 +265,21 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class Plateau(Schedule):
-    """The learning rate times `factor` whenever the loss has not become better for some epochs.
+    """Multiply the learning rate by `factor` after some epochs without improvement.
 
-    The loss is minus the score with `scoring`, else the validation's loss, or else the training's.
+    The schedule follows the score if `scoring` is given, otherwise the validation loss, otherwise the
+    training loss.
 
     Parameters
     ----------
     factor : float, default 0.1
         In (0, 1).
     patience : int, default 10
-        Epochs in a row whose loss is not below the last improved one by more than `tol`.
+        Number of consecutive epochs without improvement.
     tol : float, default 1e-4
+        An epoch improves the loss if it lowers it by more than this.
     lowest : float, default 0.0
-        The factors never become less than this.
+        Lowest product of the factors, in [0, 1].
     """
 
     factor: float = 0.1
@@ -289,16 +312,18 @@ class Plateau(Schedule):
 
 @dataclass(frozen=True)
 class Adaptive(Plateau):
-    """As `Plateau`, and the fit ends where the learning rate would become too small to matter.
+    """Lower the learning rate as `Plateau` does, and end the fit at the lowest rate.
 
     Parameters
     ----------
     factor : float, default 0.2
         In (0, 1).
     patience : int, default 10
+        Number of consecutive epochs without improvement.
     tol : float, default 1e-4
+        An epoch improves the loss if it lowers it by more than this.
     lowest : float, default 1e-3
-        The fit ends when the factor falls to this.
+        The fit ends if the product of the factors falls to this.
     """
 
     factor: float = 0.2

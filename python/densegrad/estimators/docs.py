@@ -12,90 +12,91 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
         Activation of the hidden layers, or one for each: 'identity', 'relu', 'leaky_relu', 'tanh',
         'logistic', 'softplus', 'elu', 'selu', 'silu', 'gelu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'lion'}, default='adam'
-        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once; the others
-        step along the gradient of one batch after another.
+        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once. All others
+        make one update for each mini-batch.
     alpha : float, default=0.0001
-        L2 penalty: alpha / 2 · Σ w², divided by the sum of the sample weights of the batch, is added to the
-        loss. Biases are not penalised.
+        L2 penalty: adds alpha / 2 · Σ w², divided by the sum of the batch's sample weights, to the loss.
+        Biases are left out.
     batch_size : int or 'auto', default='auto'
-        Rows of a batch; 'auto' is ``min(200, n_samples)``.
+        Rows of a mini-batch; 'auto' is ``min(200, n_samples)``.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        For solver='sgd': the rate stays; or is ``learning_rate_init / (t + 1) ** power_t`` after t samples;
-        or is divided by 5 whenever n_iter_no_change epochs have not improved by tol. See `schedule` for
-        more.
+        For solver='sgd'. 'constant' keeps the rate. 'invscaling' is ``learning_rate_init / (t + 1) **
+        power_t`` after t samples. 'adaptive' divides the rate by 5 if n_iter_no_change consecutive epochs do
+        not improve by tol. `schedule` offers more.
     learning_rate_init : float, default=0.001
-        Learning rate, at first.
+        Initial learning rate.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Most epochs of a fit; most iterations of 'lbfgs'.
+        Maximum number of epochs of a fit, or of iterations of 'lbfgs'.
     shuffle : bool, default=True
-        Whether each epoch visits the rows in a new order.
+        Whether each epoch takes the rows in a new random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, the rows set aside for validation, the orders of the rows, and
-        dropout.
+        Source of the initial weights, the choice of validation rows, the row orders and the dropout masks.
     tol : float, default=1e-4
-        An epoch that does not improve the loss, or the validation score, by this much counts as without
-        improvement. For 'lbfgs' the largest projected gradient at which the iterations end.
+        An epoch counts as without improvement if it does not improve the loss, or the validation score, by
+        more than this. 'lbfgs' ends if no component of the projected gradient exceeds it.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether another call of fit goes on where the last one ended: weights, state of the optimizer,
-        number of the step, order of the rows. Ten epochs and ten more are twenty, to the last bit.
+        Whether another call of fit continues the last one: its weights, optimizer state, step count and row
+        order. Ten epochs plus ten equal twenty to the last bit.
     momentum : float, default=0.9
         Momentum of solver='sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether it is Nesterov's.
+        Whether to use Nesterov's momentum.
     early_stopping : bool, default=False
-        Whether the score of validation rows, in place of the training loss, decides when to stop.
+        Whether the score of validation rows decides when to stop, instead of the training loss.
     validation_fraction : float, default=0.1
-        Part of the rows that early stopping sets aside; stratified for two classes, as in scikit-learn.
+        Share of the rows that early stopping sets aside; stratified for two classes only, as in
+        scikit-learn.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay of the moments in 'adam', 'adamw', 'nadam' and 'lion'; beta_2 also in 'rmsprop'.
     epsilon : float, default=1e-8
         Added to the root of the second moment.
     n_iter_no_change : int, default=10
-        Epochs in a row without improvement that are allowed.
+        The fit ends after this many consecutive epochs without improvement.
     max_fun : int, default=15000
-        Most evaluations of the loss by 'lbfgs'."""
+        Maximum number of evaluations of the loss by 'lbfgs'."""
 
 _MORE_PARAMETERS = """\
 n_threads : int or None, default=None
-        Largest number of threads; a step of little work uses fewer. None: as many as the process may use.
-        Results are the same bits for any number."""
+        Maximum number of threads; small steps use fewer. None: as many as the process may use. It changes no
+        bit of the results."""
 
 _REGULARISATION = """\
 dropout : float or list of float, default=0.0
-        Share of the units of the hidden layers, or of each, that a training step leaves out, in [0, 1).
+        Share of the hidden units that each training step sets to zero, in [0, 1). A list has one for each
+        hidden layer.
     l1 : float, default=0.0
-        L1 penalty: l1 · Σ \\|w\\|, divided as the L2 penalty is.
+        L1 penalty: l1 · Σ \\|w\\|, divided like the L2 penalty.
     weight_decay : float or None, default=None
-        Decoupled decay: a step also subtracts learning rate · weight_decay · w. None is 0.01 for 'adamw'
-        and 0 for all others.
+        Decoupled weight decay: each update also subtracts learning rate · weight_decay · w. None is 0.01 for
+        'adamw' and 0 for all others.
     max_norm : float or None, default=None
-        Longest that the vector of weights into one unit may become.
+        Maximum norm of the weights into one unit. Larger ones are scaled down after each update.
     clip_norm : float or None, default=None
-        Longest that the gradient of a batch's loss without its penalties, by all weights together, may be;
-        longer ones are scaled down.
+        Maximum norm of the gradient over all weights, before penalties are added. Larger ones are scaled
+        down to it.
     schedule : str, schedule, callable or None, default=None
-        Learning rate of each step, for every stochastic solver, in place of `learning_rate`: 'constant',
-        'invscaling', 'adaptive', 'step', 'cosine', 'one_cycle', 'warm_up', 'plateau', an object of
-        `densegrad.schedules`, or a callable (step, last) → learning rate, with the numbers of the step and of
-        the one after the last, counted from the first fit on. In partial_fit steps go on from call to call,
-        and last is max_iter epochs of the size of the call.
+        Learning rate of each update, instead of `learning_rate`, for all solvers but 'lbfgs'. It is
+        'constant', 'invscaling', 'adaptive', 'step', 'cosine', 'one_cycle', 'warm_up', 'plateau', an object
+        of `densegrad.schedules`, or a callable (step, n_steps) → learning rate. `step` counts updates from
+        the first fit on, and `n_steps` is the total on that count. In partial_fit the steps continue from
+        call to call, and the total is max_iter epochs of the call's size.
     scoring : str, callable or None, default=None
-        What validation rows are scored by: a scikit-learn scorer, or 'loss' for minus the loss. None is
-        {default_score}. A score of NaN is an error. Without early_stopping or X_val there are
-        no such rows, and nothing is scored.
+        How validation rows are scored: a scikit-learn scorer, or 'loss' for minus the loss. None is
+        {default_score}. A score of NaN is an error. Without early_stopping and X_val there are no validation
+        rows.
     restore_best : bool, default=True
-        Whether early stopping ends with the weights that scored best, rather than the last ones.
+        Whether early stopping ends with the best weights instead of the last ones.
     max_time : float or None, default=None
         Seconds after which no further epoch begins.
     callbacks : list of callable or None, default=None
-        Each is called after every epoch of fit as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
-        'learning_rate', 'seconds' (of its training) and, with validation rows, 'validation_loss' and
-        'score'. True ends the training. scikit-learn's own callbacks are set by ``set_callbacks``, where
-        scikit-learn has them.
+        Functions that fit calls as ``f(epoch, logs)`` after each epoch. `epoch` counts from 0. `logs` has
+        'loss', 'learning_rate' and 'seconds' of the training. With validation rows it also has
+        'validation_loss' and 'score'. A callback ends the fit if it returns True. ``set_callbacks`` sets
+        scikit-learn's own callbacks, if its version has them.
     progress : bool, default=False
         Whether fit shows a progress bar."""
 
@@ -103,7 +104,7 @@ _ATTRIBUTES = """\
 loss_ : float
         Loss of the last epoch, penalties included.
     best_loss_ : float or None
-        Lowest of all epochs; None with early_stopping. Not for 'lbfgs'.
+        Lowest loss of all epochs; None with early_stopping. Not for 'lbfgs'.
     loss_curve_ : list of float
         Loss of each epoch; partial_fit keeps the last 10,000. Not for 'lbfgs'.
     validation_scores_, validation_loss_curve_ : list of float or None
@@ -111,17 +112,17 @@ loss_ : float
     best_validation_score_ : float or None
         Highest of the scores.
     t_ : int
-        Training rows visited so far.
+        Number of training rows seen so far, over all epochs.
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer, as they are in `network_`. The arrays are
-        read-only: assign a new list, or a new array to an element of it, to change what predict uses.
+        read-only. To change what predict uses, assign a new list, or a new array to an element.
     network_ : Network
-        The fitted network, which predicts and in which training goes on: to look at its backward pass, to
-        save it, or to train it with a Trainer.
+        The fitted network, which predict and further training use. Its backward pass can be read, and it can
+        be saved or trained by a Trainer.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of str
-        Their names, where X had names that are all strings.
+        Names of the columns, if X had names that are all strings.
     n_iter_ : int
         Epochs, or iterations of 'lbfgs', of the last call.
     n_layers_ : int
