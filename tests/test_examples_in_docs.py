@@ -108,7 +108,7 @@ def test_code_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def run_script(page: Path, block: Block, names: dict[str, Any]) -> str:
-    """Run a block and return what it prints. A comment after a print says so, too, perhaps with more words."""
+    """Run a block and return what it prints. A comment after a print must say the same, before any comma."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile("\n" * block.line + block.code, str(page), "exec"), names)

@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes during the training.
 
 A schedule gives factors of the optimizer's learning rate, one for each update. `Trainer` also takes any
-function (step, n_steps) -> learning rate. `step` counts updates from 0, and `n_steps` is their total, or None if
-it is unknown.
+function (step, n_steps) -> learning rate. `step` counts updates from 0, and `n_steps` is their total, or
+None if it is unknown.
 """
 
 from __future__ import annotations
