@@ -12,6 +12,8 @@ from densegrad import _arrays, _core
 from densegrad._tables import LOWEST_TARGET
 from densegrad.spec import NetworkSpec
 
+_FROM_LABELS = "Labels of an estimator clf become class numbers by np.searchsorted(clf.classes_, y)"
+
 
 class Samples:
     """Rows of X with their targets and weights, checked for networks of one description.
@@ -107,6 +109,8 @@ def _targets(
     spec: NetworkSpec, target: Any, n_rows: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
     """Return class numbers and values, of which one is None."""
+    if spec.target_kind != "values" and np.asarray(target).dtype.kind in "US":
+        raise TypeError(f"target must hold class numbers; got strings. {_FROM_LABELS}")
     array = _arrays.real_array("target", target)
     _check_length(array, n_rows)
     n_targets = spec.n_targets
@@ -161,5 +165,7 @@ def _class_numbers(spec: NetworkSpec, array: NDArray[Any]) -> NDArray[np.int64]:
             raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got fractions")
     if len(array) and not 0 <= array.min() <= array.max() < n_classes:
         wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
+        raise ValueError(
+            f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}. {_FROM_LABELS}"
+        )
     return _arrays.readable_array(array, np.int64)

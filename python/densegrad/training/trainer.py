@@ -22,7 +22,7 @@ from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
 from densegrad.training.order import FreshOrder
-from densegrad.training.rates import Rates, checked_rates
+from densegrad.training.rates import AnySchedule, Rates, checked_rates
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
 
@@ -125,13 +125,11 @@ class Trainer:
             max_norm=_checked_limit("max_norm", max_norm),
             clip_norm=_checked_limit("clip_norm", clip_norm),
         )
-        self.schedule = schedules.checked(schedule)
         self._random = _validation.random_source(random_state)
         self._order = FreshOrder(self._random)
         seed = _drawn_seed(self._random) if any(layer.dropout for layer in network.layers) else 0
         self._descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-        self._schedule_state: dict[str, float] = {}
-        self._first_step = 0
+        self._rates = Rates(self._descent, schedules.checked(schedule))
         self.history: History | None = None
 
     @property
@@ -142,6 +140,15 @@ class Trainer:
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         self._descent.optimizer = optimizer
+
+    @property
+    def schedule(self) -> AnySchedule | None:
+        """How the learning rate changes; assign a schedule, its name, a callable or None to change it."""
+        return self._rates.schedule
+
+    @schedule.setter
+    def schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._rates.schedule = schedules.checked(schedule)
 
     @property
     def steps(self) -> int:
@@ -166,7 +173,7 @@ class Trainer:
             The loss of the batch before the update, penalties included.
         """
         samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
-        rates = self._rates().of_epoch(1)
+        rates = self._rates.of_epoch(1)
         loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self.n_threads)
         return loss
 
@@ -202,7 +209,7 @@ class Trainer:
         batch_size = self._batch_size(n_rows)
         n_steps = math.ceil(n_rows / batch_size)
         if learning_rate is None:
-            rates = self._rates().of_epoch(n_steps)
+            rates = self._rates.of_epoch(n_steps)
         else:
             rates = checked_rates(learning_rate, n_steps)
         loss, _, _ = self._descent.run(samples, rows, rates, batch_size, self.n_threads)
@@ -271,13 +278,13 @@ class Trainer:
         callbacks = callbacks_from(callbacks)
         progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
-        rates = self._rates(self.steps)
-        source = self._source(X, target, sample_weight, epochs, rates)
-        if source.n_steps is not None:
-            rates.last = self.steps + epochs * source.n_steps
-        self._first_step = self.steps
+        source = self._source(X, target, sample_weight, epochs)
+        last = None if source.n_steps is None else self.steps + epochs * source.n_steps
         history = self.history = History()
-        with Observers(callbacks, epochs, progress) as observers:
+        with (
+            self._rates.over(self.steps, last),
+            Observers(callbacks, epochs, progress) as observers,
+        ):
             for epoch in epochs_of(
                 self.network,
                 source,
@@ -285,7 +292,7 @@ class Trainer:
                 limit=epochs,
                 deadline=deadline,
                 validate=validate,
-                after_epoch=lambda epoch: rates.after_epoch(epoch.monitored()),
+                after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
             ):
                 history.append(epoch)
                 history.best_epoch = stopping.best_epoch
@@ -301,12 +308,12 @@ class Trainer:
         self._check_weights()
         return history
 
-    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int, rates: Rates) -> Rows | Batches:
+    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int) -> Rows | Batches:
         if target is None and not isinstance(X, Samples):
             batches = checked_batches(X, epochs)
             if sample_weight is not None:
                 raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
-            return Batches(self._descent, batches, rates, self.n_threads)
+            return Batches(self._descent, batches, self._rates, self.n_threads)
         samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
         samples.check_finite()
         n_rows = samples.n_rows
@@ -316,7 +323,7 @@ class Trainer:
             n_rows,
             self._batch_size(n_rows),
             self._drawn_order,
-            rates,
+            self._rates,
             self.n_threads,
         )
 
@@ -354,11 +361,6 @@ class Trainer:
     def _drawn_order(self, n_rows: int) -> NDArray[np.int64] | None:
         return self._order.of_epoch(n_rows) if self.shuffle else None
 
-    def _rates(self, first: int | None = None) -> Rates:
-        descent = self._descent
-        first = self._first_step if first is None else first
-        return Rates(descent, lambda: descent.optimizer.lr, self.schedule, self._schedule_state, first)
-
     # --- state ---
 
     def state_dict(self) -> dict[str, Any]:
@@ -377,7 +379,7 @@ class Trainer:
             "epochs": self.epochs,
             "random_state": copy.deepcopy(self._random),
             "seed": self._descent.seed,
-            "schedule": dict(self._schedule_state),
+            "schedule": dict(self._rates.state),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -403,7 +405,7 @@ class Trainer:
         except (KeyError, TypeError) as error:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._random, self._order = random, FreshOrder(random)
-        self._schedule_state = schedule_state
+        self._rates.state = schedule_state
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
