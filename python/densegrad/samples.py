@@ -109,9 +109,10 @@ def _targets(
     spec: NetworkSpec, target: Any, n_rows: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
     """Return class numbers and values, of which one is None."""
-    if spec.target_kind != "values" and np.asarray(target).dtype.kind in "US":
-        raise TypeError(f"target must hold class numbers; got strings. {_FROM_LABELS}")
-    array = _arrays.real_array("target", target)
+    try:
+        array = _arrays.real_array("target", target)
+    except TypeError as error:
+        raise TypeError(error if spec.target_kind == "values" else f"{error}. {_FROM_LABELS}") from None
     _check_length(array, n_rows)
     n_targets = spec.n_targets
     kind = spec.target_kind
