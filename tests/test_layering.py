@@ -33,6 +33,7 @@ LAYERS = [
     {"estimators.parameters", "estimators.targets"},
     {"estimators.validation"},
     {"estimators.training", "estimators.lbfgs"},
+    {"estimators.fitted_network"},
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},

@@ -18,6 +18,7 @@ from densegrad._losses import Loss
 from densegrad._optimizers import Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, LOSSES, optimizers
 from densegrad._validation import choice
+from densegrad.estimators.warn import warn
 from densegrad.layers import Dense
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
@@ -141,6 +142,14 @@ class Recipe:
             progress=parameters["progress"],
             verbose=bool(parameters["verbose"]),
         )
+
+    def rows_of_batch(self, n_rows: int) -> int:
+        """Return the number of rows of a batch."""
+        if isinstance(self.batch_size, str):
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return min(int(self.batch_size), n_rows)
 
     def spec(self, n_inputs: int, n_outputs: int, head: str, dtype: Any) -> NetworkSpec:
         """Return the description of the network for so many columns of X and outputs."""
