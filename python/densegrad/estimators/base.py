@@ -137,18 +137,17 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            float32 and float64 are computed in as they are, anything else in float64.
+            float32 and float64 data is trained on in its own precision, all other data in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or a label indicator matrix; numbers for regression.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in the loss, none negative. None stands for ones.
+            Sample weights in the loss, not negative. None: all ones.
         X_val, y_val : like X and y, default=None
-            Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part
-            of X that would be set aside; without it their loss and score are recorded, and
-            decide nothing but what the schedules 'plateau' and 'adaptive' follow.
+            Validation data. With ``early_stopping=True`` it replaces the part of X that would be set aside.
+            Without early stopping its loss and score are recorded; only the schedules 'plateau' and
+            'adaptive' follow them.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation rows in their loss and score. A classifier's `class_weight` multiplies
-            them, too.
+            Sample weights of the validation data. A classifier multiplies them by `class_weight`.
 
         Returns
         -------
@@ -157,9 +156,8 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         Raises
         ------
         ValueError
-            Where an argument is not as described, which leaves the estimator as it was; or where training
-            diverges, or `scoring` returns NaN. That, and an error that a callable of yours raises during the
-            training, leaves it as the training stands.
+            If an argument is not as described; the estimator is unchanged.
+            If training diverges or `scoring` returns NaN; the estimator keeps the training so far.
         """
         self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
         return self

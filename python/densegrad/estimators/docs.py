@@ -90,7 +90,7 @@ dropout : float or list of float, default=0.0
     restore_best : bool, default=True
         Whether early stopping ends with the weights that scored best, rather than the last ones.
     max_time : float or None, default=None
-        Seconds after which no further epoch begins.
+        Seconds after which fit ends, also in the middle of an epoch.
     callbacks : list of callable or None, default=None
         Each is called after every epoch of fit as ``f(epoch, logs)``, epoch from 0, logs with 'loss',
         'learning_rate', 'seconds' (of its training) and, with validation rows, 'validation_loss' and

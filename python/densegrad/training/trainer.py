@@ -42,46 +42,44 @@ class Trainer:
     random_state : int, RandomState, Generator or None
         Source of the orders and of the dropout masks.
     n_threads : int or None
-        At most so many; small work uses fewer. None: as many as the process may use. The results are the same
-        bits for any number.
+        Largest number of threads; small work uses fewer. None: as many as the process may use. Results are
+        bit-identical for any number.
     l2 : float, default 0.0
-        The loss of a batch gets l2 / 2 · sum w² / (sum of the batch's sample weights), biases left out.
+        Adds l2 / 2 · Σ w² / (sum of the batch's sample weights) to the loss of a batch, without the biases.
     l1 : float, default 0.0
-        The loss of a batch gets l1 · sum |w| / (sum of the batch's sample weights), biases left out.
+        Adds l1 · Σ |w| / (sum of the batch's sample weights) to the loss of a batch, without the biases.
     weight_decay : float, default 0.0
-        Decoupled: w ← w - learning rate · weight_decay · w at each update, biases left out.
+        Decoupled: each update also makes w ← w - learning rate · weight_decay · w, without the biases.
     max_norm : float or None
-        Largest norm of the weights into one unit, the bias left out; longer ones are scaled down after each
-        update.
+        Largest norm of the weights into one unit, without the bias. Each update scales longer ones down.
     clip_norm : float or None
-        Largest norm of the gradient, by all weights, of the batch's loss without the penalties; a longer one
-        is scaled down before the gradients of `l2` and `l1` are added to it, which are not bounded.
+        Gradients with a larger norm, over all weights, are scaled down to this. Applied before the `l1` and
+        `l2` penalties, which are not clipped.
     schedule : Schedule, str, callable or None
-        How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
-        for a schedule with its defaults. A callable gets the number of the update,
-        from 0, and that of the one after the fit's last (None where it is not known), and returns
-        the rate.
+        How the learning rate changes; see `densegrad.schedules`. A name, such as "cosine", stands for a
+        schedule with its defaults. A callable ``(step, n_steps) -> rate`` returns the rate itself. `step`
+        counts updates from 0; `n_steps` is the total, or None if it is unknown.
 
     Attributes
     ----------
     network : Network
     optimizer : Optimizer
-        May be replaced by one of the same class; its state is kept.
+        Assign another of the same class to change its hyperparameters; its state is kept.
     steps, epochs : int
         Updates and epochs done so far.
     history : History or None
-        Of the last fit, also when an error or Ctrl-C ended it.
+        The record of the last fit, even if an error or Ctrl-C ended it.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described.
+        If an argument is not as described.
 
     Notes
     -----
-    The state of the optimizer, the numbers of steps and epochs and the random state go on from one fit to the
-    next: fit(epochs=10) twice equals fit(epochs=20) bit for bit, also when the trainer was pickled between.
-    Only the schedules `Cosine` and `OneCycle`, which run over the updates of one fit, begin anew.
+    A second fit continues the first: optimizer state, counts of steps and epochs, and random state are kept.
+    fit(epochs=10) twice equals fit(epochs=20) bit for bit, even if the trainer was pickled in between. The
+    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew.
 
     Examples
     --------
@@ -193,10 +191,10 @@ class Trainer:
         X, target, sample_weight
             As for `Network.samples`, or Samples alone.
         order : array-like of int or None
-            Numbers of the rows in the order to take them, some or all of them. None: a random order, or with
-            shuffle=False that of X.
+            Row numbers in the order to visit them, some or all. None: a random order, or that of X with
+            shuffle=False.
         learning_rate : float, array-like of shape (updates,) or None
-            None: by the optimizer and the schedule.
+            None: the optimizer's, with the schedule.
 
         Returns
         -------
@@ -237,25 +235,23 @@ class Trainer:
         Parameters
         ----------
         X, target, sample_weight
-            As for `Network.samples`, or Samples alone. Or X is an iterable of batches, (X, target) or
-            (X, target, sample_weight) each, of which every one makes one update; it is gone over once an
-            epoch.
+            As for `Network.samples`, or Samples alone. Or X is an iterable of mini-batches, (X, target) or
+            (X, target, sample_weight). Each makes one update, and each epoch iterates once.
         epochs : int, default 10
         validation : (X, target) or (X, target, sample_weight) or Samples or None
-            A set whose loss is taken after each epoch.
+            Validation data, whose loss is computed after each epoch.
         scoring : callable or None
-            Called with the trainer after each epoch, returns a number; more is better.
+            Called with the trainer after each epoch; returns a number, higher is better.
         patience : int or None
-            Ends the fit after this many epochs in a row without an improvement by more than `tol`: of the
-            score, or without scoring of the validation's loss, or without either of the training's loss.
+            Ends the fit after this many consecutive epochs without an improvement of more than `tol`. It
+            follows the score; without scoring the validation loss; without either the training loss.
         tol : float, default 1e-4
         restore_best : bool, default True
-            With `patience`, end with the weights of the best epoch.
+            With `patience`, the network ends with the weights of the best epoch.
         max_time : float or None
             Seconds after which the fit ends, also in the middle of an epoch.
         callbacks : iterable of callables
-            Called after each epoch with its number, from 0, and a dict of what the history got; True ends the
-            fit.
+            Called after each epoch with its number, from 0, and its figures by name. True ends the fit.
         progress : bool, default False
             Show a progress bar.
 
@@ -266,9 +262,10 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
-            that is one of several batches, it keeps the updates of those before); or where the loss or the
-            weights became infinite or NaN, or the score NaN (the network is what the updates left).
+            If an argument is not as described, or X has NaN or infinity. The network is unchanged; with
+            mini-batches from an iterable it keeps the updates of the batches before.
+            If the loss, the weights or the score become NaN, or loss or weights infinite. The network keeps
+            the updates made so far.
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -364,7 +361,7 @@ class Trainer:
     # --- state ---
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything that the next update depends on beside the network's weights.
+        """Return a copy of everything except the weights that the next update depends on.
 
         Returns
         -------
@@ -383,13 +380,13 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, of a trainer with the same optimizer and shapes.
+        """Continue from a state that `state_dict` returned.
 
         Raises
         ------
         ValueError
-            Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
-            other than a mean of squares, or a mean of squares below zero. The trainer is not changed.
+            If the state is for another optimizer or other shapes, contains NaN, contains infinity outside a
+            mean of squares, or has a negative mean of squares. The trainer is unchanged.
         """
         name = self._descent.optimizer_name
         try:
