@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core
-from densegrad._tables import LOWEST_TARGET
+from densegrad._tables import LOSSES
 from densegrad.spec import NetworkSpec
 
 
@@ -134,8 +134,8 @@ def _targets(
             raise ValueError("target must be probabilities that sum to 1 in each row")
         if kind == "classes" and np.any((values != 0) & (values != 1)):
             raise ValueError(f"target must be 0 or 1 in each column for the loss {spec.loss.name}")
-    elif spec.loss.name in LOWEST_TARGET and n_rows:
-        low, closed = LOWEST_TARGET[spec.loss.name]
+    elif n_rows:
+        low, closed = LOSSES[spec.loss.name]["lowest_target"], LOSSES[spec.loss.name]["lowest_allowed"]
         lowest = values.min()
         if lowest < low or (lowest == low and not closed):
             raise ValueError(

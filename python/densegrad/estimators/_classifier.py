@@ -16,20 +16,22 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from densegrad._tables import MARGIN_LOSSES
+from densegrad._tables import LOSSES
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
 
+_MARGIN_LOSSES = [name for name, row in LOSSES.items() if row["margin"]]
+
 
 def _has_probabilities(estimator: MLPClassifier) -> bool:
-    if estimator.loss in MARGIN_LOSSES:
+    if estimator.loss in _MARGIN_LOSSES:
         raise AttributeError(f"loss={estimator.loss!r} gives no probabilities; use decision_function")
     return True
 
 
 def _has_decisions(estimator: MLPClassifier) -> bool:
-    if estimator.loss not in MARGIN_LOSSES:
+    if estimator.loss not in _MARGIN_LOSSES:
         raise AttributeError(f"loss={estimator.loss!r} gives probabilities; use predict_proba")
     return True
 
@@ -81,7 +83,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "focal", *MARGIN_LOSSES}), callable],
+        "loss": [StrOptions({"log_loss", "focal", *_MARGIN_LOSSES}), callable],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -331,7 +333,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             n_outputs, head = len(self.classes_), "logistic"
         else:
             n_outputs, head = 1, "logistic"
-        return n_outputs, "identity" if self.loss in MARGIN_LOSSES else head
+        return n_outputs, "identity" if self.loss in _MARGIN_LOSSES else head
 
     def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
         if callable(self.loss) or self._label_binarizer.y_type_.startswith("multilabel"):
@@ -393,7 +395,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._label_binarizer.y_type_ == "multiclass":
             classes: NDArray[Any] = outputs.argmax(axis=1)
             return classes
-        chosen: NDArray[Any] = (outputs > (0 if self.loss in MARGIN_LOSSES else 0.5)).astype(np.int64)
+        chosen: NDArray[Any] = (outputs > (0 if self.loss in _MARGIN_LOSSES else 0.5)).astype(np.int64)
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return chosen
         return np.zeros(len(chosen), np.int64) if len(self.classes_) == 1 else chosen[:, 0]

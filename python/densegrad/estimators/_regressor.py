@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from densegrad._tables import LOSSES, LOWEST_TARGET
+from densegrad._tables import LOSSES
 from densegrad.estimators import _scores
 from densegrad.estimators._base import BaseMLP
 from densegrad.estimators._docs import documented
@@ -265,8 +265,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y
 
     def _check_range(self, y: NDArray[Any]) -> None:
-        if isinstance(self.loss, str) and self.loss in LOWEST_TARGET:
-            low, closed = LOWEST_TARGET[self.loss]
+        if isinstance(self.loss, str):
+            low, closed = LOSSES[self.loss]["lowest_target"], LOSSES[self.loss]["lowest_allowed"]
             lowest = y.min()
             if lowest < low or (lowest == low and not closed):
                 allowed = f"{'at least' if closed else 'above'} {low:g}"
