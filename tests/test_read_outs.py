@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import make_network
+from cases import make_network, same_bits
 from densegrad import Network
 
 
@@ -55,3 +56,32 @@ def test_all_layers_are_of_one_moment(kind: str, tmp_path: Path) -> None:
         done.set()
         thread.join()
     assert not errors
+
+
+def test_a_backpropagation_is_of_one_pass(rng: np.random.Generator) -> None:
+    network = make_network((1, 30, 40, 40, 3))
+    data = [(rng.normal(size=(n, 30)), rng.normal(size=(n, 3))) for n in (64, 64)]
+    expected = network.backpropagate(*data[0])
+    done = threading.Event()
+
+    def other_passes() -> None:
+        while not done.is_set():
+            with contextlib.suppress(RuntimeError):  # in use by another call
+                network.backpropagate(*data[1])
+
+    thread = threading.Thread(target=other_passes)
+    thread.start()
+    compared = 0
+    try:
+        while compared < 100:
+            with contextlib.suppress(RuntimeError):
+                p = network.backpropagate(*data[0])
+                for l in range(1, network.depth + 1):
+                    assert same_bits(p.outputs[l], expected.outputs[l])
+                    assert same_bits(p.loss_gradients[l], expected.loss_gradients[l])
+                    assert same_bits(p.deltas[l], expected.deltas[l])
+                    assert same_bits(p.weight_gradients[l], expected.weight_gradients[l])
+                compared += 1
+    finally:
+        done.set()
+        thread.join()
