@@ -17,7 +17,7 @@ CPP = ROOT / "cpp"
 LAYERS = [
     {"_validation"},
     {"_arrays"},
-    {"_engine", "_core"},
+    {"_cpp", "_core"},
     {"_tables", "backpropagation", "config", "_optimizers", "schedules"},
     {"_losses", "layers"},
     {"initializers", "spec"},
@@ -41,7 +41,7 @@ LAYERS = [
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
 # `initializers` draws for the layers of a description; `_core` takes arrays by way of `_arrays`.
-SAME_ROW = {("initializers", "spec"), ("_core", "_engine")}
+SAME_ROW = {("initializers", "spec"), ("_core", "_cpp")}
 
 # What the kernels may see of the outside: the tables and the views, plain data all of them.
 KERNEL_HEADERS = {f"densegrad/{name}.hpp" for name in ("activations", "losses", "optimizers", "data")}
@@ -203,7 +203,7 @@ def test_no_blas_in_training(path: Path) -> None:
 
 
 def test_one_module_knows_cpp() -> None:
-    assert {path.name for path in PACKAGE.rglob("*.p[yx][xd]")} <= {"_core.pyx", "_engine.pxd"}
+    assert {path.name for path in PACKAGE.rglob("*.p[yx][xd]")} <= {"_core.pyx", "_cpp.pxd"}
 
 
 def test_public_headers_are_plain_cpp() -> None:
@@ -222,7 +222,7 @@ def test_sources_see_kernels_through_their_table_only() -> None:
             assert header != "Python.h", path
             assert not INTRINSICS.fullmatch(header), path
             if header.endswith(".hpp") and not header.startswith("densegrad/") and header not in own:
-                assert Path(header).name == "kernels.hpp", f"{path} includes {header}"
+                assert Path(header).name == "contract.hpp", f"{path} includes {header}"
 
 
 def test_kernels_include_nothing_from_outside() -> None:

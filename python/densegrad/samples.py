@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core
-from densegrad._tables import LOWEST_TARGET
+from densegrad._tables import LOSSES
 from densegrad.spec import NetworkSpec
 
 _FROM_LABELS = "Labels of an estimator clf become class numbers by np.searchsorted(clf.classes_, y)"
@@ -146,9 +146,9 @@ def _targets(
 
 def check_lowest(name: str, values: NDArray[Any], loss: str) -> None:
     """Raise ValueError if a target is below what the loss allows."""
-    if loss not in LOWEST_TARGET or values.size == 0:
+    low, closed = LOSSES[loss]["lowest_target"], LOSSES[loss]["lowest_allowed"]
+    if math.isinf(low) or values.size == 0:
         return
-    low, closed = LOWEST_TARGET[loss]
     lowest = values.min()
     if lowest < low or (lowest == low and not closed):
         raise ValueError(

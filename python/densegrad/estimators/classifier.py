@@ -15,11 +15,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from densegrad._losses import Loss
-from densegrad._tables import MARGIN_LOSSES
+from densegrad._tables import LOSSES
 from densegrad.estimators.base import BaseMLP
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
-from densegrad.estimators.targets import Labels
+from densegrad.estimators.targets import CLASSIFICATION_LOSSES, Labels
 from densegrad.estimators.validation import accuracy
 
 
@@ -70,7 +70,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "focal", *MARGIN_LOSSES}), callable],
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), callable],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -254,7 +254,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     def _has_margins(self) -> bool:
         """Tell whether the loss gives margins in place of probabilities: the fitted one, if there is one."""
         fitted = self._fitted_loss()
-        return (self.loss if fitted is None else fitted.name) in MARGIN_LOSSES
+        if fitted is None:
+            return isinstance(self.loss, str) and self.loss in LOSSES and LOSSES[self.loss]["margin"]
+        return LOSSES[fitted.name]["margin"]
 
     def _has_probabilities(self) -> bool:
         if self._has_margins():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _validation, schedules
+from densegrad import _arrays, _core, _validation, schedules
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
@@ -369,15 +369,16 @@ class Trainer:
             "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
             "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
         """
-        return {
-            "optimizer": self._descent.optimizer_name,
-            "state": self._descent.state(),
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "random_state": copy.deepcopy(self._random),
-            "seed": self._descent.seed,
-            "schedule": dict(self._rates.state),
-        }
+        with _core.Reading(self.network):  # another thread may train
+            return {
+                "optimizer": self._descent.optimizer_name,
+                "state": self._descent.state(),
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "random_state": copy.deepcopy(self._random),
+                "seed": self._descent.seed,
+                "schedule": dict(self._rates.state),
+            }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state that `state_dict` returned.
