@@ -21,7 +21,7 @@ LAYERS = [
     {"_tables", "backpropagation", "config", "_optimizers", "schedules"},
     {"_losses", "layers"},
     {"initializers", "spec"},
-    {"samples", "_storage"},
+    {"samples", "storage"},
     {"network"},
     {"gradient_check"},
     {"training.history", "training.descent", "training.order", "training"},

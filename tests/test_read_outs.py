@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import make_network, same_bits
+from assertions import same_bits
+from builders import make_network
 from densegrad import Network
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _storage, _validation
+from densegrad import _arrays, _core, _validation, storage
 from densegrad._losses import CustomLoss, Loss, custom_mean
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
 from densegrad.backpropagation import (
@@ -422,7 +422,7 @@ class Network(_core.Network):
             fails.
         """
         with _core.Reading(self):  # another thread may train
-            _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
+            storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Self:
@@ -441,7 +441,7 @@ class Network(_core.Network):
         FileNotFoundError
         """
         network = _unmade(cls)
-        with _storage.opened(path, loss) as state:
+        with storage.opened(path, loss) as state:
             try:
                 network.__setstate__(state)
             except ValueError as error:
