@@ -208,7 +208,6 @@ print(threads_of_a_fit(512, 512, n_threads=100_000), threads_of_a_fit(512, 512))
 """
 
 
-@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP: there is one thread")
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_no_more_threads_than_pay_and_the_process_may_use(limit: int) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(limit), "OPENBLAS_NUM_THREADS": "1"}

@@ -4,7 +4,7 @@
 #include "densegrad/network.hpp"
 #include "dispatch.hpp"
 #include "memory.hpp"
-#include "parallel.hpp"
+#include "team.hpp"
 
 #include <algorithm>
 #include <atomic>

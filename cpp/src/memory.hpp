@@ -15,12 +15,21 @@
 
 namespace densegrad {
 
-// a * b, or an error where it does not fit: sizes come from the caller.
+// Sizes come from the caller: more than 64 TiB are an error, before a sum or a product can overflow.
+inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 46;
+
 inline std::int64_t checked_product(std::int64_t a, std::int64_t b) {
     std::int64_t product = 0;
-    if (__builtin_mul_overflow(a, b, &product) || product > (std::int64_t{1} << 46))
+    if (__builtin_mul_overflow(a, b, &product) || product > kLargestSize)
         throw std::bad_alloc();
     return product;
+}
+
+inline std::int64_t checked_sum(std::int64_t a, std::int64_t b) {
+    std::int64_t sum = 0;
+    if (__builtin_add_overflow(a, b, &sum) || sum > kLargestSize)
+        throw std::bad_alloc();
+    return sum;
 }
 
 // One allocation, carved into pieces that each start at a line.
@@ -29,7 +38,7 @@ class Arena {
     Arena() = default;
 
     // First pass: tell the sizes. Second pass, after allocate(): take the pieces in the same order.
-    template <class T> void plan(std::int64_t count) { planned_ += padded<T>(count); }
+    template <class T> void plan(std::int64_t count) { planned_ = checked_sum(planned_, padded<T>(count)); }
 
     void allocate() {
         constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -63,7 +72,7 @@ class Arena {
     }
 
     std::unique_ptr<std::byte[], Free> memory_;
-    std::int64_t planned_ = 0;
+    std::int64_t planned_ = 0; // bytes
     std::int64_t used_ = 0;
 };
 

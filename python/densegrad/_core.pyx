@@ -110,7 +110,7 @@ def compiler():
 
 
 def has_openmp():
-    """Return whether this build can train on several threads."""
+    """Return whether this build asks OpenMP how many threads it allows."""
     return cpp.has_openmp()
 
 
@@ -129,7 +129,7 @@ cdef int64_t generation = 1
 
 
 def after_fork_in_child():
-    """Train on one thread from now on: the team of the OpenMP run-time library does not survive a fork."""
+    """Train on one thread from now on."""
     global generation
     generation += 1
     cpp.after_fork_in_child()
