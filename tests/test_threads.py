@@ -22,7 +22,6 @@ from densegrad import (
     Dense,
     Network,
     Trainer,
-    _core,
 )
 
 INTERRUPTED = """
