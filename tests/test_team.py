@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 import densegrad
 from builds import build
@@ -35,9 +36,7 @@ STACK = 1 << 30
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
 @pytest.mark.parametrize("stacks", [0, 2])
-def test_a_team_has_fewer_members_where_the_system_gives_no_thread(
-    build_directory: Path, stacks: int
-) -> None:
+def test_a_team_is_smaller_where_the_system_gives_no_thread(build_directory: Path, stacks: int) -> None:
     program = build(build_directory, "test_team") / "test_team"
 
     def limit_memory() -> None:
@@ -64,49 +63,41 @@ print(len(os.listdir("/proc/self/task")))
 """
 
 
+def output(script: str, **environment: str) -> str:
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
 def test_a_process_that_may_start_no_thread_works_alone() -> None:
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", NO_THREAD],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert output(NO_THREAD, OPENBLAS_NUM_THREADS="1") == "1\n"
 
 
 AVAILABLE = "import densegrad; print(densegrad._core.available_threads())"
+several_cpus = pytest.mark.skipif(
+    densegrad._core.available_threads() < 2, reason="with one CPU there is nothing to count"
+)
 
 
-@pytest.mark.skipif(densegrad._core.available_threads() < 2, reason="with one CPU there is nothing to count")
+@several_cpus
 @pytest.mark.parametrize("setting", ["OMP_PROC_BIND=true", "OMP_PLACES=cores"])
 def test_threads_bound_to_cpus_are_all_available(setting: str) -> None:
-    name, value = setting.split("=")
-    environment = {**os.environ, name: value}
-    done = subprocess.run(
-        [sys.executable, "-c", AVAILABLE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert int(done.stdout) == densegrad._core.available_threads()
+    assert int(output(AVAILABLE, **dict([setting.split("=")]))) == densegrad._core.available_threads()
 
 
+@several_cpus
 @pytest.mark.parametrize("setting", ["OMP_NUM_THREADS=1", "OMP_NUM_THREADS=1,2", "OMP_THREAD_LIMIT=1"])
 def test_settings_of_openmp_limit_the_threads(setting: str) -> None:
-    name, value = setting.split("=")
-    environment = {**os.environ, name: value}
-    done = subprocess.run(
-        [sys.executable, "-c", AVAILABLE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == "1\n"
+    assert output(AVAILABLE, **dict([setting.split("=")])) == "1\n"
+
+
+@several_cpus
+@pytest.mark.skipif(not densegrad._core.has_openmp(), reason="threadpoolctl speaks to OpenMP")
+def test_threadpoolctl_limits_the_threads() -> None:
+    with threadpool_limits(1):
+        assert densegrad._core.available_threads() == 1
+    assert densegrad._core.available_threads() > 1
