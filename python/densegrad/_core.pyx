@@ -275,6 +275,33 @@ cdef void *memory_of(object array) except NULL:
 
 # --- calls that take long ---------------------------------------------------------------------------------------
 
+cdef extern from *:
+    """
+    #include <chrono>
+    #include <thread>
+
+    // Up to Python 3.13, a daemon thread that asks for the GIL while the interpreter ends is unwound. Frames of
+    // the core must not be: they catch exceptions, and helpers still use what is on the caller's stack. So the
+    // thread sleeps until the process is gone, as threads of later versions do by themselves.
+    struct CallOfPython {
+        bool returned = false;
+        CallOfPython() {
+            if (PyGILState_GetThisThreadState() == nullptr) // the interpreter has ended
+                sleep();
+        }
+        ~CallOfPython() {
+            if (!returned)
+                sleep();
+        }
+        [[noreturn]] static void sleep() {
+            while (true)
+                std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    };
+    """
+    cdef cppclass CallOfPython nogil:
+        cbool returned
+
 @cython.final
 @cython.freelist(8)
 cdef class Call:
@@ -303,7 +330,14 @@ cdef class Call:
         PyBuffer_Release(&self.learning_rates)
 
 
-cdef cbool should_stop(void *context) noexcept with gil:
+cdef cbool should_stop(void *context) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool answer = stop_by_python(context)
+    call.returned = True
+    return answer
+
+
+cdef cbool stop_by_python(void *context) noexcept with gil:
     cdef Call call = <Call>context
     try:
         PyErr_CheckSignals()
@@ -642,7 +676,15 @@ cdef class Network:
 # --- the trainer ----------------------------------------------------------------------------------------------
 
 cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
-                       void *loss_gradient, double *row_loss) noexcept with gil:
+                       void *loss_gradient, double *row_loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool answer = loss_by_python(context, output, row_numbers, n_rows, loss_gradient, row_loss)
+    call.returned = True
+    return answer
+
+
+cdef cbool loss_by_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                          void *loss_gradient, double *row_loss) noexcept with gil:
     cdef Call call = <Call>context
     cdef Py_ssize_t size = n_rows * call.n_outputs * <Py_ssize_t>call.dtype.itemsize
     try:
