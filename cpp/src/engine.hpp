@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
+#include <thread>
 #include <vector>
 
 namespace densegrad {
@@ -31,6 +32,10 @@ template <class T> struct Layer {
 
     Index weight_count() const { return line_count<T>(n_out) * (n_in + 1) * kLineLength<T>; }
     Index transposed_count() const { return line_count<T>(n_in) * n_out * kLineLength<T>; }
+    // Multiplications a row, padding included.
+    double work() const {
+        return static_cast<double>(n_in + 1) * static_cast<double>(line_count<T>(n_out) * kLineLength<T>);
+    }
     Index panel() const { return (n_in + 1) * kLineLength<T>; }
     Index units() const { return weight_units<T>(n_in, n_out); }
     LocalGradient local_gradient() const { return kActivations[static_cast<int>(activation)].local_gradient; }
@@ -154,42 +159,110 @@ ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &
             layer.activation,   dropout,       batch.first_in_batch};
 }
 
-// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L).
+// Asks a StopRequest, no more often than is good, and cuts long work into parts between which it can ask.
+// Made by the calling thread, which alone asks; the other members of its team see the answer.
+class StopWatch {
+  public:
+    explicit StopWatch(StopRequest request) : request_(request) {}
+
+    bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+    bool ask() {
+        if (!request_.asked || stopped() || std::this_thread::get_id() != caller_)
+            return stopped();
+        const auto now = std::chrono::steady_clock::now();
+        if (now - asked_ < std::chrono::milliseconds(50))
+            return false;
+        asked_ = now;
+        stopped_.store(request_.asked(request_.context), std::memory_order_relaxed);
+        return stopped();
+    }
+
+    // Calls work(begin, end) for parts of a range of things that cost `multiplications` each. Whether it came
+    // through: false if it was stopped on the way.
+    template <class Work> bool run(Index begin, Index end, double multiplications, Work work) {
+        constexpr double kLongest = 1e9; // some 15 ms
+        constexpr double kShort = 5e7;   // a look at the clock would take longer than is worth it
+        constexpr Index kLeast = 48;     // of rows, or the weights would be read too often
+        if (multiplications * static_cast<double>(end - begin) <= kShort) {
+            work(begin, end);
+            return true;
+        }
+        const Index longest =
+            std::max(kLeast, static_cast<Index>(kLongest / multiplications) / kLeast * kLeast);
+        for (Index part = begin; part < end; part += longest) {
+            if (ask())
+                return false;
+            work(part, std::min(end, part + longest));
+        }
+        return true;
+    }
+
+  private:
+    StopRequest request_;
+    std::thread::id caller_ = std::this_thread::get_id();
+    std::atomic<bool> stopped_{false};
+    std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
+};
+
+// Multiplications that take as long as to copy a number.
+inline constexpr double kWorkOfCopy = 16.0;
+
+// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L). Whether it
+// came through.
 template <class T>
-void forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
-                  bool activate_head, const Kernels<T> &kernels, int thread, Index begin, Index end) {
+bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                  bool activate_head, const Kernels<T> &kernels, StopWatch &watch, int thread, Index begin,
+                  Index end) {
     if (begin >= end)
-        return;
+        return true;
     const std::size_t depth = layers.size();
-    kernels.gather(batch.gather(pass.output[0], pass.stride), begin, end);
+    const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
+    if (!watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
+                   [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+        return false;
     for (std::size_t l = 1; l <= depth; ++l) {
         ForwardArgs<T> args = forward_args(layers, pass, batch, l);
         if (l == depth && !activate_head) {
             args.activation = Activation::identity;
             args.local = nullptr;
         }
-        kernels.forward(args, begin, end);
+        if (!watch.run(begin, end, layers[l - 1].work(),
+                       [&](Index from, Index to) { kernels.forward(args, from, to); }))
+            return false;
     }
     if (activate_head && (layers.back().activation == Activation::softmax || layers.back().n_levels > 1))
         kernels.head_activate(head_only_args(layers, pass, thread), begin, end);
+    return true;
 }
 
-// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0].
+// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. Whether it came
+// through.
 template <class T>
-void backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
-                   const Kernels<T> &kernels, Index begin, Index end) {
+bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
+                   const Kernels<T> &kernels, StopWatch &watch, Index begin, Index end) {
     if (begin >= end)
-        return;
+        return true;
     const std::size_t last = input_gradient ? 0 : 1;
     for (std::size_t l = layers.size(); l > last; --l) {
         const Layer<T> &layer = layers[l - 1];
         const bool input = l == 1;
-        kernels.backward(BackwardArgs<T>{pass.delta[l], pass.stride, layer.transposed, pass.delta[l - 1],
-                                         pass.loss_gradient[l - 1], pass.output[l - 1], pass.local[l - 1],
-                                         pass.stride, layer.n_in, layer.n_out,
-                                         input ? Activation::identity : layers[l - 2].activation},
-                         begin, end);
+        const BackwardArgs<T> args{pass.delta[l],
+                                   pass.stride,
+                                   layer.transposed,
+                                   pass.delta[l - 1],
+                                   pass.loss_gradient[l - 1],
+                                   pass.output[l - 1],
+                                   pass.local[l - 1],
+                                   pass.stride,
+                                   layer.n_in,
+                                   layer.n_out,
+                                   input ? Activation::identity : layers[l - 2].activation};
+        if (!watch.run(begin, end, layer.work(),
+                       [&](Index from, Index to) { kernels.backward(args, from, to); }))
+            return false;
     }
+    return true;
 }
 
 template <class T>
@@ -237,6 +310,11 @@ WeightArgs<T> weight_args(const Layer<T> &layer, const Pass<T> &pass, std::size_
     return args;
 }
 
+// Multiplications of the weight gradient of one unit.
+template <class T> double unit_work(Index rows) {
+    return static_cast<double>(kLineLength<T> * kLineLength<T> * rows);
+}
+
 // Units of all layers in chunks of about the same number of weight rows, a few for each member of a team.
 class UnitChunks {
   public:
@@ -279,30 +357,6 @@ class UnitChunks {
 
   private:
     std::vector<std::vector<Piece>> chunks_;
-};
-
-// Asks a StopRequest, no more often than is good.
-class StopWatch {
-  public:
-    explicit StopWatch(StopRequest request) : request_(request) {}
-
-    bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
-    // For the calling thread alone.
-    bool ask() {
-        if (!request_.asked || stopped())
-            return stopped();
-        const auto now = std::chrono::steady_clock::now();
-        if (now - asked_ < std::chrono::milliseconds(50))
-            return false;
-        asked_ = now;
-        stopped_.store(request_.asked(request_.context), std::memory_order_relaxed);
-        return stopped();
-    }
-
-  private:
-    StopRequest request_;
-    std::atomic<bool> stopped_{false};
-    std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
 };
 
 // Sums in slices of kBatchSlice, each in order, added up in order.

@@ -32,6 +32,19 @@ inline std::int64_t checked_sum(std::int64_t a, std::int64_t b) {
     return sum;
 }
 
+struct Free {
+    std::size_t mapped = 0; // bytes; 0: from aligned_alloc
+    void operator()(std::byte *memory) const {
+#if defined(__linux__)
+        if (mapped > 0) {
+            munmap(memory, mapped);
+            return;
+        }
+#endif
+        std::free(memory);
+    }
+};
+
 // One allocation, carved into pieces that each start at a line.
 class Arena {
   public:
@@ -43,6 +56,23 @@ class Arena {
     void allocate() {
         constexpr std::size_t kHugePage = std::size_t{2} << 20;
         const std::size_t bytes = static_cast<std::size_t>(planned_);
+        used_ = 0;
+#if defined(__linux__)
+        // Fresh pages are zero. The system clears them as they are first written to, by whatever thread does
+        // so; to clear gigabytes here would hold up Ctrl-C.
+        constexpr std::size_t kFresh = std::size_t{64} << 20;
+        if (bytes >= kFresh) {
+            void *memory =
+                mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (memory == MAP_FAILED)
+                throw std::bad_alloc();
+            madvise(memory, bytes + kHugePage, MADV_HUGEPAGE);
+            memory_ = Memory(static_cast<std::byte *>(memory), Free{bytes + kHugePage});
+            const std::size_t ahead = reinterpret_cast<std::uintptr_t>(memory) % kHugePage;
+            used_ = ahead == 0 ? 0 : static_cast<std::int64_t>(kHugePage - ahead);
+            return;
+        }
+#endif
         const bool huge = bytes >= 2 * kHugePage;
         const std::size_t alignment = huge ? kHugePage : 64;
         void *memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
@@ -53,8 +83,7 @@ class Arena {
             madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
         std::memset(memory, 0, bytes);
-        memory_.reset(static_cast<std::byte *>(memory));
-        used_ = 0;
+        memory_ = Memory(static_cast<std::byte *>(memory), Free{0});
     }
 
     template <class T> T *take(std::int64_t count) {
@@ -64,14 +93,13 @@ class Arena {
     }
 
   private:
-    struct Free {
-        void operator()(std::byte *memory) const { std::free(memory); }
-    };
+    using Memory = std::unique_ptr<std::byte[], Free>;
+
     template <class T> static std::int64_t padded(std::int64_t count) {
         return (checked_product(count, sizeof(T)) + 63) / 64 * 64;
     }
 
-    std::unique_ptr<std::byte[], Free> memory_;
+    Memory memory_;
     std::int64_t planned_ = 0; // bytes
     std::int64_t used_ = 0;
 };

@@ -153,8 +153,7 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> double NetworkOf<T>::work() const {
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
-        work += static_cast<double>(layer.n_in + 1) *
-                static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
+        work += layer.work();
     return work;
 }
 
@@ -179,9 +178,10 @@ void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, StopRequest stop, Bod
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share(pieces, [&](Index p, int thread) {
-            if (thread == 0 ? watch.ask() : watch.stopped())
+            if (watch.ask())
                 return;
-            body(*passes[static_cast<std::size_t>(thread)], p * piece, std::min(piece, n_rows - p * piece));
+            body(*passes[static_cast<std::size_t>(thread)], watch, p * piece,
+                 std::min(piece, n_rows - p * piece));
         });
     });
 }
@@ -192,9 +192,10 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
     for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
                    Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
-                   forward_rows(layers_, pass, batch, true, kernels_, 0, 0, count);
+                   if (!forward_rows(layers_, pass, batch, true, kernels_, watch, 0, 0, count))
+                       return;
                    lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + first * n_out);
                });
 }
@@ -208,9 +209,10 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
     const TargetsView<T> view = check_targets(targets, rows.n_rows);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
     for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
                    Batch<T> batch{&rows, view, nullptr, first, 0, 1.0, 0};
-                   forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
+                   if (!forward_rows(layers_, pass, batch, false, kernels_, watch, 0, 0, count))
+                       return;
                    kernels_.head_loss(head_args(loss_args(), pass, batch, 0), 0, count);
                    sums[static_cast<std::size_t>(first / kBatchSlice)] =
                        weighted_loss(pass.row_loss, batch, count);
@@ -235,36 +237,45 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
     cache_ = std::make_unique<Pass<T>>(layers_, rows, n_threads, options);
 }
 
-template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads) {
+template <class T>
+void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) {
     check_rows(rows);
     const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
     // For a custom loss, forward and backward are what backpropagate is for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
+    const Index n_out = layers_.back().n_out;
+    T *y = static_cast<T *>(out);
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
+    StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share_range(rows.n_rows, [&](Index begin, Index end, int thread) {
-            forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
+            if (forward_rows(layers_, pass, batch, true, kernels_, watch, thread, begin, end))
+                lines_to_rows<T>(pass.output.back() + begin * kLineLength<T>, pass.stride, end - begin, n_out,
+                                 y + begin * n_out);
         });
     });
+    if (watch.stopped())
+        return;
     cached_rows_ = rows.n_rows;
     cache_is_current_ = true;
-    get_output(depth(), out);
 }
 
 template <class T>
 void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate,
-                                        const UnitChunks &units, Team &team) {
+                                        const UnitChunks &units, StopWatch &watch, Team &team) {
     units.share(team, [&](const UnitChunks::Piece &piece) {
         WeightArgs<T> args = weight_args(layers_[piece.l - 1], pass, piece.l, rows);
         args.accumulate = accumulate;
         args.store = true;
-        kernels_.weights(args, piece.begin, piece.end);
+        watch.run(piece.begin, piece.end, unit_work<T>(rows),
+                  [&](Index begin, Index end) { kernels_.weights(args, begin, end); });
     });
 }
 
 template <class T>
-void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) {
+void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                            StopRequest stop) {
     if (cached_rows_ == 0)
         throw std::logic_error("backward needs a forward pass before it");
     if (!cache_is_current_)
@@ -281,13 +292,17 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
     if (pass.loss_gradient.back())
         rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
+    StopWatch watch(stop);
+    has_weight_gradients_ = has_loss_gradients_ = false;
     run_team(threads, [&](Team &team) {
         team.share_range(rows, [&](Index begin, Index end, int thread) {
             kernels_.head_delta(head_only_args(layers_, pass, thread), begin, end);
-            backward_rows(layers_, pass, input_gradient != nullptr, kernels_, begin, end);
+            backward_rows(layers_, pass, input_gradient != nullptr, kernels_, watch, begin, end);
         });
-        sum_weight_gradients(pass, rows, false, units, team);
+        sum_weight_gradients(pass, rows, false, units, watch, team);
     });
+    if (watch.stopped())
+        return;
     has_weight_gradients_ = true;
     has_loss_gradients_ = pass.options.loss_gradients && input_gradient != nullptr;
     if (input_gradient)
@@ -295,7 +310,8 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
 }
 
 template <class T>
-double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets, int n_threads) {
+double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                                   StopRequest stop) {
     check_rows(rows);
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss goes by forward and backward");
@@ -310,16 +326,22 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
     const Batch<T> batch{&rows, view, nullptr, 0, 0, 1.0 / weight, 0};
     const bool head_has_local = layers_.back().local_gradient() == LocalGradient::buffer;
+    StopWatch watch(stop);
+    has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
         team.share_range(n, [&](Index begin, Index end, int thread) {
-            if (head_has_local) // the loss layer works from z and leaves no local gradient of the head
-                forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
-            forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+            // The loss layer works from z and leaves no local gradient of the head.
+            if ((head_has_local &&
+                 !forward_rows(layers_, pass, batch, true, kernels_, watch, thread, begin, end)) ||
+                !forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                return;
             kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
-            backward_rows(layers_, pass, true, kernels_, begin, end);
+            backward_rows(layers_, pass, true, kernels_, watch, begin, end);
         });
-        sum_weight_gradients(pass, n, false, units, team);
+        sum_weight_gradients(pass, n, false, units, watch, team);
     });
+    if (watch.stopped())
+        return 0.0;
     cached_rows_ = n;
     cache_is_current_ = has_weight_gradients_ = has_loss_gradients_ = true;
     return weighted_loss(pass.row_loss, batch, n) / weight;
@@ -348,12 +370,13 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
             const Index count = std::min(piece, n - first);
             const Batch<T> batch{&rows, view, nullptr, first, first, 1.0 / weight, 0};
             team.share_range(count, [&](Index begin, Index end, int thread) {
-                forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+                if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                    return;
                 kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
-                backward_rows(layers_, pass, false, kernels_, begin, end);
+                backward_rows(layers_, pass, false, kernels_, watch, begin, end);
             });
             total += weighted_loss(pass.row_loss, batch, count);
-            sum_weight_gradients(pass, count, first > 0, units, team);
+            sum_weight_gradients(pass, count, first > 0, units, watch, team);
         }
     });
     has_weight_gradients_ = !watch.stopped();

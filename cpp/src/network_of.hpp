@@ -20,9 +20,11 @@ template <class T> class NetworkOf final : public Network {
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                     StopRequest stop) const override;
-    void forward(const RowsView &rows, void *out, int n_threads) override;
-    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) override;
-    double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) override;
+    void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) override;
+    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                  StopRequest stop) override;
+    double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                         StopRequest stop) override;
     double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
                              StopRequest stop) override;
     std::int64_t cached_rows() const override { return cached_rows_; }
@@ -60,7 +62,7 @@ template <class T> class NetworkOf final : public Network {
     void check_loss_gradients() const;
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
     void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
-                              Team &team);
+                              StopWatch &watch, Team &team);
     // Runs body(pass, thread, first row, rows) over pieces of the rows, each with a small pass of its own.
     template <class Body> void for_pieces(Index n_rows, int n_threads, StopRequest stop, Body body) const;
 

@@ -40,9 +40,10 @@ template <class T> class TrainerOf final : public Trainer {
     WeightArgs<T> refresh_args(const Layer<T> &layer, const LayerState<T> &state, std::size_t l) const;
     void phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
     void custom_delta(Epoch &epoch, const Batch<T> &batch, Index count);
-    void phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
+    bool phase_weights(Epoch &epoch, Index count, bool first, bool last, const OptimizerStep<T> &step,
                        Team &team);
     double gradient_norm(Epoch &epoch, double factor, Team &team);
+    T clipping_factor(Epoch &epoch, Team &team);
     void clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team);
     void limit_norms(Epoch &epoch, Team &team);
     void run(Epoch &epoch, Team &team);
@@ -68,6 +69,7 @@ template <class T> struct TrainerOf<T>::Epoch {
     double batch_loss = 0.0; // weighted sum over the rows of this batch so far
     Index steps_done = 0;
     Index rows_done = 0; // of batches that have weight
+    bool stored = false; // the gradient is summed up and kept before any weight changes
     bool failed = false; // the custom loss gave no gradient
     StopWatch watch{spec.stop};
 };
@@ -177,21 +179,24 @@ void TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, 
     if (!epoch.spec.custom_loss) {
         const LossArgs<T> loss = network_.loss_args();
         team.share_range(count, [&](Index begin, Index end, int thread) {
-            forward_rows(layers, pass, batch, false, kernels, thread, begin, end);
+            if (!forward_rows(layers, pass, batch, false, kernels, epoch.watch, thread, begin, end))
+                return;
             kernels.head_loss(head_args(loss, pass, batch, thread), begin, end);
-            backward_rows(layers, pass, false, kernels, begin, end);
+            backward_rows(layers, pass, false, kernels, epoch.watch, begin, end);
         });
         return;
     }
     team.share_range(count, [&](Index begin, Index end, int thread) {
-        forward_rows(layers, pass, batch, true, kernels, thread, begin, end);
+        forward_rows(layers, pass, batch, true, kernels, epoch.watch, thread, begin, end);
     });
+    if (epoch.watch.stopped())
+        return;
     custom_delta(epoch, batch, count);
     if (epoch.failed)
         return;
     team.share_range(count, [&](Index begin, Index end, int thread) {
         kernels.head_delta(head_only_args(layers, pass, thread), begin, end);
-        backward_rows(layers, pass, false, kernels, begin, end);
+        backward_rows(layers, pass, false, kernels, epoch.watch, begin, end);
     });
 }
 
@@ -225,11 +230,12 @@ template <class T> void TrainerOf<T>::custom_delta(Epoch &epoch, const Batch<T> 
     rows_to_lines<T>(view, pass.delta.back(), pass.stride);
 }
 
-// Phase 2, by tiles of the weights: the weight gradient and, with the last piece of a batch, the update.
+// Phase 2, by tiles of the weights: the weight gradient and, with the last piece of a batch, the update. A
+// stop comes before an update or after it.
 template <class T>
-void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last,
+bool TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool last,
                                  const OptimizerStep<T> &step, Team &team) {
-    const bool update = last && spec_.clip_norm == 0.0;
+    const bool update = last && !epoch.stored;
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
         const Layer<T> &layer = network_.layers()[piece.l - 1];
         const LayerState<T> &state = states_[piece.l - 1];
@@ -242,13 +248,19 @@ void TrainerOf<T>::phase_weights(Epoch &epoch, Index count, bool first, bool las
             args.state[1] = state.state[1];
             args.transposed = piece.l > 1 ? layer.transposed : nullptr;
             args.penalty = has_penalty() ? state.penalty : nullptr;
+            network_.kernels().weights(args, piece.begin, piece.end);
+            return;
         }
-        network_.kernels().weights(args, piece.begin, piece.end);
+        epoch.watch.run(piece.begin, piece.end, unit_work<T>(count),
+                        [&](Index begin, Index end) { network_.kernels().weights(args, begin, end); });
     });
+    if (!update && epoch.watch.stopped())
+        return false;
     if (last && !update)
         clip_and_update(epoch, step, team);
     if (last && spec_.max_norm > 0.0)
         limit_norms(epoch, team);
+    return true;
 }
 
 // The Euclidean norm of all weight gradients times `factor`.
@@ -280,8 +292,8 @@ template <class T> double TrainerOf<T>::gradient_norm(Epoch &epoch, double facto
     return std::sqrt(squares);
 }
 
-template <class T>
-void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team) {
+// What brings the norm down to the limit.
+template <class T> T TrainerOf<T>::clipping_factor(Epoch &epoch, Team &team) {
     double factor = 1.0;
     double norm = gradient_norm(epoch, factor, team);
     if (std::isinf(norm)) { // the squares are too large
@@ -289,7 +301,12 @@ void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, T
         norm = gradient_norm(epoch, factor, team);
     }
     const double limit = spec_.clip_norm * factor;
-    const T scale = static_cast<T>(norm > limit ? limit / norm : 1.0);
+    return static_cast<T>(norm > limit ? limit / norm : 1.0);
+}
+
+template <class T>
+void TrainerOf<T>::clip_and_update(Epoch &epoch, const OptimizerStep<T> &step, Team &team) {
+    const T scale = spec_.clip_norm > 0.0 ? clipping_factor(epoch, team) : T(1);
     epoch.units.share(team, [&](const UnitChunks::Piece &piece) {
         const Layer<T> &layer = network_.layers()[piece.l - 1];
         const LayerState<T> &state = states_[piece.l - 1];
@@ -371,18 +388,18 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
                                  scale,
                                  mix_bits(seed_ + static_cast<std::uint64_t>(steps_ + s))};
             phase_rows(epoch, batch, count, team);
-            if (epoch.failed)
+            if (epoch.failed || epoch.watch.stopped())
                 return;
             const bool last = done + count == batch_rows;
             epoch.batch_loss += weighted_loss(epoch.pass.row_loss, batch, count);
+            if (!phase_weights(epoch, count, done == 0, last, step, team))
+                return;
             if (last) {
                 epoch.loss += (epoch.batch_loss * scale + penalty) * static_cast<double>(batch_rows);
                 epoch.rows_done += counts ? batch_rows : 0;
                 epoch.batch_loss = 0.0;
-            }
-            phase_weights(epoch, count, done == 0, last, step, team);
-            if (last)
                 epoch.steps_done = s + 1;
+            }
             if (s % steps_between_questions == 0 && epoch.watch.ask())
                 return;
         }
@@ -417,7 +434,11 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
     const int threads = network_.choose_threads(spec.n_threads, spec.n_order, piece, 3.0);
     network_.need_transposed(false);
-    if (spec.batch_size > piece || spec_.clip_norm > 0.0)
+    // Some 0.1 s, for which Ctrl-C would have to wait.
+    constexpr double kLongUpdate = 6e9;
+    const bool stored =
+        spec_.clip_norm > 0.0 || network_.work() * static_cast<double>(piece) > kLongUpdate * threads;
+    if (spec.batch_size > piece || stored)
         network_.borrow_gradients();
     network_.weights_change();
     if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
@@ -428,6 +449,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     const UnitChunks units(network_.layers(), threads);
     Epoch epoch{spec, targets, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, units, {},
                 {},   {}};
+    epoch.stored = stored;
     if (spec.custom_loss) {
         const std::size_t count = static_cast<std::size_t>(piece * network_.layers().back().n_out);
         epoch.output.resize(count);

@@ -468,12 +468,15 @@ cdef class Network:
             raise ValueError("X must have at least one row; got 0")
         outputs = _empty((rows.view.n_rows, engine.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         self.enter()
         try:
             with nogil:
-                engine.forward(rows.view, out, threads)
+                engine.forward(rows.view, out, threads, stop)
         finally:
             self.leave()
+        call.finish()
         return outputs
 
     def backward(self, loss_gradient, n_threads=None):
@@ -501,6 +504,8 @@ cdef class Network:
         cdef Rows rows = dense_rows_of(loss_gradient, engine.width(self.depth), "loss_gradient")
         cdef int threads = threads_of(n_threads)
         cdef void *out
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         self.enter()
         try:
             if engine.cached_rows() > 0 and engine.cached_rows() != rows.view.n_rows:
@@ -509,21 +514,25 @@ cdef class Network:
             input_gradient = _empty((rows.view.n_rows, engine.width(0)), self.dtype)
             out = memory_of(input_gradient)
             with nogil:
-                engine.backward(rows.view, out, threads)
+                engine.backward(rows.view, out, threads, stop)
         finally:
             self.leave()
+        call.finish()
         return input_gradient
 
     def _backpropagate(self, Rows rows, Targets targets, n_threads):
         cdef cpp.Engine *engine = self.get()
         cdef int threads = threads_of(n_threads)
         cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         self.enter()
         try:
             with nogil:
-                loss = engine.backpropagate(rows.view, targets.view, threads)
+                loss = engine.backpropagate(rows.view, targets.view, threads, stop)
         finally:
             self.leave()
+        call.finish()
         return loss
 
     def _loss_and_gradient(self, Rows rows, Targets targets, n_threads):

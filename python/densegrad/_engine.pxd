@@ -100,9 +100,11 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
         double evaluate(const RowsView &rows, const TargetsData &targets, int n_threads,
                         StopRequest stop) except +
-        void forward(const RowsView &rows, void *out, int n_threads) except +
-        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) except +
-        double backpropagate(const RowsView &rows, const TargetsData &targets, int n_threads) except +
+        void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
+        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                      StopRequest stop) except +
+        double backpropagate(const RowsView &rows, const TargetsData &targets, int n_threads,
+                             StopRequest stop) except +
         double loss_and_gradient(const RowsView &rows, const TargetsData &targets, int n_threads,
                                  StopRequest stop) except +
         int64_t cached_rows()

@@ -67,12 +67,14 @@ class Network {
                             StopRequest stop = {}) const = 0;
 
     // Forward pass that caches outputs and local gradients. out: (n_rows, n_L).
-    virtual void forward(const RowsView &rows, void *out, int n_threads) = 0;
+    virtual void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) = 0;
     // Backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
     // (n_rows, n_0), or null.
-    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) = 0;
+    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                          StopRequest stop = {}) = 0;
     // Both passes with the loss layer, everything kept; returns the loss.
-    virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) = 0;
+    virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                                 StopRequest stop = {}) = 0;
     // Both passes, piece by piece in bounded memory: leaves the weight gradients, returns the loss.
     virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
                                      StopRequest stop = {}) = 0;
