@@ -93,6 +93,40 @@ def test_ctrl_c_stops_calls_over_many_rows(call: str) -> None:
     assert float(done.stdout) < 0.5
 
 
+INTERRUPTED_PASSES = """
+import signal, sys, traceback, numpy as np, densegrad as d
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+net = d.Network(3000, [d.Dense(3000), d.Dense(1, "identity")], random_state=0)
+X = np.ones((3000, 3000), np.float32)
+samples = net.samples(X, X[:, :1])
+trainer = d.Trainer(net, batch_size=3000, n_threads=1)
+calls = {
+    "forward": lambda: net.forward(X, 1),
+    "backward": lambda: net.backward(np.ones((3000, 1)), 1),
+    "backpropagate": lambda: net.backpropagate(samples, n_threads=1),
+    "evaluate": lambda: net.evaluate(samples, n_threads=1),
+    "fit": lambda: trainer.fit(samples, epochs=100),
+}
+net.forward(X)
+before = net.parameters
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    calls[sys.argv[1]]()
+except KeyboardInterrupt as error:
+    # Where the call does not end early, the error comes after it, from the line above.
+    print(traceback.extract_tb(error.__traceback__)[-1].filename.rpartition("/")[2])
+assert (net.parameters == before).all()
+net.predict(X[:5])
+"""
+
+
+@pytest.mark.parametrize("call", ["forward", "backward", "backpropagate", "evaluate", "fit"])
+def test_ctrl_c_ends_a_pass_through_wide_layers(call: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_PASSES, call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "_core.pyx\n"), done.stderr
+
+
 AT_EXIT = """
 import sys, threading, time, numpy as np, densegrad as d
 what, n_threads = sys.argv[1], int(sys.argv[2])
