@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -273,11 +274,7 @@ class Network(_core.Network):
         gradient : ndarray of shape (n_parameters,)
         """
         samples = some_rows(samples_of(self, X, target, sample_weight))
-        if self.custom_loss is None:
-            loss = self._loss_and_gradient(samples.rows, samples.targets, n_threads)
-        else:
-            loss = self._custom_passes(samples, n_threads)
-        return loss, self._gradient()
+        return self._loss_and_gradient(samples.rows, samples.targets, n_threads, self._batch_loss(samples))
 
     def backpropagate(
         self,
@@ -296,16 +293,21 @@ class Network(_core.Network):
         Backpropagation
         """
         samples = some_rows(samples_of(self, X, target, sample_weight))
-        if self.custom_loss is None:
-            loss = self._backpropagate(samples.rows, samples.targets, n_threads)
-        else:
-            loss = self._custom_passes(samples, n_threads)
+        loss, ys, gradients, deltas, weight_gradients, local, weights = self._backpropagate(
+            samples.rows, samples.targets, n_threads, self._batch_loss(samples)
+        )
+        outputs: list[Any] = [*ys, loss]
+        loss_gradients: list[Any] = [*gradients, 1.0]
+        for arrays in (ys, gradients, deltas, weight_gradients):
+            for array in arrays:
+                _read_only(array)
         L = self.depth
-        outputs: list[Any] = [_read_only(self._output(l)) for l in range(L + 1)] + [loss]
-        loss_gradients: list[Any] = [_read_only(self._loss_gradient(l)) for l in range(L + 1)] + [1.0]
-        deltas = [_read_only(self._delta(l)) for l in range(1, L + 1)]
-        weight_gradients = [_read_only(self._weight_gradient(l)) for l in range(1, L + 1)]
-        local_gradients = [self._local_gradients(l, outputs[l - 1], outputs[l]) for l in range(1, L + 1)]
+        local_gradients = [
+            LocalGradients(
+                _read_only(self._local_gradient(l, local[l - 1], outputs[l])), outputs[l - 1], weights[l - 1]
+            )
+            for l in range(1, L + 1)
+        ]
         return Backpropagation(
             loss,
             PerLayer(0, L + 1, outputs.__getitem__),
@@ -315,26 +317,21 @@ class Network(_core.Network):
             PerLayer(1, L, lambda l: local_gradients[l - 1]),
         )
 
-    def _local_gradients(self, l: int, input: NDArray[Any], output: NDArray[Any]) -> LocalGradients:
-        if self.layers[l - 1].activation == "softmax":
-            local = softmax_jacobian(output)
-        elif l == self.depth and self.quantile_levels:
-            local = quantile_jacobian(output, len(self.quantile_levels))
-        else:
-            local = self._local_gradient(l)
-        return LocalGradients(_read_only(local), input, self._weights(l))
+    def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
+        if diagonal is not None:
+            return diagonal
+        if self._jacobian(l) == "softmax":
+            return softmax_jacobian(output)
+        return quantile_jacobian(output, len(self.quantile_levels))
+
+    def _batch_loss(self, samples: Samples) -> Callable[[NDArray[Any]], tuple[float, NDArray[Any]]] | None:
+        return None if self.custom_loss is None else partial(self._custom, samples)
 
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
         # A copy, as in training: the function may write to what it gets.
         return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
-
-    def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
-        """Run both passes with the caller's own loss function between them."""
-        loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
-        self.backward(loss_gradient, n_threads)
-        return loss
 
     # --- files and pickles ---
 

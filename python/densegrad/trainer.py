@@ -170,7 +170,7 @@ class Trainer:
     def optimizer(self, optimizer: Optimizer) -> None:
         if type(optimizer) is not type(self._optimizer):
             raise TypeError(f"optimizer must be of class {type(self._optimizer).__name__}; got {optimizer!r}")
-        self._core.set_numbers(self._numbers(optimizer))
+        self._core.set_hyperparameters(self._numbers(optimizer))
         self._optimizer = optimizer
 
     @property
@@ -357,15 +357,16 @@ class Trainer:
         """
         n_states = OPTIMIZERS[type(self._optimizer).__name__]["state_count"]
         layers = range(1, self.network.depth + 1)
-        return {
-            "optimizer": type(self._optimizer).__name__,
-            "state": [[self._core.state(l, s) for s in range(n_states)] for l in layers],
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "random_state": copy.deepcopy(self._random),
-            "seed": self._seed,
-            "schedule": dict(self._memory),
-        }
+        with _core.Reading(self.network):  # another thread may train
+            return {
+                "optimizer": type(self._optimizer).__name__,
+                "state": [[self._core.state(l, s) for s in range(n_states)] for l in layers],
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "random_state": copy.deepcopy(self._random),
+                "seed": self._seed,
+                "schedule": dict(self._memory),
+            }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken, of a trainer with the same optimizer and shapes.

@@ -55,9 +55,9 @@ struct Model {
         spec.layers = {{kWidth, Activation::relu}, {kOutputs, Activation::identity}};
         spec.loss.loss = Loss::squared_error;
         network = make_network(spec);
-        network->set_weights(1, view(pseudo_random((kWidth + 1) * kWidth, 0.02f), kWidth + 1));
-        network->set_weights(2, view(pseudo_random((kWidth + 1) * kOutputs, 0.02f), kWidth + 1));
-        trainer = make_trainer(*network, OptimizerSpec{Optimizer::adam}, 0);
+        network->set_weights(1, view(pseudo_random((kWidth + 1) * kWidth, 0.02f), kWidth + 1), 0);
+        network->set_weights(2, view(pseudo_random((kWidth + 1) * kOutputs, 0.02f), kWidth + 1), 0);
+        trainer = network->make_trainer(OptimizerSpec{Optimizer::adam}, {}, 0);
     }
 
     // Weights and the optimizer's numbers of both layers.
@@ -67,7 +67,7 @@ struct Model {
             Numbers part(static_cast<std::size_t>((kWidth + 1) * network->width(l)));
             for (int s = -1; s < 2; ++s) {
                 if (s < 0)
-                    network->get_weights(l, part.data());
+                    network->get(Quantity::weights, l, part.data());
                 else
                     trainer->get_state(l, s, part.data());
                 all.insert(all.end(), part.begin(), part.end());
@@ -135,13 +135,15 @@ int main(int argc, char **argv) {
     int stopped_passes = 0;
     for (int question = 0;; ++question) {
         Countdown countdown{question};
-        whole.network->backpropagate(view(X, kRows), epoch.targets, epoch.n_threads, countdown.request());
+        whole.network->backpropagate(view(X, kRows), epoch.targets, epoch.n_threads, {}, countdown.request());
         if (countdown.left >= 0)
             break;
         ++stopped_passes;
-        expect(fails([&] { whole.network->get_output(1, out.data()); }), "an output", question);
-        expect(fails([&] { whole.network->get_weight_gradient(2, out.data()); }), "a gradient", question);
-        expect(fails([&] { whole.network->get_loss_gradient(0, out.data()); }), "a loss gradient", question);
+        expect(fails([&] { whole.network->get(Quantity::output, 1, out.data()); }), "an output", question);
+        expect(fails([&] { whole.network->get(Quantity::weight_gradient, 2, out.data()); }), "a gradient",
+               question);
+        expect(fails([&] { whole.network->get(Quantity::loss_gradient, 0, out.data()); }), "a loss gradient",
+               question);
     }
     for (int question = 0;; ++question) {
         Countdown countdown{question};
@@ -156,7 +158,8 @@ int main(int argc, char **argv) {
         whole.network->backward(view(target, kRows), nullptr, epoch.n_threads, countdown.request());
         if (countdown.left >= 0)
             break;
-        expect(fails([&] { whole.network->get_weight_gradient(1, out.data()); }), "a gradient", question);
+        expect(fails([&] { whole.network->get(Quantity::weight_gradient, 1, out.data()); }), "a gradient",
+               question);
     }
     std::printf("%d %d\n", stopped_steps, stopped_passes);
     return wrong == 0 ? 0 : 1;
