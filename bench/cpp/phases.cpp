@@ -120,6 +120,7 @@ int main(int argc, char **argv) {
             Batch<T> batch{&rows, {}, order.data() + first, first, 0, 1.0 / static_cast<double>(batch_size),
                            0};
             batch.targets.classes = classes.data();
+            StopWatch watch{StopRequest{}};
             timed(phases[0], [&] { k.gather(batch.gather(pass.output[0], pass.stride), 0, batch_size); });
             timed(phases[1], [&] {
                 for (std::size_t l = 1; l <= layers.size(); ++l) {
@@ -130,7 +131,7 @@ int main(int argc, char **argv) {
                 }
             });
             timed(phases[2], [&] { k.loss_layer(loss_layer_args(loss, pass, batch, 0), 0, batch_size); });
-            timed(phases[3], [&] { backward_rows(layers, pass, false, k, 0, batch_size); });
+            timed(phases[3], [&] { backward_rows(layers, pass, false, k, watch, 0, batch_size); });
             for (int stage = 0; stage < 3; ++stage)
                 timed(phases[static_cast<std::size_t>(4 + stage)], [&] {
                     for (std::size_t l = 1; l <= layers.size(); ++l) {

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "layer.hpp"
-#include "parallel.hpp"
+#include "team.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -28,6 +28,9 @@ template <class T> struct BlockPlace {
         lanes = std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>);
     }
 };
+
+// Multiplications of the weight gradient of one block.
+template <class T> double block_work(Index rows) { return static_cast<double>(kLanes<T> * kLanes<T> * rows); }
 
 // Some blocks of layer l.
 struct BlockRange {

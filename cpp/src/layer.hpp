@@ -20,6 +20,10 @@ template <class T> struct Layer {
     Index weight_count() const { return line_count<T>(n_out) * panel(); }
     Index transposed_count() const { return line_count<T>(n_in) * n_out * kLanes<T>; }
     Index panel() const { return (n_in + 1) * kLanes<T>; } // numbers from one panel to the next
+    // Multiplications a row, padding included.
+    double work() const {
+        return static_cast<double>(n_in + 1) * static_cast<double>(line_count<T>(n_out) * kLanes<T>);
+    }
     Index blocks() const { return block_count<T>(n_in, n_out); }
     Index parameters() const { return (n_in + 1) * n_out; } // without padding
     Head head() const { return {activation, n_levels}; }

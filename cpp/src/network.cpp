@@ -240,8 +240,7 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> double NetworkOf<T>::work() const {
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
-        work +=
-            static_cast<double>(layer.n_in + 1) * static_cast<double>(line_count<T>(layer.n_out) * kLanes<T>);
+        work += layer.work();
     return work;
 }
 
@@ -265,9 +264,9 @@ void NetworkOf<T>::for_slices(Index n_rows, int n_threads, StopRequest stop, Bod
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share(slices, [&](Index slice, int thread) {
-            if (thread == 0 ? watch.ask() : watch.stopped())
+            if (watch.ask())
                 return;
-            body(*passes[static_cast<std::size_t>(thread)], slice * rows,
+            body(*passes[static_cast<std::size_t>(thread)], watch, slice * rows,
                  std::min(rows, n_rows - slice * rows));
         });
     });
@@ -279,9 +278,10 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
     for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
                    Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
-                   forward_rows(layers_, pass, batch, true, kernels_, 0, 0, count);
+                   if (!forward_rows(layers_, pass, batch, true, kernels_, watch, 0, 0, count))
+                       return;
                    lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + first * n_out);
                });
 }
@@ -295,9 +295,10 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
     check_targets(targets);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
     for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
                    Batch<T> batch{&rows, targets, nullptr, first, 0, 1.0, 0};
-                   forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
+                   if (!forward_rows(layers_, pass, batch, false, kernels_, watch, 0, 0, count))
+                       return;
                    kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, 0), 0, count);
                    sums[static_cast<std::size_t>(first / kBatchSlice)] =
                        add_weighted_losses(0.0, pass.row_loss, batch, count);
@@ -320,39 +321,46 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
     cache_ = std::make_unique<Pass<T>>(layers_, rows, n_threads, options);
 }
 
-template <class T> void NetworkOf<T>::run_forward(const RowsView &rows, int n_threads) {
+template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
     const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
     // For a custom loss, forward and backward are what backpropagate is for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
+    StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share_range(rows.n_rows, [&](Index begin, Index end, int thread) {
-            forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
+            forward_rows(layers_, pass, batch, true, kernels_, watch, thread, begin, end);
         });
     });
+    if (watch.stopped())
+        return false;
     cached_rows_ = rows.n_rows;
     cache_is_current_ = true;
+    return true;
 }
 
-template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads) {
+template <class T>
+void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) {
     check_rows(rows);
     const Change change(caller_lock_);
-    run_forward(rows, n_threads);
-    read_out(Quantity::output, depth(), static_cast<T *>(out));
+    if (run_forward(rows, n_threads, stop))
+        read_out(Quantity::output, depth(), static_cast<T *>(out));
 }
 
 template <class T>
 void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, GradientMode mode,
-                                        const SharedBlocks &blocks, Team &team) {
+                                        const SharedBlocks &blocks, StopWatch &watch, Team &team) {
     blocks.share(team, [&](const BlockRange &range) {
-        kernels_.update_weights(sum_and_store(layers_[range.l - 1], pass, range.l, rows, mode), range.begin,
-                                range.end);
+        const WeightArgs<T> args = sum_and_store(layers_[range.l - 1], pass, range.l, rows, mode);
+        watch.run(range.begin, range.end, block_work<T>(rows),
+                  [&](Index begin, Index end) { kernels_.update_weights(args, begin, end); });
     });
 }
 
 template <class T>
-void NetworkOf<T>::run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads) {
+bool NetworkOf<T>::run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads,
+                                StopRequest stop) {
     const Index rows = cached_rows_;
     if (loss_gradient.n_rows != rows || loss_gradient.n_columns != layers_.back().n_out)
         throw std::invalid_argument(
@@ -368,51 +376,58 @@ void NetworkOf<T>::run_backward(const RowsView &loss_gradient, bool input_gradie
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
     if (pass.loss_gradient.back())
         rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
+    StopWatch watch(stop);
+    has_weight_gradients_ = has_loss_gradients_ = false;
     run_team(threads, [&](Team &team) {
         team.share_range(rows, [&](Index begin, Index end, int thread) {
             kernels_.head_delta(head_args(layers_, pass, thread), begin, end);
-            backward_rows(layers_, pass, input_gradient, kernels_, begin, end);
+            backward_rows(layers_, pass, input_gradient, kernels_, watch, begin, end);
         });
-        sum_weight_gradients(pass, rows, GradientMode::overwrite, blocks, team);
+        sum_weight_gradients(pass, rows, GradientMode::overwrite, blocks, watch, team);
     });
+    if (watch.stopped())
+        return false;
     has_weight_gradients_ = true;
     has_loss_gradients_ = pass.options.loss_gradients && input_gradient;
+    return true;
 }
 
 template <class T>
-void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) {
+void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                            StopRequest stop) {
     const Change change(caller_lock_);
     if (cached_rows_ == 0)
         throw std::logic_error("backward needs a forward pass before it");
     if (!cache_is_current_)
         throw std::logic_error(
             "backward needs a forward pass with the weights as they are: they have changed");
-    run_backward(loss_gradient, input_gradient != nullptr, n_threads);
-    if (input_gradient)
+    if (run_backward(loss_gradient, input_gradient != nullptr, n_threads, stop) && input_gradient)
         lines_to_rows<T>(cache_->delta[0], cache_->stride, cached_rows_, spec_.n_inputs,
                          static_cast<T *>(input_gradient));
 }
 
 // Both passes with a custom loss between them. Where it asks to stop, there is no backward pass.
 template <class T>
-double NetworkOf<T>::run_custom(const RowsView &rows, bool input_gradient, int n_threads, BatchLoss custom) {
+double NetworkOf<T>::run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,
+                                BatchLoss custom) {
     if (!custom.function)
         throw std::invalid_argument("a custom loss needs its function");
     has_weight_gradients_ = false;
-    run_forward(rows, n_threads);
+    if (!run_forward(rows, n_threads, stop))
+        return 0.0;
     const Index n_out = layers_.back().n_out;
     std::vector<T> output(static_cast<std::size_t>(rows.n_rows * n_out)), loss_gradient(output.size());
     read_out(Quantity::output, depth(), output.data());
     double loss = 0.0;
     if (custom.function(custom.context, output.data(), rows.n_rows, loss_gradient.data(), &loss))
         run_backward({loss_gradient.data(), Precision<T>::scalar, rows.n_rows, n_out, n_out, 1},
-                     input_gradient, n_threads);
+                     input_gradient, n_threads, stop);
     return loss;
 }
 
 template <class T>
 double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
-                                   const std::vector<ReadOut> &results, BatchLoss custom) {
+                                   const std::vector<ReadOut> &results, StopRequest stop, BatchLoss custom) {
     check_rows(rows);
     check_targets(targets);
     const Change change(caller_lock_);
@@ -421,7 +436,7 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
             read_out(result.quantity, result.l, static_cast<T *>(result.out));
     };
     if (spec_.loss.loss == Loss::custom) {
-        const double loss = run_custom(rows, true, n_threads, custom);
+        const double loss = run_custom(rows, true, n_threads, stop, custom);
         if (has_loss_gradients_)
             read_results();
         return loss;
@@ -435,14 +450,19 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     const SharedBlocks blocks(layers_, threads);
     const double weight = total_weight(targets.sample_weight, n);
     const Batch<T> batch{&rows, targets, nullptr, 0, 0, 1.0 / weight, 0};
+    StopWatch watch(stop);
+    has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
         team.share_range(n, [&](Index begin, Index end, int thread) {
-            forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+            if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                return;
             kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
-            backward_rows(layers_, pass, true, kernels_, begin, end);
+            backward_rows(layers_, pass, true, kernels_, watch, begin, end);
         });
-        sum_weight_gradients(pass, n, GradientMode::overwrite, blocks, team);
+        sum_weight_gradients(pass, n, GradientMode::overwrite, blocks, watch, team);
     });
+    if (watch.stopped())
+        return 0.0;
     cached_rows_ = n;
     cache_is_current_ = has_weight_gradients_ = has_loss_gradients_ = true;
     read_results();
@@ -460,7 +480,7 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
             read_gradient(static_cast<T *>(gradient));
     };
     if (spec_.loss.loss == Loss::custom) {
-        const double loss = run_custom(rows, true, n_threads, custom);
+        const double loss = run_custom(rows, true, n_threads, stop, custom);
         read_result();
         return loss;
     }
@@ -480,13 +500,14 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
             const Index count = std::min(piece, n - first);
             const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
             team.share_range(count, [&](Index begin, Index end, int thread) {
-                forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
+                if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                    return;
                 kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
-                backward_rows(layers_, pass, false, kernels_, begin, end);
+                backward_rows(layers_, pass, false, kernels_, watch, begin, end);
             });
             total = add_weighted_losses(total, pass.row_loss, batch, count);
             sum_weight_gradients(pass, count, first > 0 ? GradientMode::accumulate : GradientMode::overwrite,
-                                 blocks, team);
+                                 blocks, watch, team);
         }
     });
     has_weight_gradients_ = !watch.stopped();

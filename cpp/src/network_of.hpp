@@ -5,6 +5,7 @@
 #include "dispatch.hpp"
 #include "layer.hpp"
 #include "pass.hpp"
+#include "stop_watch.hpp"
 
 #include <memory>
 #include <vector>
@@ -24,10 +25,11 @@ template <class T> class NetworkOf final : public Network {
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                     StopRequest stop) const override;
-    void forward(const RowsView &rows, void *out, int n_threads) override;
-    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) override;
+    void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) override;
+    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                  StopRequest stop) override;
     double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
-                         const std::vector<ReadOut> &results, BatchLoss custom) override;
+                         const std::vector<ReadOut> &results, StopRequest stop, BatchLoss custom) override;
     double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads, void *gradient,
                              StopRequest stop, BatchLoss custom) override;
     std::int64_t cached_rows() const override;
@@ -62,15 +64,17 @@ template <class T> class NetworkOf final : public Network {
     void check_layer(int l, int first) const;
     void need_gradients();
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
-    void run_forward(const RowsView &rows, int n_threads);
-    void run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads);
-    double run_custom(const RowsView &rows, bool input_gradient, int n_threads, BatchLoss custom);
+    // False: stopped on the way.
+    bool run_forward(const RowsView &rows, int n_threads, StopRequest stop);
+    bool run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads, StopRequest stop);
+    double run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,
+                      BatchLoss custom);
     void sum_weight_gradients(const Pass<T> &pass, Index rows, GradientMode mode, const SharedBlocks &blocks,
-                              Team &team);
+                              StopWatch &watch, Team &team);
     void read_out(Quantity quantity, int l, T *out) const;
     void read_gradient(T *out) const;
     void read_local_gradient(int l, T *out) const;
-    // Runs body(pass, first row, rows) over slices of the rows, each with a small pass of its own.
+    // Runs body(pass, watch, first row, rows) over slices of the rows, each with a small pass of its own.
     template <class Body> void for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const;
 
     NetworkSpec spec_;

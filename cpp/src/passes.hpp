@@ -3,6 +3,7 @@
 
 #include "layer.hpp"
 #include "pass.hpp"
+#include "stop_watch.hpp"
 
 #include <cstddef>
 #include <vector>
@@ -77,35 +78,52 @@ HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, 
             pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
-// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L).
+// Multiplications that take as long as to copy a number.
+inline constexpr double kWorkOfCopy = 16.0;
+
+// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L). False: it was
+// stopped on the way.
 template <class T>
-void forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
-                  bool activate_head, const Kernels<T> &kernels, int thread, Index begin, Index end) {
+bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                  bool activate_head, const Kernels<T> &kernels, StopWatch &watch, int thread, Index begin,
+                  Index end) {
     if (begin >= end)
-        return;
+        return true;
     const std::size_t depth = layers.size();
-    kernels.gather(batch.gather(pass.output[0], pass.stride), begin, end);
+    const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
+    if (!watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
+                   [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+        return false;
     for (std::size_t l = 1; l <= depth; ++l) {
         ForwardArgs<T> args = forward_args(layers, pass, batch, l);
         if (l == depth && !activate_head) {
             args.activation = Activation::identity;
             args.local = nullptr;
         }
-        kernels.forward(args, begin, end);
+        if (!watch.run(begin, end, layers[l - 1].work(),
+                       [&](Index from, Index to) { kernels.forward(args, from, to); }))
+            return false;
     }
     if (activate_head && layers.back().head().jacobian() != Jacobian::diagonal)
         kernels.head_activate(head_args(layers, pass, thread), begin, end);
+    return true;
 }
 
-// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0].
+// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. False: it was
+// stopped on the way.
 template <class T>
-void backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
-                   const Kernels<T> &kernels, Index begin, Index end) {
+bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
+                   const Kernels<T> &kernels, StopWatch &watch, Index begin, Index end) {
     if (begin >= end)
-        return;
+        return true;
     const std::size_t last = input_gradient ? 0 : 1;
-    for (std::size_t l = layers.size(); l > last; --l)
-        kernels.backward(backward_args(layers, pass, l), begin, end);
+    for (std::size_t l = layers.size(); l > last; --l) {
+        const BackwardArgs<T> args = backward_args(layers, pass, l);
+        if (!watch.run(begin, end, layers[l - 1].work(),
+                       [&](Index from, Index to) { kernels.backward(args, from, to); }))
+            return false;
+    }
+    return true;
 }
 
 } // namespace densegrad

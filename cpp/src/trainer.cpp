@@ -41,8 +41,8 @@ template <class T> class TrainerOf final : public Trainer {
     double penalty_sum() const;
     double batch_weight(const Epoch &epoch, Index first, Index rows) const;
     bool phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
-    void phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team);
-    void phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step, Team &team);
+    bool phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team);
+    bool phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step, Team &team);
     void refresh_all(Epoch &epoch, bool transposed, Team &team);
     void run(Epoch &epoch, Team &team);
 
@@ -63,6 +63,7 @@ template <class T> struct TrainerOf<T>::Epoch {
     Index n_steps;
     const Pass<T> &pass;
     const SharedBlocks &blocks;
+    bool stored; // the whole gradient is in its buffer before any weight changes
     std::optional<CustomLossExchange<T>> custom{};
     double loss = 0.0; // sum over the batches so far
     Index steps_done = 0;
@@ -180,7 +181,7 @@ template <class T> double TrainerOf<T>::batch_weight(const Epoch &epoch, Index f
     return weight;
 }
 
-// By rows: gather, forward, loss, backward to every delta. False: the custom loss asks to stop.
+// By rows: gather, forward, loss, backward to every delta. False: it was stopped on the way.
 template <class T>
 bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
     const std::vector<Layer<T>> &layers = network_.layers();
@@ -189,51 +190,61 @@ bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, 
     if (!epoch.custom) {
         const LossArgs<T> loss = network_.loss_args();
         team.share_range(count, [&](Index begin, Index end, int thread) {
-            forward_rows(layers, pass, batch, false, kernels, thread, begin, end);
+            if (!forward_rows(layers, pass, batch, false, kernels, epoch.watch, thread, begin, end))
+                return;
             kernels.loss_layer(loss_layer_args(loss, pass, batch, thread), begin, end);
-            backward_rows(layers, pass, false, kernels, begin, end);
+            backward_rows(layers, pass, false, kernels, epoch.watch, begin, end);
         });
-        return true;
+        return !epoch.watch.stopped();
     }
     team.share_range(count, [&](Index begin, Index end, int thread) {
-        forward_rows(layers, pass, batch, true, kernels, thread, begin, end);
+        forward_rows(layers, pass, batch, true, kernels, epoch.watch, thread, begin, end);
     });
-    if (!epoch.custom->run(pass, batch, count))
+    if (epoch.watch.stopped())
         return false;
+    if (!epoch.custom->run(pass, batch, count)) {
+        epoch.failed = true;
+        return false;
+    }
     team.share_range(count, [&](Index begin, Index end, int thread) {
         kernels.head_delta(head_args(layers, pass, thread), begin, end);
-        backward_rows(layers, pass, false, kernels, begin, end);
+        backward_rows(layers, pass, false, kernels, epoch.watch, begin, end);
     });
-    return true;
+    return !epoch.watch.stopped();
 }
 
-// By blocks: the weight gradient into its buffer.
+// By blocks: the weight gradient into its buffer. False: it was stopped on the way.
 template <class T>
-void TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team) {
+bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team) {
     epoch.blocks.share(team, [&](const BlockRange &range) {
-        network_.kernels().update_weights(
-            sum_and_store(network_.layers()[range.l - 1], epoch.pass, range.l, count, mode), range.begin,
-            range.end);
+        const WeightArgs<T> args =
+            sum_and_store(network_.layers()[range.l - 1], epoch.pass, range.l, count, mode);
+        epoch.watch.run(range.begin, range.end, block_work<T>(count),
+                        [&](Index begin, Index end) { network_.kernels().update_weights(args, begin, end); });
     });
+    return !epoch.watch.stopped();
 }
 
 // By blocks: the update of all weights. `mode` tells whether earlier rows of the batch are in the buffer.
+// False: it was stopped before any weight changed.
 template <class T>
-void TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step,
+bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step,
                                 Team &team) {
     std::vector<Layer<T>> &layers = network_.layers();
     const bool penalty = has_penalty();
-    if (regularisation_.clip_norm == 0.0) {
+    if (!epoch.stored) {
         epoch.blocks.share(team, [&](const BlockRange &range) {
             network_.kernels().update_weights(sum_and_update(layers[range.l - 1], states_[range.l - 1],
                                                              epoch.pass, range.l, count, mode, step, penalty),
                                               range.begin, range.end);
         });
     } else {
-        phase_gradient(epoch, count,
-                       mode == GradientMode::consume ? GradientMode::accumulate : GradientMode::overwrite,
-                       team);
-        const T factor = clipping_factor(layers, states_, regularisation_.clip_norm, epoch.blocks, team);
+        if (!phase_gradient(
+                epoch, count,
+                mode == GradientMode::consume ? GradientMode::accumulate : GradientMode::overwrite, team))
+            return false;
+        const double limit = regularisation_.clip_norm;
+        const T factor = limit > 0.0 ? clipping_factor(layers, states_, limit, epoch.blocks, team) : T(1);
         epoch.blocks.share(team, [&](const BlockRange &range) {
             network_.kernels().update_weights(
                 update_from_stored(layers[range.l - 1], states_[range.l - 1], range.l, step, factor, penalty),
@@ -244,6 +255,7 @@ void TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, co
         limit_norms(layers, regularisation_.max_norm, team);
         refresh_all(epoch, true, team);
     }
+    return true;
 }
 
 // Brings the penalties, and with `transposed` the transposed copies, up to the weights.
@@ -281,25 +293,21 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
         for (Index done = 0; done < batch_rows; done += piece) {
             const Index count = std::min(piece, batch_rows - done);
             const Index first = batch_begin + done;
-            const Batch<T> batch{&spec.rows,
-                                 spec.targets,
-                                 epoch.order ? epoch.order + first : nullptr,
-                                 first,
-                                 done,
-                                 scale,
-                                 mix_bits(seed_ + static_cast<std::uint64_t>(steps_))};
-            if (!phase_rows(epoch, batch, count, team)) {
-                epoch.failed = true;
+            const Batch<T> batch{
+                &spec.rows, spec.targets, epoch.order ? epoch.order + first : nullptr,         first,
+                done,       scale,        mix_bits(seed_ + static_cast<std::uint64_t>(steps_))};
+            if (!phase_rows(epoch, batch, count, team))
                 return;
-            }
             batch_loss = add_weighted_losses(batch_loss, epoch.pass.row_loss, batch, count);
             if (done + count < batch_rows) {
                 phase_gradient(epoch, count, done > 0 ? GradientMode::accumulate : GradientMode::overwrite,
                                team);
             } else {
+                if (!phase_update(epoch, count, done > 0 ? GradientMode::consume : GradientMode::none, step,
+                                  team))
+                    return;
                 epoch.loss += (batch_loss * scale + penalty) * static_cast<double>(batch_rows);
                 epoch.rows_done += counts ? batch_rows : 0;
-                phase_update(epoch, count, done > 0 ? GradientMode::consume : GradientMode::none, step, team);
                 ++epoch.steps_done;
                 ++steps_; // here, and not after the epoch: a custom loss may read it
             }
@@ -344,7 +352,11 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
     const int threads = network_.choose_threads(spec.n_threads, spec.n_order, piece, 3.0);
     network_.need_transposed(false);
-    if (spec.batch_size > piece || regularisation_.clip_norm > 0.0)
+    // An update of more takes some 0.1 s, for which a stop would have to wait.
+    constexpr double kLongUpdate = 6e9;
+    const bool stored = regularisation_.clip_norm > 0.0 ||
+                        network_.work() * static_cast<double>(piece) > kLongUpdate * threads;
+    if (spec.batch_size > piece || stored)
         network_.borrow_gradients();
     network_.invalidate_cache();
     if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
@@ -354,7 +366,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     }
     const SharedBlocks blocks(network_.layers(), threads);
     const Index *order = spec.order ? order_.data() : nullptr;
-    Epoch epoch{spec, order, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, blocks};
+    Epoch epoch{spec, order, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, blocks, stored};
     if (spec.custom_loss)
         epoch.custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);
     run_team(threads, [&](Team &team) { run(epoch, team); });

@@ -32,6 +32,7 @@ from densegrad import _validation
 cdef extern from *:
     """
     #include <chrono>
+    #include <thread>
 
     #if PY_VERSION_HEX >= 0x030d0000
     #define DENSEGRAD_FINALIZING Py_IsFinalizing
@@ -39,10 +40,31 @@ cdef extern from *:
     #define DENSEGRAD_FINALIZING _Py_IsFinalizing
     #endif
 
+    // Up to Python 3.13, a daemon thread that asks for the GIL while the interpreter ends is unwound. Frames of
+    // the core must not be: they catch exceptions, and helpers still use what is on the caller's stack. So the
+    // thread sleeps until the process is gone, as threads of later versions do by themselves.
+    struct CallOfPython {
+        bool returned = false;
+        CallOfPython() {
+            if (PyGILState_GetThisThreadState() == nullptr) // the interpreter has ended
+                sleep();
+        }
+        ~CallOfPython() {
+            if (!returned)
+                sleep();
+        }
+        [[noreturn]] static void sleep() {
+            while (true)
+                std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    };
+
     static double steady_seconds() {
         return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
     }
     """
+    cdef cppclass CallOfPython nogil:
+        cbool returned
     bint interpreter_goes_down "DENSEGRAD_FINALIZING"() noexcept nogil
     double steady_seconds() noexcept nogil
 
@@ -404,14 +426,17 @@ cdef class Call:
         PyBuffer_Release(&self.learning_rates)
 
 
-# Who takes the GIL while the interpreter goes down does not come back, and must not be in the midst of the core.
+# Signals are for the main thread; the others need no GIL here.
 cdef cbool should_stop(void *context) noexcept nogil:
     question = <Question *>context
-    if interpreter_goes_down():
-        return True
+    cdef CallOfPython call
+    cdef cbool stop
     if question.thread_number != main_thread_number:
-        return question.deadline != 0 and steady_seconds() >= question.deadline
-    return handle_signals(question)
+        stop = interpreter_goes_down() or (question.deadline != 0 and steady_seconds() >= question.deadline)
+    else:
+        stop = handle_signals(question)
+    call.returned = True
+    return stop
 
 
 cdef cbool handle_signals(Question *question) noexcept with gil:
@@ -424,7 +449,15 @@ cdef cbool handle_signals(Question *question) noexcept with gil:
 
 
 cdef cbool custom_batch_loss(void *context, const void *output, int64_t n_rows, void *loss_gradient,
-                             double *loss) noexcept with gil:
+                             double *loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool good = batch_loss_of_python(context, output, n_rows, loss_gradient, loss)
+    call.returned = True
+    return good
+
+
+cdef cbool batch_loss_of_python(void *context, const void *output, int64_t n_rows, void *loss_gradient,
+                                double *loss) noexcept with gil:
     cdef Call call = <Call>context
     cdef Py_ssize_t count = n_rows * call.n_outputs
     try:
@@ -439,7 +472,15 @@ cdef cbool custom_batch_loss(void *context, const void *output, int64_t n_rows, 
 
 
 cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
-                       void *loss_gradient, double *row_loss) noexcept with gil:
+                       void *loss_gradient, double *row_loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool good = loss_of_python(context, output, row_numbers, n_rows, loss_gradient, row_loss)
+    call.returned = True
+    return good
+
+
+cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                          void *loss_gradient, double *row_loss) noexcept with gil:
     cdef Call call = <Call>context
     cdef Py_ssize_t count = n_rows * call.n_outputs
     try:
@@ -603,8 +644,11 @@ cdef class Network:
             raise ValueError("X must have at least one row; got 0")
         outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         with nogil:
-            core.forward(rows.view, out, threads)
+            core.forward(rows.view, out, threads, stop)
+        call.finish()
         return outputs
 
     def backward(self, loss_gradient, n_threads=None):
@@ -633,8 +677,11 @@ cdef class Network:
         cdef int threads = threads_of(n_threads)
         input_gradient = _empty((rows.view.n_rows, core.width(0)), self.dtype)
         cdef void *out = memory_of(input_gradient)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         with nogil:
-            core.backward(rows.view, out, threads)
+            core.backward(rows.view, out, threads, stop)
+        call.finish()
         return input_gradient
 
     def _backpropagate(self, Rows rows not None, Targets targets not None, n_threads, custom):
@@ -648,6 +695,7 @@ cdef class Network:
         cdef int threads = threads_of(n_threads)
         cdef double loss
         cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
         cdef cpp.BatchLoss batch_loss = call.batch_loss(self, custom)
         cdef vector[cpp.ReadOut] results
         cdef int L = self.depth
@@ -664,7 +712,7 @@ cdef class Network:
                   if core.jacobian(l) == cpp.Jacobian.diagonal else None for l in range(1, L + 1)],
                  [self.reading(results, cpp.Quantity.weights, l, n) for l in range(1, L + 1)])
         with nogil:
-            loss = core.backpropagate(rows.view, targets.view, threads, results, batch_loss)
+            loss = core.backpropagate(rows.view, targets.view, threads, results, stop, batch_loss)
         call.finish()
         return (loss, *lists)
 

@@ -123,10 +123,11 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void set_parameters(const void *numbers, Scalar scalar, int64_t count) except +
         void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
         double evaluate(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop) except +
-        void forward(const RowsView &rows, void *out, int n_threads) except +
-        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) except +
+        void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
+        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                      StopRequest stop) except +
         double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
-                             const vector[ReadOut] &results, BatchLoss custom) except +
+                             const vector[ReadOut] &results, StopRequest stop, BatchLoss custom) except +
         double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads, void *gradient,
                                  StopRequest stop, BatchLoss custom) except +
         int64_t cached_rows() except +

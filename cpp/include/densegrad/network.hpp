@@ -98,14 +98,16 @@ class Network {
                             StopRequest stop = {}) const = 0;
 
     // Forward pass that caches outputs and local gradients. out: (n_rows, n_L).
-    virtual void forward(const RowsView &rows, void *out, int n_threads) = 0;
+    virtual void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) = 0;
     // Backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
     // (n_rows, n_0), or null.
-    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) = 0;
+    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                          StopRequest stop = {}) = 0;
     // Both passes with the loss layer, everything kept; returns the loss. `results` are read out before
     // another caller may change them. `custom`: for Loss::custom.
     virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
-                                 const std::vector<ReadOut> &results = {}, BatchLoss custom = {}) = 0;
+                                 const std::vector<ReadOut> &results = {}, StopRequest stop = {},
+                                 BatchLoss custom = {}) = 0;
     // Both passes, piece by piece in bounded memory (with a custom loss at once); returns the loss and leaves
     // the weight gradients, which `gradient`, (n_parameters,) or null, receives.
     virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
