@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cases import make_network, same_bits
+from assertions import same_bits
+from builders import make_network
 from densegrad import Adam, Dense, Network, Trainer, _core
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES, OPTIMIZERS
 
