@@ -281,13 +281,9 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
         for (Index done = 0; done < batch_rows; done += piece) {
             const Index count = std::min(piece, batch_rows - done);
             const Index first = batch_begin + done;
-            const Batch<T> batch{&spec.rows,
-                                 spec.targets,
-                                 epoch.order ? epoch.order + first : nullptr,
-                                 first,
-                                 done,
-                                 scale,
-                                 mix_bits(seed_ + static_cast<std::uint64_t>(steps_))};
+            const Batch<T> batch{
+                &spec.rows, spec.targets, epoch.order ? epoch.order + first : nullptr,         first,
+                done,       scale,        mix_bits(seed_ + static_cast<std::uint64_t>(steps_))};
             if (!phase_rows(epoch, batch, count, team)) {
                 epoch.failed = true;
                 return;
