@@ -269,6 +269,28 @@ def test_a_read_out_waits_for_the_end_of_a_step(read: Callable[[Paused], NDArray
     assert same_bits(found[0], read(paused))
 
 
+def test_read_outs_come_between_the_epochs_of_a_fit() -> None:
+    # Epochs of some microseconds, one after the other: a read-out has its turn before the next one.
+    network = Network(3, [Dense(2, "identity")], random_state=0)
+    trainer = Trainer(network, batch_size=8)
+    samples = network.samples(np.ones((8, 3)), np.ones((8, 2)))
+    done = threading.Event()
+
+    def train() -> None:
+        while not done.is_set():
+            trainer.epoch(samples)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        steps = [int(trainer.state_dict()["steps"]) for _ in range(200)]
+    finally:
+        done.set()
+        thread.join()
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
+
+
 def test_a_second_change_is_an_error() -> None:
     with Paused() as paused:
         for change in (

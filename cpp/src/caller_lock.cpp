@@ -55,6 +55,7 @@ void CallerLock::forget_other_process() {
     const std::thread::id survivor = shared().forking;
     if (changing_ != survivor)
         changing_ = {};
+    waiting_ = due_ = 0;
     reading_.erase(std::remove_if(reading_.begin(), reading_.end(), [&](auto id) { return id != survivor; }),
                    reading_.end());
 }
@@ -66,33 +67,51 @@ void CallerLock::begin_change() {
     if (changing_ != std::thread::id() || reads(me))
         throw std::logic_error(
             "this network is in use by another call; only predict may run at the same time");
-    changing_ = me; // from here on no other thread begins to read
-    shared().ended.wait(guard, [this] { return reading_.empty(); });
+    changing_ = me; // from here on reads that come wait
+    change_has_begun_ = false;
+    shared().ended.wait(guard, [this] { return reading_.empty() && due_ == 0; });
+    change_has_begun_ = true;
 }
 
 void CallerLock::end_change() noexcept {
     const std::lock_guard guard(shared().mutex);
     changing_ = {};
+    ++changes_;
+    due_ = waiting_;
     shared().ended.notify_all();
 }
 
 bool CallerLock::begin_read(StopRequest stop) {
     const std::thread::id me = std::this_thread::get_id();
-    while (true) {
-        {
-            std::unique_lock guard(shared().mutex);
-            forget_other_process();
-            const auto may_begin = [&] {
-                return changing_ == std::thread::id() || changing_ == me || reads(me);
-            };
-            if (may_begin() || shared().ended.wait_for(guard, std::chrono::milliseconds(50), may_begin)) {
-                reading_.push_back(me);
-                return true;
+    std::unique_lock guard(shared().mutex);
+    forget_other_process();
+    const std::int64_t seen = changes_;
+    const auto is_due = [&] { return changes_ != seen; };
+    const auto may_begin = [&] {
+        return changing_ == std::thread::id() || changing_ == me || reads(me) ||
+               (is_due() && !change_has_begun_);
+    };
+    bool begins = may_begin();
+    if (!begins) {
+        ++waiting_;
+        bool stopped = false;
+        while (!begins && !stopped) {
+            begins = shared().ended.wait_for(guard, std::chrono::milliseconds(50), may_begin);
+            if (!begins && stop.asked) {
+                guard.unlock();
+                stopped = stop.asked(stop.context);
+                guard.lock();
             }
         }
-        if (stop.asked && stop.asked(stop.context))
-            return false;
+        --waiting_;
+        if (is_due()) {
+            --due_;
+            shared().ended.notify_all();
+        }
     }
+    if (begins)
+        reading_.push_back(me);
+    return begins;
 }
 
 void CallerLock::end_read() noexcept {

@@ -74,6 +74,7 @@ cdef object _ndarray = np.ndarray
 cdef object _RandomState = np.random.RandomState
 cdef object _float32 = np.dtype(np.float32)
 cdef object _float64 = np.dtype(np.float64)
+cdef object _int32 = np.dtype(np.int32)
 cdef object _int64 = np.dtype(np.int64)
 
 
@@ -270,7 +271,7 @@ cdef class Rows:
         return True
 
     cdef int read_csr(self, object X) except -1:
-        index = X.indices.dtype
+        index = _int64 if X.indices.dtype.itemsize == 8 else _int32
         read_numbers(X.data, &self.data, "data", X.data.dtype if X.data.dtype == _float32 else _float64, 1)
         read_numbers(X.indptr, &self.indptr, "indptr", index, 1)
         read_numbers(X.indices, &self.indices, "indices", index, 1)
@@ -416,6 +417,11 @@ cdef class Call:
         self.n_outputs = network.width(network.depth)
         return 0
 
+    cdef object outputs(self, const void *output, int64_t n_rows):
+        outputs = _empty((n_rows, self.n_outputs), self.dtype)
+        memcpy(memory_of(outputs), output, outputs.nbytes)
+        return outputs
+
     cdef int finish(self) except -1:
         if self.error is not None:
             raise self.error
@@ -459,12 +465,9 @@ cdef cbool custom_batch_loss(void *context, const void *output, int64_t n_rows, 
 cdef cbool batch_loss_of_python(void *context, const void *output, int64_t n_rows, void *loss_gradient,
                                 double *loss) noexcept with gil:
     cdef Call call = <Call>context
-    cdef Py_ssize_t count = n_rows * call.n_outputs
     try:
-        outputs = _empty((n_rows, call.n_outputs), call.dtype)
-        memcpy(memory_of(outputs), output, count * <Py_ssize_t>call.dtype.itemsize)
-        loss[0], gradient = call.custom_loss(outputs)
-        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, count)
+        loss[0], gradient = call.custom_loss(call.outputs(output, n_rows))
+        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, n_rows * call.n_outputs)
         return True
     except BaseException as error:
         call.error = error
@@ -482,15 +485,12 @@ cdef cbool custom_loss(void *context, const void *output, const int64_t *row_num
 cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
                           void *loss_gradient, double *row_loss) noexcept with gil:
     cdef Call call = <Call>context
-    cdef Py_ssize_t count = n_rows * call.n_outputs
     try:
-        outputs = _empty((n_rows, call.n_outputs), call.dtype)
         rows = _empty(n_rows, _int64)
-        memcpy(memory_of(outputs), output, count * <Py_ssize_t>call.dtype.itemsize)
         memcpy(memory_of(rows), row_numbers, n_rows * sizeof(int64_t))
-        losses, gradient = call.custom_loss(rows, outputs)
+        losses, gradient = call.custom_loss(rows, call.outputs(output, n_rows))
         copy_numbers(row_loss, losses, "the losses of a custom loss", _float64, n_rows)
-        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, count)
+        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, n_rows * call.n_outputs)
         return True
     except BaseException as error:
         call.error = error
@@ -698,35 +698,30 @@ cdef class Network:
         cdef cpp.StopRequest stop = call.stop_request()
         cdef cpp.BatchLoss batch_loss = call.batch_loss(self, custom)
         cdef vector[cpp.ReadOut] results
-        cdef int L = self.depth
-        cdef int l
         targets.check(rows, self.dtype)
         if rows.view.n_rows == 0:
             raise ValueError("X must have at least one row; got 0")
-        n = rows.view.n_rows
-        lists = ([self.reading(results, cpp.Quantity.output, l, n) for l in range(L + 1)],
-                 [self.reading(results, cpp.Quantity.loss_gradient, l, n) for l in range(L + 1)],
-                 [self.reading(results, cpp.Quantity.delta, l, n) for l in range(1, L + 1)],
-                 [self.reading(results, cpp.Quantity.weight_gradient, l, n) for l in range(1, L + 1)],
-                 [self.reading(results, cpp.Quantity.local_gradient, l, n)
-                  if core.jacobian(l) == cpp.Jacobian.diagonal else None for l in range(1, L + 1)],
-                 [self.reading(results, cpp.Quantity.weights, l, n) for l in range(1, L + 1)])
+        lists = [self.reading(results, quantity, rows.view.n_rows)
+                 for quantity in (cpp.Quantity.output, cpp.Quantity.loss_gradient, cpp.Quantity.delta,
+                                  cpp.Quantity.weight_gradient, cpp.Quantity.local_gradient, cpp.Quantity.weights)]
         with nogil:
             loss = core.backpropagate(rows.view, targets.view, threads, results, stop, batch_loss)
         call.finish()
         return (loss, *lists)
 
-    # An array for a quantity, which is noted down to be read out.
-    cdef object reading(self, vector[cpp.ReadOut] &results, cpp.Quantity quantity, int l, int64_t n_rows):
-        cdef cpp.ReadOut result
-        if quantity == cpp.Quantity.weights or quantity == cpp.Quantity.weight_gradient:
-            n_rows = self.get().width(l - 1) + 1
-        array = _empty((n_rows, self.get().width(l)), self.dtype)
-        result.quantity = quantity
-        result.l = l
-        result.out = memory_of(array)
-        results.push_back(result)
-        return array
+    # Arrays for a quantity, layer by layer, which are noted down to be read out.
+    cdef list reading(self, vector[cpp.ReadOut] &results, cpp.Quantity quantity, int64_t n_rows):
+        cdef bint from_input = quantity == cpp.Quantity.output or quantity == cpp.Quantity.loss_gradient
+        cdef bint like_weights = quantity == cpp.Quantity.weights or quantity == cpp.Quantity.weight_gradient
+        cdef int l
+        arrays = []
+        for l in range(0 if from_input else 1, self.depth + 1):
+            array = None
+            if quantity != cpp.Quantity.local_gradient or self.get().jacobian(l) == cpp.Jacobian.diagonal:
+                array = self.like_weights(l) if like_weights else _empty((n_rows, self.width(l)), self.dtype)
+                results.push_back(cpp.ReadOut(quantity, l, memory_of(array)))
+            arrays.append(array)
+        return arrays
 
     def _loss_and_gradient(self, Rows rows not None, Targets targets not None, n_threads, custom):
         """Return the loss and its derivative by the parameters; `custom` as for `_backpropagate`."""
@@ -744,9 +739,12 @@ cdef class Network:
         call.finish()
         return loss, gradient
 
-    cdef object of_weights(self, cpp.Quantity quantity, int l):
+    cdef object like_weights(self, int l):
         self.check_layer(l, 1)
-        array = _empty((self.get().width(l - 1) + 1, self.get().width(l)), self.dtype)
+        return _empty((self.get().width(l - 1) + 1, self.get().width(l)), self.dtype)
+
+    cdef object of_weights(self, cpp.Quantity quantity, int l):
+        array = self.like_weights(l)
         with Reading(self):
             self.get().get(quantity, l, memory_of(array))
         return array
@@ -808,8 +806,9 @@ cdef class Trainer:
     def __init__(self, Network network not None, int optimizer, dict hyperparameters not None, uint64_t seed):
         if self.core.get() != NULL:
             raise RuntimeError("this trainer has been initialised already")
-        self.core = network.get().make_trainer(
-            optimizer_spec(optimizer, hyperparameters), regularisation(hyperparameters), seed)
+        cdef cpp.OptimizerSpec spec = {**hyperparameters, "optimizer": optimizer}
+        cdef cpp.Regularisation penalties = hyperparameters
+        self.core = network.get().make_trainer(spec, penalties, seed)
         self.network = network
         self.optimizer = optimizer
 
@@ -825,8 +824,8 @@ cdef class Trainer:
     def set_hyperparameters(self, dict hyperparameters not None):
         """Change the hyperparameters; the optimizer's state is kept."""
         cdef cpp.CppTrainer *core = self.get()
-        cdef cpp.OptimizerSpec spec = optimizer_spec(self.optimizer, hyperparameters)
-        cdef cpp.Regularisation penalties = regularisation(hyperparameters)
+        cdef cpp.OptimizerSpec spec = {**hyperparameters, "optimizer": self.optimizer}
+        cdef cpp.Regularisation penalties = hyperparameters
         with nogil:
             core.set_hyperparameters(spec, penalties)
 
@@ -846,8 +845,7 @@ cdef class Trainer:
     def state(self, int l, int s):
         """Return a copy of the optimizer's state s for W_(l)."""
         self.get()
-        self.network.check_layer(l, 1)
-        state = _empty((self.network.width(l - 1) + 1, self.network.width(l)), self.network.dtype)
+        state = self.network.like_weights(l)
         with Reading(self.network):
             self.get().get_state(l, s, memory_of(state))
         return state
@@ -902,24 +900,3 @@ cdef class Trainer:
             result = core.epoch(spec)
         call.finish()
         return result.loss, result.n_steps, result.stopped
-
-
-cdef cpp.OptimizerSpec optimizer_spec(int optimizer, dict numbers) except *:
-    cdef cpp.OptimizerSpec spec
-    spec.optimizer = <cpp.Optimizer>optimizer
-    spec.momentum = numbers["momentum"]
-    spec.nesterov = numbers["nesterov"]
-    spec.beta_1 = numbers["beta_1"]
-    spec.beta_2 = numbers["beta_2"]
-    spec.epsilon = numbers["epsilon"]
-    return spec
-
-
-cdef cpp.Regularisation regularisation(dict numbers) except *:
-    cdef cpp.Regularisation spec
-    spec.l2 = numbers["l2"]
-    spec.l1 = numbers["l1"]
-    spec.weight_decay = numbers["weight_decay"]
-    spec.max_norm = numbers["max_norm"]
-    spec.clip_norm = numbers["clip_norm"]
-    return spec

@@ -28,9 +28,13 @@ class CallerLock {
     void forget_other_process();
 
     // All of it is guarded by the one mutex of caller_lock.cpp, which is held for a few instructions.
-    std::int64_t process_ = 0; // a fork begins the next one, in which no other caller is left
-    std::thread::id changing_; // none: nobody
+    std::int64_t process_ = 0;      // a fork begins the next one, in which no other caller is left
+    std::thread::id changing_;      // none: nobody
+    bool change_has_begun_ = false; // false: it waits for reads
+    std::int64_t changes_ = 0;      // that have ended
     std::vector<std::thread::id> reading_;
+    std::int64_t waiting_ = 0; // reads that wait
+    std::int64_t due_ = 0;     // of those, the ones that come before the next change
 };
 
 class Change {
