@@ -27,7 +27,7 @@ from time import monotonic
 
 import numpy as np
 
-from densegrad import _validation
+from densegrad import _arrays, _validation
 
 cdef extern from *:
     """
@@ -234,9 +234,9 @@ cdef class Rows:
 
     cdef int read(self, object X, int64_t n_columns, str name) except -1:
         if type(X) is not _ndarray:
-            _validation.unmasked(name, X)
+            _arrays.check_unmasked(name, X)
         if not self.read_dense(X):
-            X = _validation.readable_rows(X, name)
+            X = _arrays.readable_rows(X, name)
             if hasattr(X, "indptr"):
                 self.read_csr(X)
             elif not self.read_dense(X):
@@ -580,27 +580,10 @@ cdef class Network:
         return ("diagonal" if jacobian == cpp.Jacobian.diagonal
                 else "softmax" if jacobian == cpp.Jacobian.softmax else "increasing_quantiles")
 
-    def predict(self, X, n_threads=None):
-        """Forward pass that keeps nothing.
-
-        Safe to call from several threads at once, also while none of them trains the network. What a row gives
-        does not depend, not even in the last bit, on the other rows of `X`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_0)
-            float32 and float64 arrays of any order and CSR matrices are read in place.
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_L), of the network's dtype
-        """
+    def _predict(self, X, n_threads):
         cdef cpp.CppNetwork *core = self.get()
         cdef Rows rows = rows_of(X, core.width(0), "X")
-        cdef int threads = 0 if n_threads is None else threads_of(n_threads)
+        cdef int threads = threads_of(n_threads)
         outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
         cdef Call call = Call()
@@ -622,21 +605,7 @@ cdef class Network:
         call.finish()
         return loss
 
-    def forward(self, X, n_threads=None):
-        """Forward pass that caches outputs and local gradients for `backward`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_0)
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_L)
-            y_(L), of the network's dtype.
-        """
+    def _forward(self, X, n_threads):
         cdef cpp.CppNetwork *core = self.get()
         cdef Rows rows = rows_of(X, core.width(0), "X")
         cdef int threads = threads_of(n_threads)
@@ -651,27 +620,7 @@ cdef class Network:
         call.finish()
         return outputs
 
-    def backward(self, loss_gradient, n_threads=None):
-        """Backward pass from the loss gradient at the head, after `forward`; leaves `weight_gradients`.
-
-        Parameters
-        ----------
-        loss_gradient : array-like of shape (n_rows, n_L)
-            L'_(L) = dLoss/dy_(L), one row for each row given to `forward`.
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_0)
-            L'_(0) = dLoss/dx.
-
-        Raises
-        ------
-        RuntimeError
-            Without a forward pass before it.
-        """
+    def _backward(self, loss_gradient, n_threads):
         cdef cpp.CppNetwork *core = self.get()
         cdef Rows rows = dense_rows_of(loss_gradient, core.width(self.depth), "loss_gradient")
         cdef int threads = threads_of(n_threads)

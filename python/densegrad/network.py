@@ -282,6 +282,75 @@ class Network(_core.Network):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
         self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
 
+    def predict(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+        """Return y_(L); caches nothing.
+
+        Several threads may call it at once, as long as none of them trains the network. The result of a row
+        does not depend on the other rows of `X`, not even in the last bit.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+            float32 and float64 arrays of any order and CSR matrices are read in place.
+        n_threads : int or None
+            Largest number of threads; small work uses fewer. None: as many as the process may use. Results are
+            bit-identical for any number.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_L), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        return self._predict(X, n_threads)
+
+    def forward(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+        """Return y_(L), and cache outputs and local gradients for `backward`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_L), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        return self._forward(X, n_threads)
+
+    def backward(self, loss_gradient: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
+        """Return L'_(0) from the loss gradient at the head, after `forward`; sets `weight_gradients`.
+
+        Parameters
+        ----------
+        loss_gradient : array-like of shape (n_rows, n_L)
+            L'_(L) = dLoss/dy_(L), one row for each row given to `forward`.
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_0)
+            L'_(0) = dLoss/dx.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        RuntimeError
+            If there was no forward pass before, or the weights have changed since.
+        """
+        return self._backward(loss_gradient, n_threads)
+
     def samples(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> Samples:
         """Check X, target and weights once, for repeated calls on the same data.
 
