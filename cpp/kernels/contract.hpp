@@ -185,7 +185,7 @@ enum class GradientMode : int {
 //     transpose  with `transposed`: the transposed copy gets the block's weights
 //     measure    with `penalty`: sums of w^2 and |w| of the block, for the loss
 //
-// The engine of training uses six of the combinations (updates.hpp): sum a batch's last rows and update;
+// Training uses six of the combinations (updates.hpp): sum a batch's last rows and update;
 // sum and store the rows before them; sum and add; update from what is stored, when the whole gradient had to
 // be known first; refresh the copy; measure.
 template <class T> struct WeightArgs {
