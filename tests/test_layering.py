@@ -1,6 +1,7 @@
 """Imports and includes go one way, imports for types included, and nobody reaches into another object.
 
-estimators → training → network → samples → spec → _core → cpp/include ← cpp/src → kernel table ← cpp/kernels
+display → estimators → training → network → samples → spec → _core → cpp/include
+cpp/include ← cpp/src → kernel table ← cpp/kernels
 """
 
 import ast
@@ -18,10 +19,10 @@ LAYERS = [
     {"_validation"},
     {"_arrays"},
     {"_cpp", "_core"},
-    {"_tables", "backpropagation", "config", "_optimizers", "schedules"},
+    {"_tables", "config", "_optimizers", "schedules"},
     {"_losses", "layers"},
     {"initializers", "spec"},
-    {"samples", "storage"},
+    {"samples", "storage", "backpropagation"},
     {"network"},
     {"gradient_check"},
     {"training.history", "training.descent", "training.order", "training"},
@@ -37,6 +38,22 @@ LAYERS = [
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},
+    {"display._drawing", "display._models", "display._numbers"},
+    {"display.diagnostics"},
+    {"display._canvas", "display._html", "display._passes", "display._svg"},
+    {"display._detail", "display._graph", "display._walk_steps"},
+    {
+        "display.activation_display",
+        "display.decision_boundary",
+        "display.gradient_check_display",
+        "display.learning_curve",
+        "display.network_display",
+        "display.network_html",
+        "display.walk",
+        "display.weights_display",
+    },
+    {"display.gradient_flow"},
+    {"display"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
@@ -187,6 +204,13 @@ def strip_strings(path: Path) -> str:
 def test_only_the_estimators_need_scikit_learn(path: Path) -> None:
     outside = {module.split(".")[0] for module, _ in imports(path)}
     assert module_name(path).startswith("estimators") or not outside & {"sklearn", "scipy"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "display").glob("*.py")), ids=lambda path: path.name)
+def test_pictures_read_public_names_alone(path: Path) -> None:
+    for module, _ in imports(path):
+        outside = module.startswith("densegrad") and not module.startswith("densegrad.display")
+        assert not outside or not any(part.startswith("_") for part in module.split(".")), module
 
 
 # backpropagation has the Jacobians, which are made where somebody asks to see them.

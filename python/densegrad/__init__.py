@@ -61,11 +61,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def __getattr__(name: str) -> Any:
-    # scikit-learn takes a second to import and is only needed by the estimators.
+    # scikit-learn takes a second to import and is only needed by the estimators; pictures need no import of
+    # their own.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
+    if name == "display":
+        return import_module("densegrad.display")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "display"])

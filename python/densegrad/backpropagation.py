@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from densegrad.spec import NetworkSpec
 
 T = TypeVar("T")
 
@@ -152,6 +156,22 @@ class Backpropagation:
         dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), the bias in the last row, l = 1 … L.
     local_gradients : PerLayer of LocalGradients
         dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L.
+    weights : PerLayer of ndarray
+        W_(l) of the pass, l = 1 … L.
+    spec : NetworkSpec
+        The description of the network.
+    target : ndarray or None
+        The target that was given; None if X was Samples.
+
+    Examples
+    --------
+    >>> from densegrad import Dense, Network
+    >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+    >>> p = net.backpropagate([[0.5, -1.0]], [[1.0]])
+    >>> p.weight_gradients[1].shape, p.loss_gradients[3]
+    ((3, 3), 1.0)
+    >>> p.to_html()[:15]
+    '<!DOCTYPE html>'
     """
 
     loss: float
@@ -160,3 +180,33 @@ class Backpropagation:
     deltas: PerLayer[NDArray[Any]]
     weight_gradients: PerLayer[NDArray[Any]]
     local_gradients: PerLayer[LocalGradients]
+    weights: PerLayer[NDArray[Any]]
+    spec: NetworkSpec
+    target: NDArray[Any] | None = None
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
+        """Return a page on which one walks through both passes step by step, and write it to `path`.
+
+        The page is one file, which needs nothing else: it fetches nothing from a network.
+
+        Parameters
+        ----------
+        path : str, path-like or None
+            None writes nothing.
+        **options
+            ``samples``, ``class_names``, ``feature_names``, ``title`` and ``max_numbers``, as for
+            `densegrad.display.walk_html`.
+
+        Returns
+        -------
+        str
+        """
+        page: str = import_module("densegrad.display").backpropagation_html(self, **options)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(page)
+        return page
+
+    def _repr_html_(self) -> str:
+        frame: str = import_module("densegrad.display").framed(self.to_html())
+        return frame

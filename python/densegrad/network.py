@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -293,8 +294,8 @@ class Network(_core.Network):
         X : array-like or sparse matrix of shape (n_rows, n_0)
             float32 and float64 arrays of any order and CSR matrices are read in place.
         n_threads : int or None
-            Largest number of threads; small work uses fewer. None: as many as the process may use. Results are
-            bit-identical for any number.
+            Largest number of threads; small work uses fewer. None: as many as the process may use. Results
+            are bit-identical for any number.
 
         Returns
         -------
@@ -454,6 +455,9 @@ class Network(_core.Network):
             PerLayer(1, L, lambda l: deltas[l - 1]),
             PerLayer(1, L, lambda l: weight_gradients[l - 1]),
             PerLayer(1, L, lambda l: local_gradients[l - 1]),
+            PerLayer(1, L, lambda l: weights[l - 1]),
+            self.spec,
+            None if target is None else _read_only(np.array(target)),
         )
 
     def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
@@ -516,6 +520,10 @@ class Network(_core.Network):
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
         return network
+
+    def _repr_html_(self) -> str:
+        picture: str = import_module("densegrad.display").network_html(self)
+        return picture
 
     def __repr__(self) -> str:
         loss = self.loss

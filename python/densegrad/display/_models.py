@@ -1,0 +1,85 @@
+"""Networks and fitted estimators, as the pictures take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import Network
+
+
+def is_network(model: Any) -> bool:
+    """Tell a Network from an estimator; anything else is an error."""
+    if isinstance(model, Network):
+        return True
+    if hasattr(model, "fit") and hasattr(model, "get_params"):
+        return False
+    raise TypeError(f"the model must be a Network or an estimator of densegrad; got {model!r}")
+
+
+def network_of(model: Any) -> Network:
+    """Return the network of a model, which is the model itself or that of a fitted estimator."""
+    if is_network(model):
+        network: Network = model
+        return network
+    found = getattr(model, "network_", None)
+    if not isinstance(found, Network):
+        raise ValueError(
+            f"{type(model).__name__} has no network yet: fit this very object, not a clone of it"
+        )
+    return found
+
+
+def target_of(model: Any, y: Any) -> NDArray[Any]:
+    """Return y as the network's target: labels of a classifier as class numbers, everything else as it is."""
+    target = np.asarray(y)
+    classes = getattr(model, "classes_", None)
+    if is_network(model) or not isinstance(classes, np.ndarray) or target.ndim != 1:
+        return target
+    numbers = np.searchsorted(classes, target)
+    unknown = (numbers == len(classes)) | (classes[np.minimum(numbers, len(classes) - 1)] != target)
+    if unknown.any():
+        raise ValueError(f"y must hold the classes {list(classes)}; got {target[unknown][0]!r}")
+    return numbers
+
+
+def activation_name(layer: Any) -> str:
+    """Return the name of a layer's activation; that of a function for an activation of one's own."""
+    activation = layer.activation
+    if isinstance(activation, str):
+        return activation
+    function = activation[0] if isinstance(activation, tuple) else activation
+    return str(getattr(function, "__name__", "custom"))
+
+
+def layer_number(network: Network, layer: Any, first: int, last: int, name: str = "layer") -> int:
+    """Return `layer` if it is the number of one of the layers first … last."""
+    if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or not first <= layer <= last:
+        raise ValueError(
+            f"{name} must be a layer's number, {first} ... {last} in a network of {network.depth} layers;"
+            f" got {layer!r}"
+        )
+    return int(layer)
+
+
+def some_of(n_rows: int, max_rows: int | None) -> NDArray[np.int64]:
+    """Return the numbers of at most `max_rows` rows, spread evenly from the first to the last."""
+    if max_rows is None or n_rows <= max_rows:
+        return np.arange(n_rows, dtype=np.int64)
+    return np.linspace(0, n_rows - 1, max_rows).astype(np.int64)
+
+
+def rows_of(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of an array, a data frame or a sparse matrix."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    if hasattr(X, "tocsr"):
+        return X.tocsr()[rows]
+    return np.asarray(X)[rows]
+
+
+def count_rows(X: Any) -> int:
+    """Return the number of rows of an array, a data frame or a sparse matrix."""
+    return int(X.shape[0]) if hasattr(X, "shape") and len(X.shape) else len(np.asarray(X))
