@@ -31,7 +31,9 @@ int main(void)
 """
 AARCH64 = "aarch64-linux-gnu-gcc"
 EMULATOR = next((name for name in ("qemu-aarch64-static", "qemu-aarch64") if shutil.which(name)), None)
-CLANG = next((name for name in ("clang", *(f"clang-{n}" for n in range(25, 13, -1))) if shutil.which(name)), None)
+CLANG = next(
+    (name for name in ("clang", *(f"clang-{n}" for n in range(25, 13, -1))) if shutil.which(name)), None
+)
 
 
 @dataclass(frozen=True)

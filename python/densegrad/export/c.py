@@ -14,11 +14,42 @@ from densegrad.export.functions import C_FUNCTIONS, LISTS, NUMBERS
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
 
-_KEYWORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if inline int long"
-    " register restrict return short signed sizeof static struct switch typedef union unsigned void volatile"
-    " while"
-).split()
+_KEYWORDS = {
+    "auto",
+    "break",
+    "case",
+    "char",
+    "const",
+    "continue",
+    "default",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "extern",
+    "float",
+    "for",
+    "goto",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "register",
+    "restrict",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "struct",
+    "switch",
+    "typedef",
+    "union",
+    "unsigned",
+    "void",
+    "volatile",
+    "while",
+}
 _TYPES = {
     "float32": {"REAL": "float", "BITS": "uint32_t", "MANTISSA": "23", "ONE_BITS": "0x3f800000u"},
     "float64": {

@@ -116,8 +116,8 @@ LISTS: Final = {
     "NORMAL_Q": {dtype: q for dtype, (_, q) in NORMAL.items()},
 }
 
-#: The functions in C, each below those that it calls. `@` stands for the prefix of all names, REAL for float or
-#: double, BITS for an unsigned integer of that width, MANTISSA and ONE_BITS for the layout of the numbers.
+#: The functions in C, each below those that it calls. `@` stands for the prefix of all names, REAL for float
+#: or double, BITS for an unsigned integer of that width, MANTISSA and ONE_BITS for the layout of the numbers.
 C_FUNCTIONS: Final = {
     "rounded": """
 /* x, rounded: keeps the compiler from fusing the product x with a sum behind it. */
@@ -137,8 +137,14 @@ static REAL @absolute(REAL x)
     return x;
 }
 """,
-    "at_most": "static REAL @at_most(REAL x, REAL bound) { return bound < x ? bound : x; } /* NaN stays */\n",
-    "at_least": "static REAL @at_least(REAL x, REAL bound) { return bound > x ? bound : x; } /* NaN stays */\n",
+    "at_most": """
+/* The smaller of x and a bound; NaN stays NaN. */
+static REAL @at_most(REAL x, REAL bound) { return bound < x ? bound : x; }
+""",
+    "at_least": """
+/* The greater of x and a bound; NaN stays NaN. */
+static REAL @at_least(REAL x, REAL bound) { return bound > x ? bound : x; }
+""",
     "horner": """
 static REAL @horner(REAL y, const REAL *c, int n, int first, int step)
 {
