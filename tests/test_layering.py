@@ -36,6 +36,11 @@ LAYERS = [
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},
+    {"export.functions", "export.packages"},
+    {"export.c", "export.graph"},
+    {"export.predictions"},
+    {"export.onnx", "export.converters"},
+    {"export"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}

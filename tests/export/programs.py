@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import Network
+from densegrad import Network, _core
 from densegrad.export import to_c
 
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -30,10 +30,17 @@ int main(void)
 }}
 """
 AARCH64 = "aarch64-linux-gnu-gcc"
+AARCH64_LIBRARIES = Path("/usr/aarch64-linux-gnu")  # Debian's place for its headers and libraries
 EMULATOR = next((name for name in ("qemu-aarch64-static", "qemu-aarch64") if shutil.which(name)), None)
 CLANG = next(
     (name for name in ("clang", *(f"clang-{n}" for n in range(25, 13, -1))) if shutil.which(name)), None
 )
+
+
+def program(command: list[str], folder: Path) -> None:
+    """Run a compiler; a warning is an error."""
+    done = subprocess.run([*command, *WARNINGS], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,17 @@ class Toolchain:
     @property
     def missing(self) -> str:
         """What is not here, or nothing."""
+        if "-mfma" in self.options and "avx2" not in _core.supported_instruction_sets():
+            return "needs a processor with fused multiply-add"
         if self.compiler is None or shutil.which(self.compiler) is None:
             return f"needs the compiler {self.compiler or self.name}"
-        if self.compiler == AARCH64 and EMULATOR is None:
-            return "needs qemu-aarch64"
+        if self.emulator and (EMULATOR is None or not (AARCH64_LIBRARIES / "include").exists()):
+            return "needs an emulator and a C library (Debian: qemu-user-static, g++-aarch64-linux-gnu)"
         return ""
+
+    def with_options(self, *options: str) -> Toolchain:
+        """The same with more options."""
+        return replace(self, options=(*self.options, *options))
 
     def predict(self, network: Network, X: NDArray[Any], folder: Path) -> NDArray[Any]:
         """Outputs of the network's C file for the rows of X."""
@@ -64,9 +77,7 @@ class Toolchain:
         (folder / "predict.c").write_text(to_c(network, "predict"))
         (folder / "main.c").write_text(MAIN.format(real=real, n_inputs=network.n_inputs, n_outputs=n_outputs))
         assert self.compiler is not None
-        command = [self.compiler, *WARNINGS, *self.options, "predict.c", "main.c", "-o", "program", "-lm"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        program([self.compiler, *self.options, "predict.c", "main.c", "-o", "program", "-lm"], folder)
         rows = np.ascontiguousarray(X, network.dtype).tobytes()
         run = subprocess.run(
             [*self.emulator, str(folder / "program")], input=rows, capture_output=True, check=True
@@ -74,13 +85,16 @@ class Toolchain:
         return np.frombuffer(run.stdout, network.dtype).reshape(len(X), n_outputs)
 
 
-_AARCH64_RUN = (EMULATOR or "", "-L", "/usr/aarch64-linux-gnu")
+_AARCH64_RUN = (EMULATOR or "", "-L", str(AARCH64_LIBRARIES))
+GCC = Toolchain("gcc", "gcc", ("-std=c99", "-O2"))
+GCC_FMA = Toolchain("gcc-fma", "gcc", ("-std=c99", "-O2", "-mfma"))
 TOOLCHAINS = [
-    Toolchain("gcc-fma", "gcc", ("-std=c99", "-O2", "-march=haswell")),
-    Toolchain("gcc-fma-gnu-O3", "gcc", ("-std=gnu99", "-O3", "-march=haswell")),
-    Toolchain("gcc", "gcc", ("-std=c99", "-O2")),
+    GCC,
+    GCC_FMA,
+    # Outside ISO mode GCC fuses products with sums on its own.
+    Toolchain("gcc-fma-gnu99-O3", "gcc", ("-std=gnu99", "-O3", "-mfma")),
     Toolchain("gcc-O0", "gcc", ("-std=c99", "-O0")),
-    Toolchain("clang-fma", CLANG, ("-std=c99", "-O2", "-march=haswell")),
-    Toolchain("clang", CLANG, ("-std=gnu99", "-O3")),
+    Toolchain("clang", CLANG, ("-std=c99", "-O2")),
+    Toolchain("clang-fma-gnu99-O3", CLANG, ("-std=gnu99", "-O3", "-mfma")),
     Toolchain("aarch64", AARCH64, ("-std=gnu99", "-O2"), _AARCH64_RUN),
 ]

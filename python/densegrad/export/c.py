@@ -178,14 +178,15 @@ def to_c(network: Network, name: str = "densegrad_predict") -> str:
         raise ValueError(f"name must be an identifier in C; got {name!r}")
     spec = network.spec
     calls = list(_layer_calls(spec))
+    functions = list(_functions(calls))
     weights = [_weights_in_c(l, network.weights[l]) for l in range(1, spec.depth + 1)]
     text = "".join(
         [
             _HEADING,
             *weights,
-            _FMA[spec.dtype.name],
+            _fma(spec.dtype, only_in_sums="@fma(" not in "".join(functions)),
             _PRODUCT,
-            *_functions(calls),
+            *functions,
             "\nvoid @(const REAL x[$N_INPUTS], REAL y[$N_OUTPUTS]);\n",
             "\nvoid @(const REAL x[$N_INPUTS], REAL y[$N_OUTPUTS])\n{\n",
             *_buffers(spec),
@@ -226,6 +227,12 @@ def _functions(calls: list[str]) -> Iterator[str]:
     for name, text in C_FUNCTIONS.items():
         if name in needed:
             yield text if text.startswith("\n") else "\n" + text
+
+
+def _fma(dtype: np.dtype[Any], only_in_sums: bool) -> str:
+    """Return the fused multiply-add, which a compiler must not find unused."""
+    text = _FMA[dtype.name]
+    return f"\n#ifndef DENSEGRAD_PLAIN{text}#endif\n" if only_in_sums else text
 
 
 def _weights_in_c(l: int, W: NDArray[Any]) -> str:

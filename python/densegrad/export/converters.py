@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from densegrad.estimators import MLPClassifier, MLPRegressor
 from densegrad.export.graph import OLDEST_OPSET, Graph
 from densegrad.export.packages import imported
-from densegrad.export.predictions import Output, add_estimator, outputs
+from densegrad.export.predictions import Form, add_estimator, outputs
 
 
 class _PipelineGraph(Graph):
@@ -48,8 +48,8 @@ def register_converters() -> None:
 
     The options of skl2onnx for these estimators are:
 
-    - MLPClassifier: ``zipmap`` and ``output_class_labels``, as for the classifiers of scikit-learn. With a
-      hinge loss, ``probabilities`` are the margins: of two classes, -m and m.
+    - MLPClassifier: ``zipmap``, ``output_class_labels`` and ``nocl``, as for the classifiers of scikit-learn.
+      With a hinge loss, ``probabilities`` are the margins: of two classes, -m and m.
     - MLPRegressor: ``return_std``, which adds the output ``std`` to a fit with the loss 'gaussian_nll'.
 
     Raises
@@ -63,7 +63,11 @@ def register_converters() -> None:
         "DensegradMLPClassifier",
         _set_output_types,
         _convert,
-        options={"zipmap": [True, False, "columns"], "output_class_labels": [False, True]},
+        options={
+            "zipmap": [True, False, "columns"],
+            "output_class_labels": [False, True],
+            "nocl": [True, False],
+        },
     )
     skl2onnx.update_registered_converter(
         MLPRegressor,
@@ -80,25 +84,22 @@ def _parse_regressor(scope: Any, model: Any, inputs: Any, custom_parsers: Any = 
     guess_tensor_type = imported("skl2onnx.common.data_types").guess_tensor_type
     operator = scope.declare_local_operator("DensegradMLPRegressor", model)
     operator.inputs = inputs
-    for output in _outputs(scope, model, Graph.FLOAT):
+    for output in outputs(model, Graph.FLOAT, _form(scope, model)):
         operator.outputs.append(scope.declare_local_variable(output.name, guess_tensor_type(inputs[0].type)))
     return operator.outputs
 
 
-def _outputs(scope: Any, model: Any, real: int) -> tuple[Output, ...]:
-    return outputs(model, real, with_std=_with_std(scope, model), two_margins=True)
-
-
-def _with_std(scope: Any, model: Any) -> bool:
-    if (
-        not isinstance(model, MLPRegressor)
-        or not scope.get_options(model, {"return_std": False})["return_std"]
-    ):
-        return False
-    loss = model.network_.loss
-    if loss != "gaussian_nll":
-        raise ValueError(f"return_std=True needs a fit with loss='gaussian_nll'; got loss={loss!r}")
-    return True
+def _form(scope: Any, model: Any) -> Form:
+    """Return the form that the options of skl2onnx ask for."""
+    if isinstance(model, MLPClassifier):
+        numbered = scope.get_options(model, {"nocl": False})["nocl"]
+        return Form(two_margins=True, numbered=numbered)
+    std = scope.get_options(model, {"return_std": False})["return_std"]
+    if std and model.network_.loss != "gaussian_nll":
+        raise ValueError(
+            f"return_std=True needs a fit with loss='gaussian_nll'; got loss={model.network_.loss!r}"
+        )
+    return Form(std=std)
 
 
 def _set_output_types(operator: Any) -> None:
@@ -111,7 +112,8 @@ def _set_output_types(operator: Any) -> None:
         Graph.STRING: types.StringTensorType,
     }
     n_rows = operator.inputs[0].get_first_dimension()
-    described = _outputs(operator.scope_inst, operator.raw_operator, _element(operator))
+    model = operator.raw_operator
+    described = outputs(model, _element(operator), _form(operator.scope_inst, model))
     for variable, output in zip(operator.outputs, described, strict=True):
         variable.set_type(of_element[output.element]([n_rows, *output.shape]))
 
@@ -134,7 +136,6 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     network = model.network_.astype("float64" if element == Graph.DOUBLE else "float32")
     g = _PipelineGraph(network.dtype, scope, container)
     x = g.node("Cast", operator.inputs[0].full_name, to=element)
-    with_std = len(operator.outputs) == 2 and isinstance(model, MLPRegressor)
-    results = add_estimator(g, model, network, x, with_std=with_std, two_margins=True)
+    results = add_estimator(g, model, network, x, _form(scope, model))
     for result, variable in zip(results, operator.outputs, strict=True):
         g.add("Identity", (result,), variable.full_name)

@@ -135,22 +135,21 @@ def _in_precision(network: Network, dtype: str | None) -> Network:
 
 
 def _estimator_graph(model: Any, dtype: str | None) -> tuple[_Model, Network]:
-    from sklearn.utils.validation import check_is_fitted
-
     from densegrad.estimators import MLPClassifier, MLPRegressor
-    from densegrad.export.predictions import add_estimator, outputs
+    from densegrad.export.predictions import Form, add_estimator, outputs
 
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
         raise TypeError(
             f"model must be a Network, MLPClassifier or MLPRegressor; got {type(model).__name__}. For a"
             " Pipeline, call densegrad.export.register_converters() and then skl2onnx.to_onnx"
         )
-    check_is_fitted(model)
+    if not model.__sklearn_is_fitted__():
+        raise ValueError(f"model must be fitted; call fit of the {type(model).__name__} first")
     network = _in_precision(model.network_, dtype)
     graph = _Model(network.dtype)
     x = graph.add_input(INPUT, network.n_inputs)
-    described = outputs(model, graph.real, with_std=True, two_margins=False)
-    results = add_estimator(graph, model, network, x, with_std=True, two_margins=False)
+    described = outputs(model, graph.real, Form())
+    results = add_estimator(graph, model, network, x, Form())
     for result, output in zip(results, described, strict=True):
         graph.add_output(result, output.name, output.element, output.shape)
     return graph, network

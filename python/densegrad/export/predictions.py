@@ -26,6 +26,15 @@ class Output:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Form:
+    """What the results of an estimator's graph look like; the defaults are those of `to_onnx`."""
+
+    std: bool = True  # standard deviations, if the loss has them
+    two_margins: bool = False  # two classes have a margin each, m and -m, in place of one
+    numbered: bool = False  # labels are the numbers of the classes
+
+
 def gives_margins(estimator: Estimator) -> bool:
     """Tell whether a classifier has a decision function in place of probabilities."""
     return estimator.network_.loss in MARGIN_LOSSES
@@ -42,21 +51,17 @@ def is_multilabel(classifier: MLPClassifier) -> bool:
         return np.ndim(classifier.predict(np.zeros((1, spec.n_inputs)))) == 2
 
 
-def outputs(estimator: Estimator, real: int, *, with_std: bool, two_margins: bool) -> tuple[Output, ...]:
-    """Return the results of an estimator's graph, whose numbers have the element type `real`.
-
-    `with_std` asks for standard deviations, if the loss has them. `two_margins` asks for a margin of each of
-    two classes, m and -m, as skl2onnx has it; else there is one, as in `decision_function`.
-    """
+def outputs(estimator: Estimator, real: int, form: Form) -> tuple[Output, ...]:
+    """Return the results of an estimator's graph, whose numbers have the element type `real`."""
     spec = estimator.network_.spec
     if isinstance(estimator, MLPRegressor):
         n_levels = len(spec.loss.quantile_levels)
         shape = (
             (spec.n_targets, n_levels) if n_levels and spec.n_targets > 1 else (n_levels or spec.n_targets,)
         )
-        std = (Output("std", real, shape),) if with_std and spec.loss.name == "gaussian_nll" else ()
+        std = (Output("std", real, shape),) if form.std and spec.loss.name == "gaussian_nll" else ()
         return Output("variable", real, shape), *std
-    element = Graph.STRING if _classes(estimator).dtype == object else Graph.INT64
+    element = Graph.STRING if _classes(estimator, form).dtype == object else Graph.INT64
     n_outputs = spec.head.units
     if is_multilabel(estimator):
         label = Output("label", Graph.INT64, (n_outputs,))
@@ -64,27 +69,25 @@ def outputs(estimator: Estimator, real: int, *, with_std: bool, two_margins: boo
         label = Output("label", element, ())
     scores: tuple[int, ...] = (max(2, n_outputs),)
     if gives_margins(estimator):
-        if n_outputs == 1 and not two_margins:
+        if n_outputs == 1 and not form.two_margins:
             scores = ()
         return label, Output("decision_function", real, scores)
     return label, Output("probabilities", real, scores)
 
 
-def add_estimator(
-    g: Graph, estimator: Estimator, network: Network, x: str, *, with_std: bool, two_margins: bool
-) -> tuple[str, ...]:
+def add_estimator(g: Graph, estimator: Estimator, network: Network, x: str, form: Form) -> tuple[str, ...]:
     """Add an estimator and return the names of its `outputs`; `network` is in the precision of the graph."""
     y = add_network(g, network, x)
     if isinstance(estimator, MLPRegressor):
-        return _add_regressor(g, network, y, with_std)
-    return _add_classifier(g, estimator, y, two_margins)
+        return _add_regressor(g, network, y, form)
+    return _add_classifier(g, estimator, y, form)
 
 
-def _add_regressor(g: Graph, network: Network, y: str, with_std: bool) -> tuple[str, ...]:
+def _add_regressor(g: Graph, network: Network, y: str, form: Form) -> tuple[str, ...]:
     loss, n_targets = network.spec.loss, network.n_targets
     if loss.name == "gaussian_nll":
         mean = g.columns(y, 0, n_targets)
-        if not with_std:
+        if not form.std:
             return (mean,)
         log_variance = g.columns(y, n_targets, 2 * n_targets)
         return mean, g.node("Exp", g.node("Mul", log_variance, g.number(0.5)))
@@ -93,8 +96,8 @@ def _add_regressor(g: Graph, network: Network, y: str, with_std: bool) -> tuple[
     return (y,)
 
 
-def _add_classifier(g: Graph, classifier: MLPClassifier, y: str, two_margins: bool) -> tuple[str, str]:
-    classes = _classes(classifier)
+def _add_classifier(g: Graph, classifier: MLPClassifier, y: str, form: Form) -> tuple[str, str]:
+    classes = _classes(classifier, form)
     margins = gives_margins(classifier)
     if is_multilabel(classifier):
         return _above_threshold(g, y, margins), y
@@ -103,7 +106,7 @@ def _add_classifier(g: Graph, classifier: MLPClassifier, y: str, two_margins: bo
         return g.node("Gather", g.constant(classes, "classes"), number), y
     number = g.node("Squeeze", _above_threshold(g, y, margins), g.integers(1))
     label = g.node("Gather", g.constant(np.resize(classes, 2), "classes"), number)
-    if margins and not two_margins:
+    if margins and not form.two_margins:
         return label, g.node("Squeeze", y, g.integers(1))
     other = g.node("Neg", y) if margins else g.node("Sub", g.number(1), y)
     return label, g.node("Concat", other, y, axis=1)
@@ -114,12 +117,17 @@ def _above_threshold(g: Graph, y: str, margins: bool) -> str:
     return g.node("Cast", g.node("Greater", y, threshold), to=Graph.INT64)
 
 
-def _classes(classifier: MLPClassifier) -> NDArray[Any]:
+def _classes(classifier: MLPClassifier, form: Form) -> NDArray[Any]:
     """Return the labels as ONNX has them: int64, or objects that are strings."""
-    classes = classifier.classes_
-    if classes.dtype.kind in "biu" or (classes.dtype.kind == "f" and (classes == np.round(classes)).all()):
-        return classes.astype(np.int64)
-    labels = classes.astype(object)
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"classes_ must be integers or strings for ONNX; got {classes!r}")
-    return labels
+    if form.numbered:
+        return np.arange(len(classifier.classes_))
+    classes = classifier.classes_.tolist()
+    if all(isinstance(label, str) for label in classes):
+        return np.array(classes, object)
+    if all(_is_int64(label) for label in classes):
+        return np.array([int(label) for label in classes], np.int64)
+    raise ValueError(f"classes_ must be strings, or integers that int64 can hold, for ONNX; got {classes}")
+
+
+def _is_int64(label: Any) -> bool:
+    return isinstance(label, int | float) and label == label // 1 and -(2**63) <= label < 2**63
