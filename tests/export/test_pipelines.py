@@ -128,6 +128,19 @@ def test_precision_follows_the_input(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(outputs[:, 0], alone.predict(counts.astype(np.float32)), atol=2e-5)
 
 
+def test_columns_of_a_frame_are_inputs_of_their_own(rng: np.random.Generator) -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    frame = pandas.DataFrame({"a": rng.normal(size=80), "b": rng.integers(5, size=80)})
+    regressor = fitted(MLPRegressor(max_iter=4), frame, frame["a"].to_numpy())
+    model = convert(regressor, frame)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    columns = {name: frame[[name]].to_numpy() for name in frame}
+    np.testing.assert_allclose(session.run(None, columns)[0][:, 0], regressor.predict(frame), rtol=1e-9)
+    words = frame.assign(b="word")
+    refused("the input 'b' of MLPRegressor must be numbers; got strings", lambda: convert(regressor, words))
+
+
 @pytest.mark.parametrize(
     "wrap",
     [

@@ -119,8 +119,15 @@ def _set_output_types(operator: Any) -> None:
 
 
 def _element(operator: Any) -> int:
-    """Return the element type that an operator computes in: that of its input, or float32."""
-    is_double = isinstance(operator.inputs[0].type, imported("skl2onnx.common.data_types").DoubleTensorType)
+    """Return the element type that an operator computes in: float64 if an input is, otherwise float32."""
+    types = imported("skl2onnx.common.data_types")
+    for column in operator.inputs:
+        if isinstance(column.type, types.StringTensorType):
+            raise ValueError(
+                f"the input {column.raw_name!r} of {type(operator.raw_operator).__name__} must be numbers;"
+                " got strings. Encode them in an earlier step of the pipeline"
+            )
+    is_double = any(isinstance(column.type, types.DoubleTensorType) for column in operator.inputs)
     return Graph.DOUBLE if is_double else Graph.FLOAT
 
 
@@ -135,7 +142,8 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     element = _element(operator)
     network = model.network_.astype("float64" if element == Graph.DOUBLE else "float32")
     g = _PipelineGraph(network.dtype, scope, container)
-    x = g.node("Cast", operator.inputs[0].full_name, to=element)
+    columns = [g.node("Cast", column.full_name, to=element) for column in operator.inputs]
+    x = g.node("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
     results = add_estimator(g, model, network, x, _form(scope, model))
     for result, variable in zip(results, operator.outputs, strict=True):
         g.add("Identity", (result,), variable.full_name)
