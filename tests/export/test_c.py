@@ -81,6 +81,15 @@ def test_same_bits_of_each_activation(
     assert same_bits(toolchain.predict(network, z, tmp_path), network.predict(z))
 
 
+@pytest.mark.parametrize("toolchain", params(TOOLCHAINS))
+def test_products_in_double_are_not_rounded_twice(toolchain: Toolchain, tmp_path: Path) -> None:
+    """x w + bias is just below half a unit above the bias; in double it is the half, which rounds up."""
+    network = Network(1, [Dense(1, "identity")])
+    network.weights[1] = [[2.0**-24 * (1 - 2.0**-15)], [1 + 2.0**-23]]
+    outputs = toolchain.predict(network, np.array([[1 + 2.0**-15]]), tmp_path)
+    assert outputs[0, 0] == np.float32(1 + 2.0**-23)
+
+
 @pytest.mark.parametrize("toolchain", params([GCC]))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_error_of_plain_sums(

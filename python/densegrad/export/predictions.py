@@ -56,17 +56,14 @@ def outputs(estimator: Estimator, real: int, form: Form) -> tuple[Output, ...]:
     spec = estimator.network_.spec
     if isinstance(estimator, MLPRegressor):
         n_levels = len(spec.loss.quantile_levels)
-        shape = (
-            (spec.n_targets, n_levels) if n_levels and spec.n_targets > 1 else (n_levels or spec.n_targets,)
-        )
+        shape: tuple[int, ...] = (n_levels or spec.n_targets,)
+        if n_levels and spec.n_targets > 1:
+            shape = (spec.n_targets, n_levels)
         std = (Output("std", real, shape),) if form.std and spec.loss.name == "gaussian_nll" else ()
         return Output("variable", real, shape), *std
     element = Graph.STRING if _classes(estimator, form).dtype == object else Graph.INT64
     n_outputs = spec.head.units
-    if is_multilabel(estimator):
-        label = Output("label", Graph.INT64, (n_outputs,))
-    else:
-        label = Output("label", element, ())
+    label = Output("label", element, (n_outputs,) if is_multilabel(estimator) else ())
     scores: tuple[int, ...] = (max(2, n_outputs),)
     if gives_margins(estimator):
         if n_outputs == 1 and not form.two_margins:
@@ -120,7 +117,7 @@ def _above_threshold(g: Graph, y: str, margins: bool) -> str:
 def _classes(classifier: MLPClassifier, form: Form) -> NDArray[Any]:
     """Return the labels as ONNX has them: int64, or objects that are strings."""
     if form.numbered:
-        return np.arange(len(classifier.classes_))
+        return np.arange(len(classifier.classes_), dtype=np.int64)
     classes = classifier.classes_.tolist()
     if all(isinstance(label, str) for label in classes):
         return np.array(classes, object)
