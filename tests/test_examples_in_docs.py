@@ -32,8 +32,17 @@ def test_docstrings(module: ModuleType) -> None:
     assert results.attempted > 0
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("gradients.md", 21), ("migration.md", 8)])
-def test_pages(page: str, at_least: int) -> None:
+@pytest.mark.parametrize(
+    ("page", "at_least", "needed"),
+    [
+        ("gradients.md", 21, ()),
+        ("migration.md", 8, ()),
+        ("export.md", 20, ("onnx", "onnxruntime", "skl2onnx")),
+    ],
+)
+def test_pages(page: str, at_least: int, needed: tuple[str, ...]) -> None:
+    for package in needed:
+        pytest.importorskip(package, reason=f"needs {package}")
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.failed == 0
     assert results.attempted >= at_least

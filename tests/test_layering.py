@@ -54,6 +54,11 @@ LAYERS = [
     },
     {"display.gradient_flow"},
     {"display"},
+    {"export.functions", "export.packages"},
+    {"export.c", "export.graph"},
+    {"export.predictions"},
+    {"export.onnx", "export.converters"},
+    {"export"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}

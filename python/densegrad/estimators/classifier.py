@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -267,6 +268,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         if not self._has_margins():
             raise AttributeError("the loss gives probabilities and no margins; use predict_proba")
         return True
+
+    @property
+    def _label_binarizer(self) -> LabelBinarizer:
+        """Under scikit-learn's private name, which converters written for its own classifier read."""
+        if self._targets is None:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute '_label_binarizer' before fit"
+            )
+        return self._targets.binarizer
 
     # What classification makes of the base's parts.
 
