@@ -690,7 +690,7 @@ cdef class Network:
 
     cdef object like_weights(self, int l):
         self.check_layer(l, 1)
-        return _empty((self.get().width(l - 1) + 1, self.get().width(l)), self.dtype)
+        return _empty((self.get().weight_rows(l), self.get().width(l)), self.dtype)
 
     cdef object of_weights(self, cpp.Quantity quantity, int l):
         array = self.like_weights(l)
@@ -803,8 +803,9 @@ cdef class Trainer:
         """Replace the optimizer's state s for W_(l)."""
         self.network.check_layer(l, 1)
         cdef Rows rows = dense_rows_of(state, self.network.width(l), "state")
-        if rows.view.n_rows != self.network.width(l - 1) + 1:
-            raise ValueError(f"state must have {self.network.width(l - 1) + 1} rows; got {rows.view.n_rows}")
+        cdef int64_t n_rows = self.network.get().weight_rows(l)
+        if rows.view.n_rows != n_rows:
+            raise ValueError(f"state must have {n_rows} rows; got {rows.view.n_rows}")
         cdef cpp.CppTrainer *core = self.get()
         with nogil:
             core.set_state(l, s, rows.view)

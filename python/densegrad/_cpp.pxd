@@ -113,6 +113,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
     cdef cppclass CppNetwork "densegrad::Network":
         int depth()
         int64_t width(int l)
+        int64_t weight_rows(int l)
         int64_t n_targets()
         int64_t n_parameters()
         Jacobian jacobian(int l)

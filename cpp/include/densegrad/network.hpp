@@ -78,9 +78,10 @@ class Network {
     std::int64_t width(int l) const {
         return l == 0 ? spec().n_inputs : spec().layers[static_cast<std::size_t>(l - 1)].n_units;
     }
-    std::int64_t n_targets() const { return n_targets_; } // values a row of the target has
-    Jacobian jacobian(int l) const;                       // of layer l = 1 ... L
-    std::int64_t n_parameters() const;                    // weights, biases included
+    std::int64_t weight_rows(int l) const { return width(l - 1) + 1; } // of W_(l), the bias the last one
+    std::int64_t n_targets() const { return n_targets_; }              // values a row of the target has
+    Jacobian jacobian(int l) const;                                    // of layer l = 1 ... L
+    std::int64_t n_parameters() const;                                 // weights, biases included
     CallerLock &caller_lock() const { return caller_lock_; }
 
     virtual void get(Quantity quantity, int l, void *out) const = 0;

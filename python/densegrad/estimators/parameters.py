@@ -184,7 +184,7 @@ class GlorotWithBias:
         self.bound = 2.0 if activation == "logistic" else 6.0
 
     def __call__(self, n_in: int, n_out: int, random: Any) -> NDArray[np.float64]:
-        """Return weights of shape (n_in + 1, n_out), the bias in the last row."""
+        """Return the weights, and the bias in the last row."""
         limit = np.sqrt(self.bound / (n_in + n_out))
         weights = random.uniform(-limit, limit, (n_in, n_out))
         return np.vstack([weights, random.uniform(-limit, limit, n_out)])

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad._tables import MARGIN_LOSSES
+from densegrad._tables import LOSSES
 from densegrad.estimators import MLPClassifier, MLPRegressor
 from densegrad.export.graph import Graph, add_network
 from densegrad.network import Network
@@ -37,7 +37,7 @@ class Form:
 
 def gives_margins(estimator: Estimator) -> bool:
     """Tell whether a classifier has a decision function in place of probabilities."""
-    return estimator.network_.loss in MARGIN_LOSSES
+    return LOSSES[estimator.network_.loss]["margin"]
 
 
 def is_multilabel(classifier: MLPClassifier) -> bool:
