@@ -152,7 +152,6 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
     X, target = regression(rng)
     actions: list[Any] = [
         lambda: setattr(trainer, "optimizer", Adam(0.5)),
-        lambda: trainer.state_dict(),
         lambda: setattr(trainer._descent._core, "steps", 7),
         lambda: trainer._descent._core.set_state(1, 0, np.zeros((5, 2))),
     ]
@@ -166,6 +165,21 @@ def test_the_optimizer_cannot_be_changed_from_within_a_training(rng: np.random.G
         with pytest.raises(RuntimeError, match="in use"):
             trainer.fit(X, target)
     assert (trainer.optimizer, trainer.steps) == (Adam(0.1), 0)
+
+
+def test_what_is_being_trained_can_be_read_from_within(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    seen = []
+
+    def custom(y_true: Any, y_pred: Any) -> Any:
+        seen.append(trainer.state_dict()["steps"])
+        assert len(network.parameters) == 10
+        return np.zeros(len(y_pred)), y_pred - y_true
+
+    network = Network(4, [Dense(2, "identity")], loss=custom, dtype="float64", random_state=0)
+    trainer = Trainer(network, batch_size=50)
+    trainer.fit(X, target, epochs=1)
+    assert seen == list(range(trainer.steps)) != []
 
 
 def test_custom_loss_is_called_once_a_batch(rng: np.random.Generator) -> None:

@@ -37,8 +37,13 @@ WITH_CODE = [
     if page.name != "recipes.md" and re.search(r"^```py", page.read_text(), re.MULTILINE)
 ]
 # What is not run: commands, pseudo-code and output, formulas, and directives of the site.
-# "output" is what the Python block above it prints.
-NOT_RUN = re.compile(r"sh|text|output|math|\{(toctree|include|raw|eval-rst|grid)\}.*")
+# export/test_c.py compiles the C. "output" is what the Python block above it prints.
+NOT_RUN = re.compile(r"sh|c|text|output|math|\{(toctree|include|raw|eval-rst|grid)\}.*")
+# Packages that a page with these words needs, and that not every environment has.
+NEEDED = {
+    "densegrad.display": ("matplotlib",),
+    "import onnxruntime": ("onnx", "onnxruntime", "skl2onnx"),
+}
 
 
 class Block(NamedTuple):
@@ -88,8 +93,9 @@ def test_every_block_is_run_or_is_no_code(page: Path) -> None:
 @pytest.mark.parametrize("page", WITH_CODE, ids=named)
 def test_code_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks run in order, in one namespace, in an empty folder."""
-    if "densegrad.display" in page.read_text():
-        pytest.importorskip("matplotlib")
+    for words, packages in NEEDED.items():
+        for package in packages if words in page.read_text() else ():
+            pytest.importorskip(package, reason=f"needs {package}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict[str, Any] = {"__name__": "page"}

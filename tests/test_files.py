@@ -190,7 +190,7 @@ def test_foreign_files_are_left_alone(named: bool, tmp_path: Path, monkeypatch: 
     if named:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     names = iter(["taken", "taken", "free"])
-    monkeypatch.setattr("densegrad._storage.secrets.token_hex", lambda n: next(names))
+    monkeypatch.setattr("densegrad.storage.secrets.token_hex", lambda n: next(names))
     foreign = tmp_path / ".taken.part"
     foreign.write_text("not yours")
     make_network((1, 2, 1)).save(tmp_path / "net")

@@ -31,16 +31,18 @@ if what == "load":
 before = memory("VmRSS")
 if what == "load":
     network = Network.load(path)
-else:
+elif what != "make a layer":
     network = make(width)
 if what == "save":
     network.save(path)
+if what == "make a layer":
+    network = Network(3 * width, [Dense(width)], random_state=0)
 print((memory("VmHWM") - before) / network.parameters.nbytes)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("what", ["make", "save", "load"])
+@pytest.mark.parametrize("what", ["make", "make a layer", "save", "load"])
 def test_at_most_twice_the_weights(what: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "net"), what]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,43 +1,103 @@
-"""The team of threads: every chunk of every phase is run once."""
+"""The team of threads: every chunk of every phase is run once, by as many members as can be had."""
+
+from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 import densegrad
 from builds import build
 
-pytestmark = pytest.mark.skipif(
-    not densegrad._core.has_openmp(), reason="built without OpenMP, a team is the caller alone"
-)
+
+def members(program: Path, *arguments: str, before: Callable[[], None] | None = None) -> int:
+    """Run test_team and return the size of its largest team."""
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=300, preexec_fn=before
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout.split()[0])
 
 
 def test_each_chunk_runs_once(build_directory: Path) -> None:
     program = build(build_directory, "test_team") / "test_team"
-    done = subprocess.run([program, "4"], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert members(program, "4") == 4
 
 
-@pytest.mark.parametrize(
-    "setting", ["OMP_THREAD_LIMIT=1", "OMP_THREAD_LIMIT=2", "OMP_DYNAMIC=true", "OMP_MAX_ACTIVE_LEVELS=0"]
-)
-def test_a_team_may_have_fewer_members_than_asked_for(build_directory: Path, setting: str) -> None:
+# The stack of a thread is of the size that the process may have for its first one.
+STACK = 1 << 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
+@pytest.mark.parametrize("stacks", [0, 2])
+def test_a_team_is_smaller_where_the_system_gives_no_thread(build_directory: Path, stacks: int) -> None:
     program = build(build_directory, "test_team") / "test_team"
-    name, value = setting.split("=")
-    command = [program, "3", "2000"]
-    environment = {**os.environ, name: value}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def limit_memory() -> None:
+        space = stacks * STACK + STACK // 2
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (space, space))
+
+    assert members(program, "4", "1", before=limit_memory) == 1 + stacks
 
 
-@pytest.mark.skipif(densegrad._core.available_threads() < 2, reason="with one CPU there is nothing to count")
+NO_THREAD = """
+import os, resource, numpy as np, densegrad
+if os.getuid() == 0:  # whom the limit does not bind
+    os.setgid(54321)
+    os.setuid(54321)
+network = densegrad.Network(100, [densegrad.Dense(400), densegrad.Dense(1, "identity")], random_state=0)
+X = np.ones((2000, 100), np.float32)
+alone = network.predict(X, 1)
+densegrad._core.set_exact_threads(True)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+assert (network.predict(X, 2) == alone).all()
+densegrad.Trainer(network, n_threads=2).fit(X, np.ones(2000), epochs=2)
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def output(script: str, **environment: str) -> str:
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+def test_a_process_that_may_start_no_thread_works_alone() -> None:
+    assert output(NO_THREAD, OPENBLAS_NUM_THREADS="1") == "1\n"
+
+
+AVAILABLE = "import densegrad; print(densegrad._core.available_threads())"
+several_cpus = pytest.mark.skipif(
+    densegrad._core.available_threads() < 2, reason="with one CPU there is nothing to count"
+)
+
+
+@several_cpus
 @pytest.mark.parametrize("setting", ["OMP_PROC_BIND=true", "OMP_PLACES=cores"])
 def test_threads_bound_to_cpus_are_all_available(setting: str) -> None:
-    name, value = setting.split("=")
-    command = [sys.executable, "-c", "import densegrad; print(densegrad._core.available_threads())"]
-    environment = {**os.environ, name: value}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    assert int(done.stdout) == densegrad._core.available_threads()
+    assert int(output(AVAILABLE, **dict([setting.split("=")]))) == densegrad._core.available_threads()
+
+
+@several_cpus
+@pytest.mark.parametrize("setting", ["OMP_NUM_THREADS=1", "OMP_NUM_THREADS=1,2", "OMP_THREAD_LIMIT=1"])
+def test_settings_of_openmp_limit_the_threads(setting: str) -> None:
+    assert output(AVAILABLE, **dict([setting.split("=")])) == "1\n"
+
+
+@several_cpus
+@pytest.mark.skipif(not densegrad._core.has_openmp(), reason="threadpoolctl speaks to OpenMP")
+def test_threadpoolctl_limits_the_threads() -> None:
+    with threadpool_limits(1):
+        assert densegrad._core.available_threads() == 1
+    assert densegrad._core.available_threads() > 1

@@ -19,7 +19,6 @@ from densegrad import (
     Dense,
     Network,
     Trainer,
-    _core,
 )
 
 INTERRUPTED = """
@@ -89,6 +88,92 @@ def test_ctrl_c_stops_calls_over_many_rows(call: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 0.5
+
+
+INTERRUPTED_PASSES = """
+import signal, sys, traceback, numpy as np, densegrad as d
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+net = d.Network(3000, [d.Dense(3000), d.Dense(1, "identity")], random_state=0)
+X = np.ones((3000, 3000), np.float32)
+samples = net.samples(X, X[:, :1])
+trainer = d.Trainer(net, batch_size=1000, n_threads=1)
+calls = {
+    "forward": lambda: net.forward(X, 1),
+    "backward": lambda: net.backward(np.ones((3000, 1)), 1),
+    "backpropagate": lambda: net.backpropagate(samples, n_threads=1),
+    "fit": lambda: trainer.fit(samples, epochs=100),
+}
+net.forward(X)
+before = net.parameters
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    calls[sys.argv[1]]()
+except KeyboardInterrupt as error:
+    # Where the call does not end early, the error comes after it, from the line above.
+    print(traceback.extract_tb(error.__traceback__)[-1].filename.rpartition("/")[2])
+assert (net.parameters == before).all()
+net.predict(X[:5])
+"""
+
+
+@pytest.mark.parametrize("call", ["forward", "backward", "backpropagate", "fit"])
+def test_ctrl_c_ends_a_pass_through_wide_layers(call: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_PASSES, call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "_core.pyx\n"), done.stderr
+
+
+AT_EXIT = """
+import sys, threading, time, numpy as np, densegrad as d
+what, n_threads = sys.argv[1], int(sys.argv[2])
+X = np.random.RandomState(0).normal(size=(20_000, 64)).astype(np.float32)
+def loss(target, prediction):
+    return ((prediction - target) ** 2).sum(axis=1), 2 * (prediction - target)
+layers = [d.Dense(128), d.Dense(1, "identity")]
+network = d.Network(64, layers, random_state=0)
+samples = network.samples(X, X[:, :1])
+custom = d.Network(64, layers, loss=loss, random_state=0)
+calls = {
+    "fit": lambda: d.Trainer(network, n_threads=n_threads).fit(samples),
+    "custom loss": lambda: d.Trainer(custom, n_threads=n_threads).fit(X, X[:, :1]),
+    "predict": lambda: network.predict(X, n_threads),
+    "evaluate": lambda: network.evaluate(samples, n_threads=n_threads),
+    "loss_and_gradient": lambda: network.loss_and_gradient(samples, n_threads=n_threads),
+}
+def call_for_ever():
+    while True:
+        calls[what]()
+threading.Thread(target=call_for_ever, daemon=True).start()
+time.sleep(0.3)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("call", ["fit", "custom loss", "predict", "evaluate", "loss_and_gradient"])
+def test_the_interpreter_ends_while_a_daemon_thread_is_in_a_call(call: str, n_threads: int) -> None:
+    command = [sys.executable, "-c", AT_EXIT, call, str(n_threads)]
+    for _ in range(2):  # it depends on where the thread is just then
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+LATE_CALL = """
+import numpy as np, densegrad as d
+network = d.Network(64, [d.Dense(1, "identity")], random_state=0)
+X = np.ones((100_000, 64), np.float32)
+class Late:
+    def __del__(self, samples=network.samples(X, X[:, :1])):
+        print(network.evaluate(samples) > 0)
+late = Late()
+"""
+
+
+def test_calls_work_while_the_interpreter_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_CALL], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -205,7 +290,6 @@ print(threads_of_a_fit(512, 512, n_threads=100_000), threads_of_a_fit(512, 512))
 """
 
 
-@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP: there is one thread")
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_no_more_threads_than_pay_and_the_process_may_use(limit: int) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(limit), "OPENBLAS_NUM_THREADS": "1"}

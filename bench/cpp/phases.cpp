@@ -2,9 +2,11 @@
 // with its share of the step and of the core's FMA peak. Built by the CMake option DENSEGRAD_BENCH.
 //
 //     phases rows batch n_0 n_1 ... n_L
-#include "../../cpp/src/engine.hpp"
-
 #include "densegrad/config.hpp"
+
+#include "../../cpp/src/dispatch.hpp"
+#include "../../cpp/src/passes.hpp"
+#include "../../cpp/src/updates.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -69,7 +71,7 @@ int main(int argc, char **argv) {
     };
     carve([&](T *&, Index count) { arena.plan<T>(count); });
     arena.allocate();
-    carve([&](T *&piece, Index count) { piece = arena.take<T>(count); });
+    carve([&](T *&buffer, Index count) { buffer = arena.take<T>(count); });
 
     std::mt19937 random(0);
     std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
@@ -91,7 +93,7 @@ int main(int argc, char **argv) {
 
     const Pass<T> pass(layers, batch_size, 1, PassOptions{});
     const RowsView rows{X.data(), Scalar::float32, n_rows, n_in, n_in, 1};
-    const LossArgs<T> loss{Loss::log_loss, Activation::softmax, n_out, n_out, 0, 0, nullptr, 1};
+    const LossArgs<T> loss{Loss::log_loss, {Activation::softmax}, n_out, n_out, 0, 0, nullptr};
     OptimizerStep<T> step{};
     step.optimizer = Optimizer::adam;
     step.learning_rate = 1e-4f;
@@ -118,6 +120,7 @@ int main(int argc, char **argv) {
             Batch<T> batch{&rows, {}, order.data() + first, first, 0, 1.0 / static_cast<double>(batch_size),
                            0};
             batch.targets.classes = classes.data();
+            StopWatch watch{StopRequest{}};
             timed(phases[0], [&] { k.gather(batch.gather(pass.output[0], pass.stride), 0, batch_size); });
             timed(phases[1], [&] {
                 for (std::size_t l = 1; l <= layers.size(); ++l) {
@@ -127,17 +130,17 @@ int main(int argc, char **argv) {
                     k.forward(args, 0, batch_size);
                 }
             });
-            timed(phases[2], [&] { k.head_loss(head_args(loss, pass, batch, 0), 0, batch_size); });
-            timed(phases[3], [&] { backward_rows(layers, pass, false, k, 0, batch_size); });
+            timed(phases[2], [&] { k.loss_layer(loss_layer_args(loss, pass, batch, 0), 0, batch_size); });
+            timed(phases[3], [&] { backward_rows(layers, pass, false, k, watch, 0, batch_size); });
             for (int stage = 0; stage < 3; ++stage)
                 timed(phases[static_cast<std::size_t>(4 + stage)], [&] {
                     for (std::size_t l = 1; l <= layers.size(); ++l) {
-                        WeightArgs<T> args = weight_args(layers[l - 1], pass, l, batch_size);
+                        WeightArgs<T> args = sum(layers[l - 1], pass, l, batch_size);
                         args.step = stage > 0 ? &step : nullptr;
                         args.state[0] = state_0[l - 1];
                         args.state[1] = state_1[l - 1];
                         args.transposed = stage > 1 && l > 1 ? layers[l - 1].transposed : nullptr;
-                        k.weights(args, 0, layers[l - 1].units());
+                        k.update_weights(args, 0, layers[l - 1].blocks());
                     }
                 });
         }

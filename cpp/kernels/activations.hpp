@@ -4,7 +4,7 @@
 // follows from the output (or is one), or output_and_local(z, y, local), where it has a buffer of its own.
 #pragma once
 
-#include "kernels.hpp"
+#include "contract.hpp"
 #include "math.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -74,7 +74,7 @@ template <class T> DENSEGRAD_INLINE Vec<T> clamp_magnitude(Vec<T> z, T bound) {
 
 // z s(z), s the logistic function; dy/dz = s (1 + z (1 - s)).
 template <class T> struct ActivationFunctor<T, Activation::silu> {
-    static constexpr T bound = kIsFloat<T> ? T(100) : T(750);
+    static constexpr T bound = Precision<T>::silu_bound;
     static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return at_least<T>(z, -bound) * logistic_pair<T>(z).s; }
     static DENSEGRAD_INLINE void output_and_local(Vec<T> z, Vec<T> &y, Vec<T> &local) {
         const LogisticPair<T> sides = logistic_pair<T>(z);
@@ -85,7 +85,7 @@ template <class T> struct ActivationFunctor<T, Activation::silu> {
 
 // z cdf(z) of the standard normal distribution; dy/dz = cdf(z) + z density(z).
 template <class T> struct ActivationFunctor<T, Activation::gelu> {
-    static constexpr T bound = kIsFloat<T> ? T(14) : T(40);
+    static constexpr T bound = Precision<T>::gelu_bound;
     static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return at_least<T>(z, -bound) * normal<T>(z).cdf; }
     static DENSEGRAD_INLINE void output_and_local(Vec<T> z, Vec<T> &y, Vec<T> &local) {
         const Normal<T> n = normal<T>(z);
@@ -96,9 +96,8 @@ template <class T> struct ActivationFunctor<T, Activation::gelu> {
 
 // z tanh(softplus(z)) = z w, w = n / (n + 2), n = e (e + 2), e = exp(z); dw/dz = 4 e (e + 1) / (n + 2)^2.
 template <class T> struct ActivationFunctor<T, Activation::mish> {
-    static constexpr T low = kIsFloat<T> ? T(-100) : T(-750);
-    static constexpr T high =
-        kIsFloat<T> ? T(20) : T(40); // w is 1 to the last place, and w' is zero beside it
+    static constexpr T low = Precision<T>::mish_low;
+    static constexpr T high = Precision<T>::mish_high; // w is 1 to the last place, and w' is zero beside it
     static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) {
         const Vec<T> e = exp<T>(at_most<T>(z, high));
         const Vec<T> n = fma(e, e, e + e);
@@ -142,14 +141,14 @@ template <Activation A> constexpr LocalGradient local_gradient_of() {
 }
 
 template <class T, Activation A> void activate_lines(T *y, Index lines) {
-    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>)
-        for (int v = 0; v < kLane<T>; v += kVecLane<T>)
+    for (Index i = 0; i < lines * kLanes<T>; i += kLanes<T>)
+        for (int v = 0; v < kLanes<T>; v += kVecLanes<T>)
             store<T>(y + i + v, ActivationFunctor<T, A>::output(load<T>(y + i + v)));
 }
 
 template <class T, Activation A> void activate_lines_and_local(T *y, T *local, Index lines) {
-    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>) {
-        for (int v = 0; v < kLane<T>; v += kVecLane<T>) {
+    for (Index i = 0; i < lines * kLanes<T>; i += kLanes<T>) {
+        for (int v = 0; v < kLanes<T>; v += kVecLanes<T>) {
             Vec<T> output, slope;
             if constexpr (local_gradient_of<A>() == LocalGradient::buffer) {
                 ActivationFunctor<T, A>::output_and_local(load<T>(y + i + v), output, slope);
@@ -164,8 +163,8 @@ template <class T, Activation A> void activate_lines_and_local(T *y, T *local, I
 }
 
 template <class T, Activation A> void multiply_lines_by_local(const T *output, T *delta, Index lines) {
-    for (Index i = 0; i < lines * kLane<T>; i += kLane<T>)
-        for (int v = 0; v < kLane<T>; v += kVecLane<T>)
+    for (Index i = 0; i < lines * kLanes<T>; i += kLanes<T>)
+        for (int v = 0; v < kLanes<T>; v += kVecLanes<T>)
             store<T>(delta + i + v, load<T>(delta + i + v) *
                                         ActivationFunctor<T, A>::local_from_output(load<T>(output + i + v)));
 }

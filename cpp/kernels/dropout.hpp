@@ -17,7 +17,7 @@
 // A unit is dropped when h < threshold.
 #pragma once
 
-#include "kernels.hpp"
+#include "contract.hpp"
 #include "simd.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -61,14 +61,14 @@ void dropout(const DropoutArgs<T> &args, T *y, T *local, Index first_row, Index 
     constexpr int hashes_per_lane = static_cast<int>(sizeof(T) / sizeof(std::uint32_t));
     HashVec unit[kVecs] = {};
     for (int v = 0; v < kVecs; ++v)
-        for (int i = 0; i < kVecLane<float>; ++i)
+        for (int i = 0; i < kVecLanes<float>; ++i)
             unit[v][i] = static_cast<std::uint32_t>(first_unit) +
-                         static_cast<std::uint32_t>(v * kVecLane<T> + i / hashes_per_lane);
+                         static_cast<std::uint32_t>(v * kVecLanes<T> + i / hashes_per_lane);
     for (Index r = 0; r < rows; ++r) {
         const RowKey key = dropout_row_key(args.key, first_row + r);
         for (int v = 0; v < kVecs; ++v) {
             const Int<T> keeps = dropout_keeps(dropout_hash(unit[v], key), args.threshold, T());
-            const Index at = r * kLane<T> + v * kVecLane<T>;
+            const Index at = r * kLanes<T> + v * kVecLanes<T>;
             store<T>(y + at, keeps ? load<T>(y + at) * args.scale : Vec<T>{});
             if (local)
                 store<T>(local + at, keeps ? load<T>(local + at) * args.scale : Vec<T>{});

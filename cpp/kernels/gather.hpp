@@ -1,8 +1,9 @@
 // Rows of X into lines: any strides, either precision, or CSR, converted on the way.
 #pragma once
 
-#include "kernels.hpp"
+#include "contract.hpp"
 #include "simd.hpp"
+#include "split.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
@@ -17,7 +18,7 @@ DENSEGRAD_INLINE const S *row_pointer(const GatherArgs<T> &args, Index row, cons
 }
 
 template <class T, class S> DENSEGRAD_INLINE Vec<T> convert(const S *source) {
-    typedef S SourceVec __attribute__((vector_size(kVecLane<T> * sizeof(S))));
+    typedef S SourceVec __attribute__((vector_size(kVecLanes<T> * sizeof(S))));
     SourceVec x;
     __builtin_memcpy(&x, source, sizeof(x));
     return __builtin_convertvector(x, Vec<T>);
@@ -25,20 +26,20 @@ template <class T, class S> DENSEGRAD_INLINE Vec<T> convert(const S *source) {
 
 template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, T *line) {
     for (int q = 0; q < kVecs; ++q)
-        store<T>(line + q * kVecLane<T>, convert<T, S>(source + q * kVecLane<T>));
+        store<T>(line + q * kVecLanes<T>, convert<T, S>(source + q * kVecLanes<T>));
 }
 
 // The first `count` numbers of a line, then zeros; reads no number beyond `end`.
 template <class T, class S>
 DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T *line) {
-    if (end - source < kLane<T>) {
-        for (Index i = 0; i < kLane<T>; ++i)
+    if (end - source < kLanes<T>) {
+        for (Index i = 0; i < kLanes<T>; ++i)
             line[i] = i < count ? static_cast<T>(source[i]) : T(0);
         return;
     }
     for (int q = 0; q < kVecs; ++q) {
-        const Int<T> wanted = lane_numbers<T>() < static_cast<IntLane<T>>(count - q * kVecLane<T>);
-        store<T>(line + q * kVecLane<T>, wanted ? convert<T, S>(source + q * kVecLane<T>) : Vec<T>{});
+        const Int<T> wanted = lane_numbers<T>() < static_cast<IntLane<T>>(count - q * kVecLanes<T>);
+        store<T>(line + q * kVecLanes<T>, wanted ? convert<T, S>(source + q * kVecLanes<T>) : Vec<T>{});
     }
 }
 
@@ -56,8 +57,8 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
     constexpr Index kRows = 8;
     const S *data = static_cast<const S *>(args.rows->data);
     const Index n = args.rows->n_columns;
-    const Index full = n / kLane<T>;
-    const Index rest = n % kLane<T>;
+    const Index full = n / kLanes<T>;
+    const Index rest = n % kLanes<T>;
     const Index stride = args.rows->row_stride;
     const S *end =
         data + (stride > 0 ? (args.rows->n_rows - 1) * stride : 0) + n; // of the last row in memory
@@ -70,15 +71,15 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
             source[r] = row_pointer(args, first + r, data);
             next[r] = row_pointer(args, after, data);
         }
-        T *column = args.output + first * kLane<T>;
+        T *column = args.output + first * kLanes<T>;
         for (Index b = 0; b < full; ++b, column += args.stride)
             for (Index r = 0; r < count; ++r) {
-                prefetch_numbers(next[r] + b * kLane<T>, next[r] + (b + 1) * kLane<T>);
-                convert_line<T, S>(source[r] + b * kLane<T>, column + r * kLane<T>);
+                prefetch_numbers(next[r] + b * kLanes<T>, next[r] + (b + 1) * kLanes<T>);
+                convert_line<T, S>(source[r] + b * kLanes<T>, column + r * kLanes<T>);
             }
         for (Index r = 0; rest > 0 && r < count; ++r) {
-            prefetch_numbers(next[r] + full * kLane<T>, next[r] + n);
-            convert_rest<T, S>(source[r] + full * kLane<T>, rest, end, column + r * kLane<T>);
+            prefetch_numbers(next[r] + full * kLanes<T>, next[r] + n);
+            convert_rest<T, S>(source[r] + full * kLanes<T>, rest, end, column + r * kLanes<T>);
         }
     }
 }
@@ -86,13 +87,16 @@ void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end
 template <class T, class S> void gather_strided(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     const Index n = args.rows->n_columns;
     const Index row_stride = args.rows->row_stride;
-    for (Index c = 0; c < line_count<T>(n) * kLane<T>; ++c) {
+    for (Index c = 0; c < line_count<T>(n) * kLanes<T>; ++c) {
         const S *column = static_cast<const S *>(args.rows->data) + c * args.rows->column_stride;
-        T *out = args.output + c / kLane<T> * args.stride + c % kLane<T>;
+        T *out = args.output + c / kLanes<T> * args.stride + c % kLanes<T>;
         for (Index r = row_begin; r < row_end; ++r)
-            out[r * kLane<T>] = c < n ? static_cast<T>(column[source_row(args, r) * row_stride]) : T(0);
+            out[r * kLanes<T>] = c < n ? static_cast<T>(column[source_row(args, r) * row_stride]) : T(0);
     }
 }
+
+// Read once: what has been checked is what is used.
+template <class I> DENSEGRAD_INLINE I load_once(const I *p) { return *static_cast<const volatile I *>(p); }
 
 template <class T, class S, class I>
 void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
@@ -100,13 +104,20 @@ void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     const I *indices = static_cast<const I *>(args.rows->indices);
     const S *data = static_cast<const S *>(args.rows->data);
     const Index lines = line_count<T>(args.rows->n_columns);
+    const std::uint64_t n_columns = static_cast<std::uint64_t>(args.rows->n_columns);
     for (Index r = row_begin; r < row_end; ++r) {
-        T *line = args.output + r * kLane<T>;
+        T *line = args.output + r * kLanes<T>;
         for (Index b = 0; b < lines; ++b)
             __builtin_memset(line + b * args.stride, 0, kLineBytes);
         const Index row = source_row(args, r);
-        for (Index k = indptr[row]; k < indptr[row + 1]; ++k) {
-            T *out = line + indices[k] / kLane<T> * args.stride + indices[k] % kLane<T>;
+        // Another thread may write to the caller's arrays meanwhile: every number read is checked.
+        const Index begin = max_index(load_once(indptr + row), 0);
+        const Index end = min_index(load_once(indptr + row + 1), args.rows->n_stored);
+        for (Index k = begin; k < end; ++k) {
+            const std::uint64_t column = static_cast<std::uint64_t>(load_once(indices + k));
+            if (column >= n_columns)
+                continue;
+            T *out = line + static_cast<Index>(column / kLanes<T>) * args.stride + column % kLanes<T>;
             *out = *out + static_cast<T>(data[k]); // a column that is named twice counts as the sum
         }
     }

@@ -1,13 +1,11 @@
 // Losses whose value is a sum over the outputs of a function of one output and its target, and how they run
-// over a group of rows.
-//
-// A group is kLane rows of the head in transposed form: line c holds output c of all its rows, so that sums
-// over the outputs go line by line, in order, and no lane meets another. Losses that see all outputs of a row
-// at once, and those that are stable only together with their head, are in joined_losses.hpp.
+// over a group of rows behind any head. Losses that see all outputs of a row at once, and those that are
+// stable only together with their head, are in fused_losses.hpp.
 #pragma once
 
 #include "activations.hpp"
-#include "kernels.hpp"
+#include "contract.hpp"
+#include "heads.hpp"
 #include "math.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -15,36 +13,14 @@ namespace {
 
 // Lines of a group; whatever a loss does not write keeps what it held.
 template <class T> struct LossGroup {
-    T *z;            // (n_out, kLane) in: z_(L), out: y_(L)
-    T *target;       // (n_targets, kLane)
-    T *delta;        // (n_out, kLane) out: row weight * dloss/dz
-    T *gradient;     // (n_out, kLane) out: row weight * dloss/dy; null: not wanted
-    T *local;        // (n_out, kLane) for use on the way
-    const T *weight; // (kLane,)
-    T *loss;         // (kLane,) out: the loss of each row
+    T *z;            // (n_out, kLanes) in: z_(L), out: y_(L)
+    T *target;       // (n_targets, kLanes)
+    T *delta;        // (n_out, kLanes) out: row weight * dloss/dz
+    T *gradient;     // (n_out, kLanes) out: row weight * dloss/dy; null: not wanted
+    T *local;        // (n_out, kLanes) for use on the way
+    const T *weight; // (kLanes,)
+    T *loss;         // (kLanes,) out: the loss of each row
     Index n_out, n_targets;
-};
-
-// The lines' registers side by side: what a line of T is made of.
-template <class T> struct Line {
-    Vec<T> part[kVecs];
-
-    DENSEGRAD_INLINE static Line of(T x) {
-        Line line;
-        for (int v = 0; v < kVecs; ++v)
-            line.part[v] = broadcast<T>(x);
-        return line;
-    }
-    DENSEGRAD_INLINE static Line at(const T *p) {
-        Line line;
-        for (int v = 0; v < kVecs; ++v)
-            line.part[v] = load<T>(p + v * kVecLane<T>);
-        return line;
-    }
-    DENSEGRAD_INLINE void store_at(T *p) const {
-        for (int v = 0; v < kVecs; ++v)
-            store<T>(p + v * kVecLane<T>, part[v]);
-    }
 };
 
 // A functor gives, for one vector, the loss and its derivative dloss/dy.
@@ -118,63 +94,24 @@ template <class T> struct LossFunctor<T, Loss::squared_hinge> {
     }
 };
 
-// z to y in place: exp(z_c - max z) / sum.
-template <class T> DENSEGRAD_INLINE void softmax_lines(T *z, Index n_out) {
-    Line<T> greatest = Line<T>::at(z);
-    for (Index c = 1; c < n_out; ++c)
-        for (int v = 0; v < kVecs; ++v)
-            greatest.part[v] = max(load<T>(z + c * kLane<T> + v * kVecLane<T>), greatest.part[v]);
-    Line<T> sum = Line<T>::of(0);
-    for (Index c = 0; c < n_out; ++c) {
-        for (int v = 0; v < kVecs; ++v) {
-            T *at = z + c * kLane<T> + v * kVecLane<T>;
-            const Vec<T> e = exp_nonpositive<T>(load<T>(at) - greatest.part[v]);
-            sum.part[v] = sum.part[v] + e;
-            store<T>(at, e);
-        }
-    }
-    for (int v = 0; v < kVecs; ++v)
-        sum.part[v] = T(1) / sum.part[v];
-    for (Index c = 0; c < n_out; ++c)
-        for (int v = 0; v < kVecs; ++v) {
-            T *at = z + c * kLane<T> + v * kVecLane<T>;
-            store<T>(at, load<T>(at) * sum.part[v]);
-        }
-}
-
-// delta = (diag(y) - y y^T) L', in place.
-template <class T> DENSEGRAD_INLINE void softmax_delta_lines(const T *y, T *delta, Index n_out) {
-    Line<T> sum = Line<T>::of(0);
-    for (Index c = 0; c < n_out; ++c)
-        for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
-            sum.part[v] = fma(load<T>(y + at), load<T>(delta + at), sum.part[v]);
-        }
-    for (Index c = 0; c < n_out; ++c)
-        for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
-            store<T>(delta + at, load<T>(y + at) * (load<T>(delta + at) - sum.part[v]));
-        }
-}
-
 // A loss of this file behind any head: y first, then the loss and dloss/dy, then delta through the head.
 template <class T, class Functor>
 DENSEGRAD_INLINE void loss_behind_head(const LossArgs<T> &args, const LossGroup<T> &group) {
-    const bool plain = args.head == Activation::identity;
-    const bool softmax = args.head == Activation::softmax;
+    const bool plain = args.head.activation == Activation::identity;
+    const bool softmax = args.head.activation == Activation::softmax;
     if (softmax)
         softmax_lines<T>(group.z, group.n_out);
     else if (!plain)
-        activate<T>(args.head, group.z, group.local, group.n_out);
+        activate<T>(args.head.activation, group.z, group.local, group.n_out);
     const Functor functor(args);
     Line<T> total = Line<T>::of(0);
     for (Index c = 0; c < group.n_out; ++c) {
         for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
+            const Index at = c * kLanes<T> + v * kVecLanes<T>;
             Vec<T> loss, gradient;
             functor(load<T>(group.z + at), load<T>(group.target + at), loss, gradient);
             total.part[v] = total.part[v] + loss;
-            gradient = gradient * load<T>(group.weight + v * kVecLane<T>);
+            gradient = gradient * load<T>(group.weight + v * kVecLanes<T>);
             if (group.gradient)
                 store<T>(group.gradient + at, gradient);
             if (!plain && !softmax)
@@ -186,6 +123,19 @@ DENSEGRAD_INLINE void loss_behind_head(const LossArgs<T> &args, const LossGroup<
         softmax_delta_lines<T>(group.z, group.delta, group.n_out);
     total.store_at(group.loss);
 }
+
+// What a loss does with a group; the losses that are fused with their heads have their own
+// (fused_losses.hpp).
+template <class T, Loss L> struct LossOfGroup {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        loss_behind_head<T, LossFunctor<T, L>>(args, group);
+    }
+};
+
+// Its derivatives come from the caller (head_delta).
+template <class T> struct LossOfGroup<T, Loss::custom> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &, const LossGroup<T> &) {}
+};
 
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

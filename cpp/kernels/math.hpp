@@ -18,36 +18,17 @@ typedef std::uint64_t UIntD __attribute__((vector_size(kVecBytes)));
 template <class T> struct UIntOf;
 template <> struct UIntOf<float> {
     using UInt = UIntF;
-    using Lane = std::uint32_t;
 };
 template <> struct UIntOf<double> {
     using UInt = UIntD;
-    using Lane = std::uint64_t;
 };
 template <class T> using UInt = typename UIntOf<T>::UInt;
-template <class T> using UIntLane = typename UIntOf<T>::Lane;
+template <class T> using UIntLane = typename Precision<T>::UnsignedBits;
 
-template <class T> constexpr bool kIsFloat = sizeof(T) == 4;
-template <class T> constexpr int kMantissaBits = kIsFloat<T> ? 23 : 52;
 template <class T>
 constexpr IntLane<T> kSignBit = static_cast<IntLane<T>>(UIntLane<T>(1) << (8 * sizeof(T) - 1));
-template <class T>
-constexpr IntLane<T> kOneBits = kIsFloat<T> ? IntLane<T>(0x3f800000) : IntLane<T>(0x3ff0000000000000);
-template <class T> constexpr T kMaxFinite = kIsFloat<T> ? T(3.402823466e38) : T(1.7976931348623157e308);
 template <class T> constexpr T kInfinity = static_cast<T>(__builtin_inff());
-
-// Adding it rounds a number of moderate size to an integer, which the lowest bits of the sum then hold.
-template <class T>
-constexpr T kRoundingMagic = kIsFloat<T> ? T(12582912.0) : T(6755399441055744.0); // 1.5 * 2^(23, 52)
-
 template <class T> constexpr T kLog2e = T(1.44269504088896340736);
-template <class T>
-constexpr T kLn2High = kIsFloat<T> ? T(0.693147182464599609375) : T(0.693147180559945286227);
-template <class T> constexpr T kLn2Low = kIsFloat<T> ? T(-1.904654299957768e-9) : T(2.319046813846299558e-17);
-template <class T>
-constexpr T kExpLow = kIsFloat<T> ? T(-87.33654022) : T(-708.39641853226408); // exp is normal
-template <class T>
-constexpr T kExpHigh = kIsFloat<T> ? T(88.72283173) : T(709.78271289338397); // exp is finite
 
 // c[first] y^k + c[first + kStep] y^(k-1) + ... + the last coefficient of this step.
 template <int kStep, class T, int N> DENSEGRAD_INLINE Vec<T> horner(Vec<T> y, const T (&c)[N], int first) {
@@ -113,36 +94,38 @@ template <class T> struct ExpReduction {
     Vec<T> r;
 };
 template <class T> DENSEGRAD_INLINE ExpReduction<T> exp_reduction(Vec<T> x) {
-    const Vec<T> shifted = fma(x, broadcast<T>(kLog2e<T>), broadcast<T>(kRoundingMagic<T>));
-    const Vec<T> n = shifted - kRoundingMagic<T>;
-    const Vec<T> r = fma(n, broadcast<T>(-kLn2High<T>), x);
-    return {bits(shifted), fma(n, broadcast<T>(-kLn2Low<T>), r)};
+    const Vec<T> shifted = fma(x, broadcast<T>(kLog2e<T>), broadcast<T>(Precision<T>::rounding_magic));
+    const Vec<T> n = shifted - Precision<T>::rounding_magic;
+    const Vec<T> r = fma(n, broadcast<T>(-Precision<T>::ln2_high), x);
+    return {bits(shifted), fma(n, broadcast<T>(-Precision<T>::ln2_low), r)};
 }
 
 // 2^n for normal results.
 template <class T> DENSEGRAD_INLINE Vec<T> power_of_two(Int<T> n) {
-    return from_bits((Int<T>)(((UInt<T>)n << kMantissaBits<T>)+UIntLane<T>(kOneBits<T>)));
+    return from_bits(
+        (Int<T>)(((UInt<T>)n << Precision<T>::mantissa_bits) + UIntLane<T>(Precision<T>::one_bits)));
 }
 
 // exp(x), 1.06 / 1.00 ULP. Any x: 0 below kExpLow, infinity above kExpHigh.
 template <class T> DENSEGRAD_INLINE Vec<T> exp(Vec<T> x) {
     const ExpReduction<T> e = exp_reduction<T>(x);
     const Vec<T> mantissa = T(1) + expm1_reduced<T>(e.r);
-    const Vec<T> y = from_bits((Int<T>)((UInt<T>)bits(mantissa) + ((UInt<T>)e.n << kMantissaBits<T>)));
-    const Vec<T> not_above = x <= kExpHigh<T> ? y : x * kMaxFinite<T>;
-    return x < kExpLow<T> ? Vec<T>{} : not_above;
+    const Vec<T> y =
+        from_bits((Int<T>)((UInt<T>)bits(mantissa) + ((UInt<T>)e.n << Precision<T>::mantissa_bits)));
+    const Vec<T> not_above = x <= Precision<T>::exp_high ? y : x * Precision<T>::max_finite;
+    return x < Precision<T>::exp_low ? Vec<T>{} : not_above;
 }
 
 // exp(x) for x <= 0, 1.04 / 1.00 ULP; zero below kExpLow.
 template <class T> DENSEGRAD_INLINE Vec<T> exp_nonpositive(Vec<T> x) {
     const ExpReduction<T> e = exp_reduction<T>(x);
     const Vec<T> scale = power_of_two<T>(e.n);
-    return x < kExpLow<T> ? Vec<T>{} : fma(scale, expm1_reduced<T>(e.r), scale);
+    return x < Precision<T>::exp_low ? Vec<T>{} : fma(scale, expm1_reduced<T>(e.r), scale);
 }
 
 // exp(x) - 1 for x <= 0, 1.00 / 1.20 ULP.
 template <class T> DENSEGRAD_INLINE Vec<T> expm1_nonpositive(Vec<T> x) {
-    const ExpReduction<T> e = exp_reduction<T>(at_least<T>(x, kIsFloat<T> ? T(-18) : T(-38))); // lost in 1
+    const ExpReduction<T> e = exp_reduction<T>(at_least<T>(x, Precision<T>::expm1_low)); // lost in 1
     const Vec<T> scale = power_of_two<T>(e.n);
     return fma(scale, expm1_reduced<T>(e.r), scale - T(1));
 }
@@ -165,15 +148,15 @@ template <class T, int N> DENSEGRAD_INLINE Vec<T> log1p_series(Vec<T> f, const T
 // log(x) for x >= 0, 0.92 / 1.15 ULP; what is below the smallest normal number counts as zero.
 template <class T> DENSEGRAD_INLINE Vec<T> log(Vec<T> x) {
     // x = 2^e m, sqrt(1/2) <= m < sqrt(2).
-    constexpr UIntLane<T> sqrt_half = kIsFloat<T> ? UIntLane<T>(0x3f3504f3) : UIntLane<T>(0x3fe6a09e667f3bcd);
-    constexpr UIntLane<T> one = static_cast<UIntLane<T>>(kOneBits<T>);
-    constexpr UIntLane<T> mantissa = (UIntLane<T>(1) << kMantissaBits<T>)-1;
-    constexpr T power = kIsFloat<T> ? T(8388608.0) : T(4503599627370496.0); // 2^23, 2^52
-    constexpr UIntLane<T> power_bits =
-        kIsFloat<T> ? UIntLane<T>(0x4b000000) : UIntLane<T>(0x4330000000000000);
-    constexpr T bias = kIsFloat<T> ? T(127) : T(1023);
+    constexpr UIntLane<T> sqrt_half = Precision<T>::sqrt_half_bits;
+    constexpr UIntLane<T> one = static_cast<UIntLane<T>>(Precision<T>::one_bits);
+    constexpr UIntLane<T> mantissa = (UIntLane<T>(1) << Precision<T>::mantissa_bits) - 1;
+    constexpr T power = Precision<T>::mantissa_power;
+    constexpr UIntLane<T> power_bits = Precision<T>::mantissa_power_bits;
+    constexpr T bias = Precision<T>::exponent_bias;
     const UInt<T> shifted = (UInt<T>)bits(x) + (one - sqrt_half);
-    const Vec<T> e = from_bits((Int<T>)((shifted >> kMantissaBits<T>) | power_bits)) - (power + bias);
+    const Vec<T> e =
+        from_bits((Int<T>)((shifted >> Precision<T>::mantissa_bits) | power_bits)) - (power + bias);
     const Vec<T> f = from_bits((Int<T>)((shifted & mantissa) + sqrt_half)) - T(1);
     Vec<T> log_m;
     // |s| <= 0.1716: 2^-30 and 2^-59.
@@ -185,9 +168,10 @@ template <class T> DENSEGRAD_INLINE Vec<T> log(Vec<T> x) {
                            0.28571428741917593, 0.39999999999417019, 0.6666666666666734};
         log_m = log1p_series<T>(f, c);
     }
-    const Vec<T> y = fma(e, broadcast<T>(kLn2High<T>), fma(e, broadcast<T>(kLn2Low<T>), log_m));
-    const Vec<T> finite = x <= kMaxFinite<T> ? y : x;
-    return x < kMinNormal<T> ? broadcast<T>(-kInfinity<T>) : finite;
+    const Vec<T> y =
+        fma(e, broadcast<T>(Precision<T>::ln2_high), fma(e, broadcast<T>(Precision<T>::ln2_low), log_m));
+    const Vec<T> finite = x <= Precision<T>::max_finite ? y : x;
+    return x < Precision<T>::min_normal ? broadcast<T>(-kInfinity<T>) : finite;
 }
 
 // log(1 + x) for 0 <= x <= 1, 1.08 / 1.03 ULP.
@@ -215,11 +199,11 @@ template <class T> DENSEGRAD_INLINE Vec<T> tanh(Vec<T> x) {
 
 // 1 / (1 + exp(-x)), any x, 2.23 / 2.26 ULP; zero below kExpLow.
 template <class T> DENSEGRAD_INLINE Vec<T> logistic(Vec<T> x) {
-    constexpr T high = kIsFloat<T> ? T(30) : T(50); // exp(-x) is lost in 1
-    const ExpReduction<T> e = exp_reduction<T>(-at_most<T>(at_least<T>(x, kExpLow<T>), high));
+    constexpr T high = Precision<T>::logistic_high; // exp(-x) is lost in 1
+    const ExpReduction<T> e = exp_reduction<T>(-at_most<T>(at_least<T>(x, Precision<T>::exp_low), high));
     const Vec<T> scale = power_of_two<T>(e.n);
     const Vec<T> y = T(1) / (T(1) + fma(scale, expm1_reduced<T>(e.r), scale));
-    return x < kExpLow<T> ? Vec<T>{} : y;
+    return x < Precision<T>::exp_low ? Vec<T>{} : y;
 }
 
 // log(1 + exp(x)), any x, 1.64 / 1.55 ULP; zero below kExpLow.
@@ -244,8 +228,8 @@ template <class T> struct Normal {
 };
 template <class T> DENSEGRAD_INLINE Normal<T> normal(Vec<T> x) {
     // cdf(-a) = exp(-a^2 / 2) P(a) / Q(a); the rounding of a^2 is carried along, since exp would magnify it.
-    constexpr T low = kIsFloat<T> ? T(-83.6) : T(-703.8); // cdf(-a) is normal above this -a^2 / 2
-    const Vec<T> a = at_most<T>(abs<T>(x), kIsFloat<T> ? T(13) : T(38));
+    constexpr T low = Precision<T>::normal_exponent_low;
+    const Vec<T> a = at_most<T>(abs<T>(x), Precision<T>::normal_high);
     const Vec<T> square = a * a;
     const Vec<T> square_low = fma(a, a, -square);
     const ExpReduction<T> reduction = exp_reduction<T>(square * T(-0.5));

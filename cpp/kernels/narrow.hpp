@@ -3,82 +3,70 @@
 // multiply-adds as in the tiles, so it does not matter which of the two is used.
 #pragma once
 
-#include "kernels.hpp"
+#include "contract.hpp"
 #include "simd.hpp"
+#include "tiles.hpp"
 #include "transpose.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Up to here transposing the input is cheaper than the padding.
-template <class T> constexpr Index kMaxNarrowOutputs = sizeof(T) == 4 ? 3 : 1;
-
-// Adds the terms of n_inputs <= kChunk inputs of kLane rows: input and weights of the first one.
+// Adds the terms of n_inputs <= kCell inputs of kLanes rows: input and weights of the first one.
 template <class T, int kOutputs>
 DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_inputs,
                                        Vec<T> (&sum)[kOutputs][kVecs]) {
-    Vec<T> columns[kVecs][kChunk<T>];
+    Vec<T> columns[kVecs][kCell<T>];
     for (int q = 0; q < kVecs; ++q)
-        load_columns<T>(input, kLane<T>, q * kVecLane<T>, kLane<T>, columns[q]);
+        load_columns<T>(input, kLanes<T>, q * kVecLanes<T>, kLanes<T>, columns[q]);
 #pragma GCC unroll 4
     for (int i = 0; i < n_inputs; ++i)
         for (int j = 0; j < kOutputs; ++j) {
-            const Vec<T> w = broadcast<T>(weights[i * kLane<T> + j]);
+            const Vec<T> w = broadcast<T>(weights[i * kLanes<T> + j]);
             for (int q = 0; q < kVecs; ++q)
                 sum[j][q] = fma(columns[q][i], w, sum[j][q]);
         }
 }
 
-// z = [x, 1] W for rows [row, row + kLane).
+// z = [x, 1] W for rows [row, row + kLanes).
 template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_forward_group(const ForwardArgs<T> &args, Index row) {
     Vec<T> sum[kOutputs][kVecs];
     for (int j = 0; j < kOutputs; ++j)
         for (int q = 0; q < kVecs; ++q)
-            sum[j][q] = broadcast<T>(args.weights[args.n_in * kLane<T> + j]);
-    const T *input = args.input + row * kLane<T>;
+            sum[j][q] = broadcast<T>(args.weights[args.n_in * kLanes<T> + j]);
+    const T *input = args.input + row * kLanes<T>;
     const T *weights = args.weights;
     Index left = args.n_in;
     for (;; input += args.input_stride) {
-        const T *chunk = input;
-        const T *end = input + (left < kLane<T> ? left / kChunk<T> * kChunk<T> : kLane<T>);
-        for (; chunk != end; chunk += kChunk<T>, weights += kChunk<T> * kLane<T>)
-            add_narrow_terms<T, kOutputs>(chunk, weights, kChunk<T>, sum);
-        if (left <= kLane<T>) {
-            if (const int rest = static_cast<int>(left % kChunk<T>))
-                add_narrow_terms<T, kOutputs>(chunk, weights, rest, sum);
+        const T *cell = input;
+        const T *end = input + (left < kLanes<T> ? left / kCell<T> * kCell<T> : kLanes<T>);
+        for (; cell != end; cell += kCell<T>, weights += kCell<T> * kLanes<T>)
+            add_narrow_terms<T, kOutputs>(cell, weights, kCell<T>, sum);
+        if (left <= kLanes<T>) {
+            if (const int rest = static_cast<int>(left % kCell<T>))
+                add_narrow_terms<T, kOutputs>(cell, weights, rest, sum);
             break;
         }
-        left -= kLane<T>;
+        left -= kLanes<T>;
     }
-    alignas(kLineBytes) T lines[kOutputs * kLane<T>];
+    alignas(kLineBytes) T lines[kOutputs * kLanes<T>];
     for (int j = 0; j < kOutputs; ++j)
         for (int q = 0; q < kVecs; ++q)
-            store<T>(lines + j * kLane<T> + q * kVecLane<T>, sum[j][q]);
-    transpose_rows<T>(lines, kLane<T>, args.output + row * kLane<T>, kLane<T>, kOutputs);
+            store<T>(lines + j * kLanes<T> + q * kVecLanes<T>, sum[j][q]);
+    transpose_rows<T>(lines, kLanes<T>, args.output + row * kLanes<T>, kLanes<T>, kOutputs);
 }
 
-// z of as many whole groups of kLane rows as there are from row_begin on; returns the row behind them.
+// z of as many whole groups of kLanes rows as there are from row_begin on; returns the row behind them.
 template <class T, int kOutputs = 1>
 DENSEGRAD_INLINE Index narrow_forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
-    if constexpr (kOutputs <= kMaxNarrowOutputs<T>) {
+    if constexpr (kOutputs <= Precision<T>::max_narrow_outputs) {
         if (args.n_out != kOutputs)
             return narrow_forward<T, kOutputs + 1>(args, row_begin, row_end);
-        for (; row_begin + kLane<T> <= row_end; row_begin += kLane<T>)
+        for (; row_begin + kLanes<T> <= row_end; row_begin += kLanes<T>)
             narrow_forward_group<T, kOutputs>(args, row_begin);
     }
     return row_begin;
 }
-
-// Chains of a narrow gradient, which fit the registers beside a line of y and one broadcast.
-#if defined(DENSEGRAD_ISA_AVX512)
-constexpr int kNarrowChains = 8;
-#elif defined(DENSEGRAD_ISA_GENERIC)
-constexpr int kNarrowChains = 2 * kVecs;
-#else
-constexpr int kNarrowChains = 6 * kVecs;
-#endif
-constexpr int kMaxNarrowTile = kNarrowChains / kVecs;
 
 // sum[j] = sum over r of y[r] * delta[r][j], y[r] a line of inputs, one slice of the batch: the transposed
 // form of gradient_tile (weights.hpp).
@@ -97,10 +85,10 @@ __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, 
         Vec<T> line[kVecs];
 #pragma GCC unroll 4
         for (int q = 0; q < kVecs; ++q)
-            line[q] = load<T>(y + r * kLane<T> + q * kVecLane<T>);
+            line[q] = load<T>(y + r * kLanes<T> + q * kVecLanes<T>);
 #pragma GCC unroll 8
         for (int j = 0; j < kOutputs; ++j) {
-            const Vec<T> d = broadcast<T>(delta[r * kLane<T> + j]);
+            const Vec<T> d = broadcast<T>(delta[r * kLanes<T> + j]);
 #pragma GCC unroll 4
             for (int q = 0; q < kVecs; ++q)
                 c[j][q] = fma(line[q], d, c[j][q]);
@@ -110,7 +98,7 @@ __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, 
     for (int j = 0; j < kOutputs; ++j)
 #pragma GCC unroll 4
         for (int q = 0; q < kVecs; ++q) {
-            T *s = sum + j * kLane<T> + q * kVecLane<T>;
+            T *s = sum + j * kLanes<T> + q * kVecLanes<T>;
             store<T>(s, add ? load<T>(s) + c[j][q] : c[j][q]);
         }
 }

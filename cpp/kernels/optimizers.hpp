@@ -5,12 +5,12 @@
 // the bias row out: a functor for it is made with `penalised` false.
 //
 // Nothing may decay into denormals, which are slow, when a unit gets no gradient: velocities and means below
-// kNegligible become zero, and squares have it as their floor. It is far enough above the smallest normal
+// `negligible` become zero, and squares have it as their floor. It is far enough above the smallest normal
 // number that l2 w, which shrinks w until the mean of it is dropped, stays normal too; where g acts without a
 // mean, or divided by its own root, w itself is dropped.
 #pragma once
 
-#include "kernels.hpp"
+#include "contract.hpp"
 #include "simd.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
@@ -18,10 +18,8 @@ namespace {
 
 template <class T, Optimizer O> struct OptimizerFunctor;
 
-template <class T> constexpr T kNegligible = sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900);
-
 template <class T, class V> DENSEGRAD_INLINE V drop_negligible(V v) {
-    return abs<T>(v) < kNegligible<T> ? V{} : v;
+    return abs<T>(v) < Precision<T>::negligible ? V{} : v;
 }
 
 // -1, 0, 1 or NaN.
@@ -54,7 +52,9 @@ template <class T, class V> DENSEGRAD_INLINE V moving_mean(V m, V g, Decay<T> be
 }
 
 // g^2, and the floor, whose root is far below the usual epsilons.
-template <class T, class V> DENSEGRAD_INLINE V square(V g) { return fma(g, g, splat<V>(kNegligible<T>)); }
+template <class T, class V> DENSEGRAD_INLINE V square(V g) {
+    return fma(g, g, splat<V>(Precision<T>::negligible));
+}
 
 // beta v + (1 - beta) g^2.
 template <class T, class V> DENSEGRAD_INLINE V mean_square(V v, V g, Decay<T> beta) {

@@ -1,7 +1,16 @@
 // The three products of back propagation. Each is an outer-product tile over the line-blocked layout:
 //
-//     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...      i: rows of the tile, j: lanes of its
-//     lines
+//     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...
+//
+//                  b: lines k, `width` of them        i: rows of the tile
+//         a          k=0  bbbb bbbb                   j: lanes of its lines
+//     i=0 a a a a    k=1  bbbb bbbb
+//     i=1 a a a a    k=2  bbbb bbbb
+//     i=2 a a a a    ...
+//                         c: one tile
+//                         cccc cccc  i=0
+//                         cccc cccc  i=1
+//                         cccc cccc  i=2
 //
 // a is broadcast, b is a line, and the tile of c stays in registers over the sum:
 //
@@ -14,56 +23,15 @@
 #pragma once
 
 #include "activations.hpp"
+#include "contract.hpp"
 #include "dropout.hpp"
-#include "kernels.hpp"
 #include "narrow.hpp"
-#include "parts.hpp"
 #include "simd.hpp"
+#include "split.hpp"
+#include "tiles.hpp"
 
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
-
-// Lines of c that fit the registers beside a line of b and one broadcast.
-#if defined(DENSEGRAD_ISA_AVX512)
-constexpr int kTileLines = 24;
-constexpr int kMaxTileRows = 8;
-#elif defined(DENSEGRAD_ISA_GENERIC)
-constexpr int kTileLines = 3;
-constexpr int kMaxTileRows = 3;
-#else
-constexpr int kTileLines = 6;
-constexpr int kMaxTileRows = 6;
-#endif
-
-// Rows of a tile when the sum has few terms. On AVX2 eight chains just hide the latency and start and end
-// faster than twelve: 5 to 8 % of a product with 20 terms, 3 % with 64, and twelve win from 100 on.
-#if defined(DENSEGRAD_ISA_AVX2)
-constexpr int kFewTermsTileRows = 4;
-#else
-constexpr int kFewTermsTileRows = kMaxTileRows;
-#endif
-constexpr Index kFewTerms = 64;
-
-// The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single
-// row.
-constexpr int max_tile_width(int rows) {
-    const int fits = kTileLines / rows;
-    const int useful = rows == 1 ? 8 : 4;
-    return fits < useful ? fits : useful;
-}
-
-// A line that is short (the last one, where few outputs are left) has tiles of its own, of more rows.
-constexpr int kMaxShortTileRows = 2 * kMaxTileRows;
-
-// Length of the sum that is done for all rows before the next: one column of lines of b then stays in the L1
-// cache, with room for the rows, and three of them do where a tile is three lines wide.
-constexpr Index kSumChunkBytes = 8 * 1024;
-// Rows that are done together for all lines of b: what a chunk of the sum needs of a stays in the L2 cache.
-constexpr Index kRowGroupBytes = 256 * 1024;
-// A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
-constexpr Index kNearWeightsBytes = 256 * 1024;
-constexpr Index kMinRowGroup = 4 * kMaxTileRows;
-template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLane<T> * kLane<T>;
 
 // What is done with a sum before it is stored. Relu and its local gradient take two or three instructions a
 // register, and a pass of their own over the lines would take as long as the sum of few terms; other
@@ -71,7 +39,7 @@ template <class T> constexpr Index kSumChunk = kSumChunkBytes / kLineBytes / kLa
 enum class Epilogue { none, relu, relu_local_gradient };
 
 template <class T> struct RowTileArgs {
-    const T *a; // row 0 of the tile, [ceil(n_sum / kLane)][a_stride]
+    const T *a; // row 0 of the tile, [ceil(n_sum / kLanes)][a_stride]
     Index a_stride;
     const T *b; // [width][b_stride], lines k = 0 ... n_sum - 1
     Index b_stride;
@@ -82,12 +50,12 @@ template <class T> struct RowTileArgs {
     Index c_stride;
     Epilogue epilogue;
     const T *output; // for relu_local_gradient: y, laid out like c
-    const T
-        *next; // [width][b_stride], of b, for the tiles after these: each tile prefetches next_count lines
+    // [width][b_stride], of b, for the tiles after these: each tile prefetches next_count lines.
+    const T *next;
     Index next_count;
 };
 
-// One term of the sum: a[i] at a + i * kLane.
+// One term of the sum: a[i] at a + i * kLanes.
 template <class T, int kRows, int kWidth, int kParts, class V>
 DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
     V line[kWidth][kParts];
@@ -95,10 +63,10 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kR
     for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
         for (int q = 0; q < kParts; ++q)
-            line[j][q] = load_as<V>(b + j * b_stride + q * kVecLane<T>);
+            line[j][q] = load_as<V>(b + j * b_stride + q * kVecLanes<T>);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-        const V x = splat<V>(a[i * kLane<T>]);
+        const V x = splat<V>(a[i * kLanes<T>]);
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4
@@ -125,7 +93,7 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
     using V = typename Line::Part;
     using Relu = ActivationFunctor<T, Activation::relu>;
     const auto at = [&args](auto *tile, int i, int j, int q) {
-        return tile + j * args.c_stride + i * kLane<T> + q * kVecLane<T>;
+        return tile + j * args.c_stride + i * kLanes<T> + q * kVecLanes<T>;
     };
     const Index a_stride = args.a_stride;
     const Index b_stride = args.b_stride;
@@ -135,26 +103,26 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
     const T *output = args.output;
     const T *next = args.next;
     for (; count > 0; --count) {
-        for (Index i = 0; i < args.next_count; ++i, next += kLane<T>)
+        for (Index i = 0; i < args.next_count; ++i, next += kLanes<T>)
             for (int j = 0; j < kWidth; ++j)
                 __builtin_prefetch(next + j * b_stride);
         V c[kRows][kWidth][kParts];
         for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) {
             c[i][j][q] =
-                load_as<V>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLane<T>);
+                load_as<V>(start + j * args.start_stride + i * args.start_row_stride + q * kVecLanes<T>);
         });
         const T *a = tile_a;
         const T *b = args.b;
         Index left = args.n_sum; // at least 1
         do {
             const T *x = a;
-            const T *end = a + (left < kLane<T> ? left : kLane<T>);
+            const T *end = a + (left < kLanes<T> ? left : kLanes<T>);
             do {
                 add_term(x, b, b_stride, c);
-                b += kLane<T>;
+                b += kLanes<T>;
             } while (++x != end);
             a += a_stride;
-            left -= kLane<T>;
+            left -= kLanes<T>;
         } while (left > 0);
         if (args.epilogue == Epilogue::relu)
             for_each_part<kRows, kWidth, kParts>(
@@ -167,9 +135,9 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
         else
             for_each_part<kRows, kWidth, kParts>(
                 [&](int i, int j, int q) { store<T>(at(tile_c, i, j, q), c[i][j][q]); });
-        tile_a += kRows * kLane<T>;
-        tile_c += kRows * kLane<T>;
-        output += kRows * kLane<T>;
+        tile_a += kRows * kLanes<T>;
+        tile_c += kRows * kLanes<T>;
+        output += kRows * kLanes<T>;
         start += kRows * args.start_row_stride;
     }
 }
@@ -198,7 +166,7 @@ DENSEGRAD_INLINE void run_short_row_tiles(int rows, const RowTileArgs<T> &args, 
 }
 
 template <class T> struct RowProductArgs {
-    const T *a; // [ceil(n_sum / kLane)][a_stride], row 0
+    const T *a; // [ceil(n_sum / kLanes)][a_stride], row 0
     Index a_stride;
     const T *b; // [n_lines][b_stride]
     Index b_stride;
@@ -206,23 +174,23 @@ template <class T> struct RowProductArgs {
     bool from_line; // every sum starts from line n_sum of b, else from zero
     T *c;           // [n_lines][c_stride], row 0
     Index c_stride;
-    Index n_columns; // numbers wanted in a row of c: ceil(n_columns / kLane) = n_lines
+    Index n_columns; // numbers wanted in a row of c: ceil(n_columns / kLanes) = n_lines
     Epilogue epilogue;
     const T *output; // as in RowTileArgs, row 0
 };
 
-// c = a b for rows [row_begin, row_end), which are few enough for their part of a to stay in the L2 cache;
+// c = a b for rows [row_begin, row_end), a band: few enough for their part of a to stay in the L2 cache;
 // finish(line, row_begin, row_end) is called when all of these rows of a column are summed.
 template <class T, class Finish>
-DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row_begin, Index row_end,
-                                        Finish finish) {
-    alignas(kLineBytes) static constexpr T kZeros[kLane<T>] = {};
-    const Index rest = args.n_columns % kLane<T>;
-    const bool last_is_short = rest > 0 && rest <= kShortLane<T>;
+DENSEGRAD_INLINE void row_band_product(const RowProductArgs<T> &args, Index row_begin, Index row_end,
+                                       Finish finish) {
+    alignas(kLineBytes) static constexpr T kZeros[kLanes<T>] = {};
+    const Index rest = args.n_columns % kLanes<T>;
+    const bool last_is_short = rest > 0 && rest <= kShortLanes<T>;
     const Index n_lines = line_count<T>(args.n_columns);
-    const EvenParts tiles(row_end - row_begin, args.n_sum <= kFewTerms ? kFewTermsTileRows : kMaxTileRows);
-    const EvenParts groups(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
-    const EvenParts short_tiles(row_end - row_begin, kMaxShortTileRows);
+    const EvenSplit tiles(row_end - row_begin, args.n_sum <= kFewTerms ? kFewTermsTileRows : kMaxTileRows);
+    const EvenSplit widths(n_lines - (last_is_short ? 1 : 0), max_tile_width(tiles[0]));
+    const EvenSplit short_tiles(row_end - row_begin, kMaxShortTileRows);
     const bool far = args.n_sum * n_lines * kLineBytes > kNearWeightsBytes;
     RowTileArgs<T> tile;
     tile.a_stride = args.a_stride;
@@ -231,53 +199,53 @@ DENSEGRAD_INLINE void row_group_product(const RowProductArgs<T> &args, Index row
     Index k = 0;
     do {
         const Index left = args.n_sum - k;
-        tile.n_sum = min_index(left, kSumChunk<T>);
-        tile.epilogue = left <= kSumChunk<T> ? args.epilogue : Epilogue::none;
+        tile.n_sum = min_index(left, kSumSpan<T>);
+        tile.epilogue = left <= kSumSpan<T> ? args.epilogue : Epilogue::none;
         // All row tiles of the lines from `line` on.
-        const auto run_lines = [&](Index line, int width, const EvenParts &parts, auto run) {
-            tile.b = args.b + line * args.b_stride + k * kLane<T>;
-            tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLane<T> : kZeros;
+        const auto run_lines = [&](Index line, int width, const EvenSplit &split, auto run) {
+            tile.b = args.b + line * args.b_stride + k * kLanes<T>;
+            tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLanes<T> : kZeros;
             tile.start_stride = args.from_line ? args.b_stride : 0;
             tile.start_row_stride = 0;
             tile.next = tile.b + width * args.b_stride;
             tile.next_count =
-                far && line + width < n_lines ? (tile.n_sum + parts.count - 1) / parts.count : 0;
+                far && line + width < n_lines ? (tile.n_sum + split.count - 1) / split.count : 0;
             Index row = row_begin;
-            for (int part = 0; part < 2; ++part) {
-                const bool longer = part == 0;
-                const Index count = longer ? parts.longer : parts.count - parts.longer;
-                const int rows = static_cast<int>(parts.size) + (longer ? 1 : 0);
+            for (int half = 0; half < 2; ++half) {
+                const bool longer = half == 0;
+                const Index count = longer ? split.longer : split.count - split.longer;
+                const int rows = static_cast<int>(split.size) + (longer ? 1 : 0);
                 if (count == 0)
                     continue;
-                tile.a = args.a + k / kLane<T> * args.a_stride + row * kLane<T>;
-                tile.c = args.c + line * args.c_stride + row * kLane<T>;
-                tile.output = args.output + line * args.c_stride + row * kLane<T>;
+                tile.a = args.a + k / kLanes<T> * args.a_stride + row * kLanes<T>;
+                tile.c = args.c + line * args.c_stride + row * kLanes<T>;
+                tile.output = args.output + line * args.c_stride + row * kLanes<T>;
                 if (k > 0) {
                     tile.start = tile.c;
                     tile.start_stride = args.c_stride;
-                    tile.start_row_stride = kLane<T>;
+                    tile.start_row_stride = kLanes<T>;
                 }
                 run(rows, width, tile, count);
-                tile.next += tile.next_count * count * kLane<T>;
+                tile.next += tile.next_count * count * kLanes<T>;
                 row += rows * count;
             }
-            if (left <= kSumChunk<T>)
+            if (left <= kSumSpan<T>)
                 for (int j = 0; j < width; ++j)
                     finish(line + j, row_begin, row_end);
         };
         Index line = 0;
-        for (Index g = 0; g < groups.count; ++g) {
-            run_lines(line, groups[g], tiles,
+        for (Index g = 0; g < widths.count; ++g) {
+            run_lines(line, widths[g], tiles,
                       [](int rows, int tile_width, const RowTileArgs<T> &a, Index count) {
                           run_row_tiles<T>(rows, tile_width, a, count);
                       });
-            line += groups[g];
+            line += widths[g];
         }
         if (last_is_short)
             run_lines(line, 1, short_tiles, [](int rows, int, const RowTileArgs<T> &a, Index count) {
                 run_short_row_tiles<T>(rows, a, count);
             });
-        k += kSumChunk<T>;
+        k += kSumSpan<T>;
     } while (k < args.n_sum);
 }
 
@@ -286,28 +254,28 @@ DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin
                                   Finish finish) {
     if (row_begin >= row_end)
         return;
-    const Index terms = min_index(args.n_sum, kSumChunk<T>);
+    const Index terms = min_index(args.n_sum, kSumSpan<T>);
     const Index row_bytes = line_count<T>(terms) * kLineBytes;
-    const Index fits = kRowGroupBytes / row_bytes / kMaxTileRows * kMaxTileRows;
-    const EvenParts groups(row_end - row_begin, fits < kMinRowGroup ? kMinRowGroup : fits);
+    const Index fits = kBandBytes / row_bytes / kMaxTileRows * kMaxTileRows;
+    const EvenSplit bands(row_end - row_begin, fits < kMinBand ? kMinBand : fits);
     Index row = row_begin;
-    for (Index g = 0; g < groups.count; ++g) {
-        row_group_product<T>(args, row, row + groups[g], finish);
-        row += groups[g];
+    for (Index b = 0; b < bands.count; ++b) {
+        row_band_product<T>(args, row, row + bands[b], finish);
+        row += bands[b];
     }
 }
 
 template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
-    const bool narrow = args.n_out <= kMaxNarrowOutputs<T>;
+    const bool narrow = args.n_out <= Precision<T>::max_narrow_outputs;
     const bool fused = args.activation == Activation::relu && !args.local && !narrow;
     const auto finish = [&](Index line, Index begin, Index end) {
-        const Index at = line * args.output_stride + begin * kLane<T>;
+        const Index at = line * args.output_stride + begin * kLanes<T>;
         T *output = args.output + at;
         T *local = args.local ? args.local + at : nullptr;
         if (!fused)
             activate<T>(args.activation, output, local, end - begin);
         if (args.dropout.threshold != 0)
-            dropout<T>(args.dropout, output, local, args.first_row + begin, end - begin, line * kLane<T>);
+            dropout<T>(args.dropout, output, local, args.first_row + begin, end - begin, line * kLanes<T>);
     };
     if (narrow) {
         const Index done = narrow_forward<T>(args, row_begin, row_end);
@@ -315,7 +283,7 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
         row_begin = done;
     }
     const RowProductArgs<T> product{args.input,   args.input_stride,
-                                    args.weights, (args.n_in + 1) * kLane<T>,
+                                    args.weights, (args.n_in + 1) * kLanes<T>,
                                     args.n_in,    true,
                                     args.output,  args.output_stride,
                                     args.n_out,   fused ? Epilogue::relu : Epilogue::none,
@@ -326,7 +294,7 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
 template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
     const bool fused = args.activation == Activation::relu && !args.local && !args.loss_gradient;
     const RowProductArgs<T> product{args.delta,       args.delta_stride,
-                                    args.transposed,  args.n_out * kLane<T>,
+                                    args.transposed,  args.n_out * kLanes<T>,
                                     args.n_out,       false,
                                     args.input_delta, args.input_stride,
                                     args.n_in,        fused ? Epilogue::relu_local_gradient : Epilogue::none,
@@ -334,14 +302,14 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         if (fused)
             return;
-        const Index at = line * args.input_stride + begin * kLane<T>;
-        const Index count = (end - begin) * kLane<T>;
+        const Index at = line * args.input_stride + begin * kLanes<T>;
+        const Index count = (end - begin) * kLanes<T>;
         T *delta = args.input_delta + at;
         if (args.loss_gradient)
             __builtin_memcpy(args.loss_gradient + at, delta, static_cast<std::size_t>(count) * sizeof(T));
         if (args.local) {
             const T *local = args.local + at;
-            for (Index i = 0; i < count; i += kVecLane<T>)
+            for (Index i = 0; i < count; i += kVecLanes<T>)
                 store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
         } else {
             multiply_by_local<T>(args.activation, args.output + at, delta, end - begin);

@@ -6,6 +6,8 @@
 // is spelled fma().
 #pragma once
 
+#include "precision.hpp"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -36,22 +38,18 @@ typedef std::int64_t IntD __attribute__((vector_size(kVecBytes)));
 template <class T> struct VecOf;
 template <> struct VecOf<float> {
     using Vec = VecF;
-    using Int = IntF; // lanes of the same width as T: the result of a comparison, and the bits of a Vec
-    using IntLane = std::int32_t;
+    using Int = IntF; // the result of a comparison, and the bits of a Vec
 };
 template <> struct VecOf<double> {
     using Vec = VecD;
     using Int = IntD;
-    using IntLane = std::int64_t;
 };
 template <class T> using Vec = typename VecOf<T>::Vec;
 template <class T> using Int = typename VecOf<T>::Int;
-template <class T> using IntLane = typename VecOf<T>::IntLane;
+template <class T> using IntLane = typename Precision<T>::Bits;
 
-constexpr int kLineBytes = 64;
-template <class T> constexpr int kLane = kLineBytes / static_cast<int>(sizeof(T));   // numbers in a line
-template <class T> constexpr int kVecLane = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
-constexpr int kVecs = kLineBytes / kVecBytes;                                        // registers in a line
+template <class T> constexpr int kVecLanes = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
+constexpr int kVecs = kLineBytes / kVecBytes;                                         // registers in a line
 
 // What of a line is worked on: all of it, or only its first part where the rest is padding. That part is one
 // register, or half of one where a register is a whole line.
@@ -63,8 +61,8 @@ template <class T> struct ShortLine {
     typedef T Part __attribute__((vector_size(kVecs == 1 ? kVecBytes / 2 : kVecBytes)));
     static constexpr int kParts = 1;
 };
-template <class T>
-constexpr int kShortLane = kLane<T> / (kVecs == 1 ? 2 : kVecs); // numbers in the part of a short line
+// Numbers in the part of a short line.
+template <class T> constexpr int kShortLanes = kLanes<T> / (kVecs == 1 ? 2 : kVecs);
 
 // The numbers from p on, as a vector V.
 template <class V, class T> DENSEGRAD_INLINE V load_as(const T *p) {
@@ -86,7 +84,7 @@ template <class T> DENSEGRAD_INLINE Vec<T> broadcast(T x) { return splat<Vec<T>>
 // 0, 1, 2, ...
 template <class T> DENSEGRAD_INLINE Int<T> lane_numbers() {
     Int<T> numbers;
-    for (int i = 0; i < kVecLane<T>; ++i)
+    for (int i = 0; i < kVecLanes<T>; ++i)
         numbers[i] = i;
     return numbers;
 }
@@ -123,12 +121,12 @@ DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
 }
 #else
 DENSEGRAD_INLINE VecF fma(VecF a, VecF b, VecF c) {
-    for (int i = 0; i < kVecLane<float>; ++i)
+    for (int i = 0; i < kVecLanes<float>; ++i)
         c[i] = __builtin_fmaf(a[i], b[i], c[i]);
     return c;
 }
 DENSEGRAD_INLINE VecD fma(VecD a, VecD b, VecD c) {
-    for (int i = 0; i < kVecLane<double>; ++i)
+    for (int i = 0; i < kVecLanes<double>; ++i)
         c[i] = __builtin_fma(a[i], b[i], c[i]);
     return c;
 }
@@ -138,10 +136,6 @@ DENSEGRAD_INLINE IntF bits(VecF v) { return (IntF)v; }
 DENSEGRAD_INLINE IntD bits(VecD v) { return (IntD)v; }
 DENSEGRAD_INLINE VecF from_bits(IntF v) { return (VecF)v; }
 DENSEGRAD_INLINE VecD from_bits(IntD v) { return (VecD)v; }
-
-// Smallest positive normal number: what is nearer to zero than this is flushed where it would otherwise stay
-// (a denormal operand costs about a hundred times a normal one).
-template <class T> constexpr T kMinNormal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
 
 // The greater and the smaller, and b where either is NaN or both are zero; the square root, correctly
 // rounded.
@@ -170,36 +164,37 @@ DENSEGRAD_INLINE VecF sqrt(VecF a) { return (VecF)vsqrtq_f32((float32x4_t)a); }
 DENSEGRAD_INLINE VecD sqrt(VecD a) { return (VecD)vsqrtq_f64((float64x2_t)a); }
 #else
 DENSEGRAD_INLINE VecF sqrt(VecF a) {
-    for (int i = 0; i < kVecLane<float>; ++i)
+    for (int i = 0; i < kVecLanes<float>; ++i)
         a[i] = __builtin_sqrtf(a[i]);
     return a;
 }
 DENSEGRAD_INLINE VecD sqrt(VecD a) {
-    for (int i = 0; i < kVecLane<double>; ++i)
+    for (int i = 0; i < kVecLanes<double>; ++i)
         a[i] = __builtin_sqrt(a[i]);
     return a;
 }
 #endif
 #endif
 
-constexpr int kChunkBytes = 16;
-constexpr int kVecChunks = kVecBytes / kChunkBytes;
+// A cell is 16 bytes of a line or a register: what a transposition moves as a whole.
+constexpr int kCellBytes = 16;
+constexpr int kVecCells = kVecBytes / kCellBytes;
 
-// Chunks of 16 bytes from several places, side by side.
-template <class T> DENSEGRAD_INLINE Vec<T> load_chunks(const T *const (&p)[kVecChunks]) {
-    typedef T Chunk __attribute__((vector_size(kChunkBytes)));
+// Cells from several places, side by side.
+template <class T> DENSEGRAD_INLINE Vec<T> load_cells(const T *const (&p)[kVecCells]) {
+    typedef T Cell __attribute__((vector_size(kCellBytes)));
 #if defined(DENSEGRAD_ISA_AVX512)
     // Insertions: anything else GCC 12 puts together in memory, where the load waits for all stores.
-    __m512 v = _mm512_castps128_ps512((__m128)load_as<Chunk>(p[0]));
-    v = _mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[1]), 1);
-    v = _mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[2]), 2);
-    return (Vec<T>)_mm512_insertf32x4(v, (__m128)load_as<Chunk>(p[3]), 3);
+    __m512 v = _mm512_castps128_ps512((__m128)load_as<Cell>(p[0]));
+    v = _mm512_insertf32x4(v, (__m128)load_as<Cell>(p[1]), 1);
+    v = _mm512_insertf32x4(v, (__m128)load_as<Cell>(p[2]), 2);
+    return (Vec<T>)_mm512_insertf32x4(v, (__m128)load_as<Cell>(p[3]), 3);
 #elif defined(DENSEGRAD_ISA_AVX2)
-    typedef float Bits __attribute__((vector_size(kChunkBytes)));
-    return (Vec<T>)__builtin_shufflevector((Bits)load_as<Chunk>(p[0]), (Bits)load_as<Chunk>(p[1]), 0, 1, 2, 3,
+    typedef float Bits __attribute__((vector_size(kCellBytes)));
+    return (Vec<T>)__builtin_shufflevector((Bits)load_as<Cell>(p[0]), (Bits)load_as<Cell>(p[1]), 0, 1, 2, 3,
                                            4, 5, 6, 7);
 #else
-    return load_as<Chunk>(p[0]);
+    return load_as<Cell>(p[0]);
 #endif
 }
 

@@ -1,7 +1,8 @@
 // The kernels of one instruction set. This file is compiled once for each, with DENSEGRAD_ISA naming it.
+#include "contract.hpp"
 #include "gather.hpp"
-#include "head.hpp"
-#include "kernels.hpp"
+#include "heads.hpp"
+#include "loss_layer.hpp"
 #include "product.hpp"
 #include "weights.hpp"
 
@@ -12,8 +13,8 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T>
-constexpr Kernels<T> kKernelsOf{gather<T>,        forward<T>,    backward<T>, head_loss<T>,
-                                head_activate<T>, head_delta<T>, weights<T>};
+constexpr Kernels<T> kKernelsOf{gather<T>,        forward<T>,    backward<T>,      loss_layer<T>,
+                                head_activate<T>, head_delta<T>, update_weights<T>};
 
 } // namespace
 

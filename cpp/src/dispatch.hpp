@@ -1,7 +1,7 @@
 // The kernels in use.
 #pragma once
 
-#include "../kernels/kernels.hpp"
+#include "../kernels/contract.hpp"
 
 #include <type_traits>
 

@@ -1,7 +1,7 @@
-// Between the caller's arrays and columns of lines (the layout is told in kernels.hpp).
+// Between the caller's arrays and columns of lines (the layout is told in contract.hpp).
 #pragma once
 
-#include "../kernels/kernels.hpp"
+#include "../kernels/contract.hpp"
 
 namespace densegrad {
 
@@ -13,30 +13,28 @@ inline double number_at(const RowsView &view, Index row, Index column) {
 
 // Columns of lines, `stride` numbers apart, to C order (rows, columns).
 template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, Index columns, T *out) {
-    constexpr Index kLane = kLineLength<T>;
-    for (Index c = 0; c < columns; c += kLane) {
-        const T *line = lines + c / kLane * stride;
-        const Index count = columns - c < kLane ? columns - c : kLane;
+    for (Index c = 0; c < columns; c += kLanes<T>) {
+        const T *line = lines + c / kLanes<T> * stride;
+        const Index count = columns - c < kLanes<T> ? columns - c : kLanes<T>;
         for (Index r = 0; r < rows; ++r)
             for (Index i = 0; i < count; ++i)
-                out[r * columns + c + i] = line[r * kLane + i];
+                out[r * columns + c + i] = line[r * kLanes<T> + i];
     }
 }
 
-// The other way. Padding lanes keep what they held.
-template <class T> void rows_to_lines(const RowsView &view, T *lines, Index stride) {
-    constexpr Index kLane = kLineLength<T>;
+// The other way, from row `first_row` of the lines on. Padding lanes keep what they held.
+template <class T> void rows_to_lines(const RowsView &view, T *lines, Index stride, Index first_row = 0) {
     for (Index r = 0; r < view.n_rows; ++r)
         for (Index c = 0; c < view.n_columns; ++c)
-            lines[c / kLane * stride + r * kLane + c % kLane] = static_cast<T>(number_at(view, r, c));
+            lines[c / kLanes<T> * stride + (first_row + r) * kLanes<T> + c % kLanes<T>] =
+                static_cast<T>(number_at(view, r, c));
 }
 
 // Fills the padding lanes.
 template <class T> void fill_padding(T *lines, Index stride, Index rows, Index columns, T value) {
-    constexpr Index kLane = kLineLength<T>;
-    for (Index c = columns; c < line_count<T>(columns) * kLane; ++c)
+    for (Index c = columns; c < line_count<T>(columns) * kLanes<T>; ++c)
         for (Index r = 0; r < rows; ++r)
-            lines[c / kLane * stride + r * kLane + c % kLane] = value;
+            lines[c / kLanes<T> * stride + r * kLanes<T> + c % kLanes<T>] = value;
 }
 
 } // namespace densegrad

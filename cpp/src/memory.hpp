@@ -15,13 +15,35 @@
 
 namespace densegrad {
 
-// a * b, or an error where it does not fit: sizes come from the caller.
+// Sizes come from the caller: more than 64 TiB are an error, before a sum or a product can overflow.
+inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 46;
+
 inline std::int64_t checked_product(std::int64_t a, std::int64_t b) {
     std::int64_t product = 0;
-    if (__builtin_mul_overflow(a, b, &product) || product > (std::int64_t{1} << 46))
+    if (__builtin_mul_overflow(a, b, &product) || product > kLargestSize)
         throw std::bad_alloc();
     return product;
 }
+
+inline std::int64_t checked_sum(std::int64_t a, std::int64_t b) {
+    std::int64_t sum = 0;
+    if (__builtin_add_overflow(a, b, &sum) || sum > kLargestSize)
+        throw std::bad_alloc();
+    return sum;
+}
+
+struct Free {
+    std::size_t mapped = 0; // bytes; 0: from aligned_alloc
+    void operator()(std::byte *memory) const {
+#if defined(__linux__)
+        if (mapped > 0) {
+            munmap(memory, mapped);
+            return;
+        }
+#endif
+        std::free(memory);
+    }
+};
 
 // One allocation, carved into pieces that each start at a line.
 class Arena {
@@ -29,11 +51,28 @@ class Arena {
     Arena() = default;
 
     // First pass: tell the sizes. Second pass, after allocate(): take the pieces in the same order.
-    template <class T> void plan(std::int64_t count) { planned_ += padded<T>(count); }
+    template <class T> void plan(std::int64_t count) { planned_ = checked_sum(planned_, padded<T>(count)); }
 
     void allocate() {
         constexpr std::size_t kHugePage = std::size_t{2} << 20;
         const std::size_t bytes = static_cast<std::size_t>(planned_);
+        used_ = 0;
+#if defined(__linux__)
+        // Fresh pages are zero. The system clears them as they are first written to, by whatever thread does
+        // so; to clear gigabytes here would hold up Ctrl-C.
+        constexpr std::size_t kFresh = std::size_t{64} << 20;
+        if (bytes >= kFresh) {
+            void *memory =
+                mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (memory == MAP_FAILED)
+                throw std::bad_alloc();
+            madvise(memory, bytes + kHugePage, MADV_HUGEPAGE);
+            memory_ = Memory(static_cast<std::byte *>(memory), Free{bytes + kHugePage});
+            const std::size_t ahead = reinterpret_cast<std::uintptr_t>(memory) % kHugePage;
+            used_ = ahead == 0 ? 0 : static_cast<std::int64_t>(kHugePage - ahead);
+            return;
+        }
+#endif
         const bool huge = bytes >= 2 * kHugePage;
         const std::size_t alignment = huge ? kHugePage : 64;
         void *memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
@@ -44,8 +83,7 @@ class Arena {
             madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
         std::memset(memory, 0, bytes);
-        memory_.reset(static_cast<std::byte *>(memory));
-        used_ = 0;
+        memory_ = Memory(static_cast<std::byte *>(memory), Free{0});
     }
 
     template <class T> T *take(std::int64_t count) {
@@ -55,15 +93,14 @@ class Arena {
     }
 
   private:
-    struct Free {
-        void operator()(std::byte *memory) const { std::free(memory); }
-    };
+    using Memory = std::unique_ptr<std::byte[], Free>;
+
     template <class T> static std::int64_t padded(std::int64_t count) {
         return (checked_product(count, sizeof(T)) + 63) / 64 * 64;
     }
 
-    std::unique_ptr<std::byte[], Free> memory_;
-    std::int64_t planned_ = 0;
+    Memory memory_;
+    std::int64_t planned_ = 0; // bytes
     std::int64_t used_ = 0;
 };
 

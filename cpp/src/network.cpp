@@ -1,20 +1,29 @@
 #include "network_of.hpp"
-#include "network_spec.hpp"
 
+#include "lines.hpp"
+#include "network_spec.hpp"
+#include "passes.hpp"
+#include "stop_watch.hpp"
+#include "sums.hpp"
+#include "updates.hpp"
+
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 namespace densegrad {
-namespace {
-
-void check_shape(const RowsView &view, Index rows, Index columns, const char *what) {
-    if (view.n_rows != rows || view.n_columns != columns)
-        throw std::invalid_argument(std::string(what) + " must have shape (" + std::to_string(rows) + ", " +
-                                    std::to_string(columns) + "), got (" + std::to_string(view.n_rows) +
-                                    ", " + std::to_string(view.n_columns) + ")");
+Jacobian Network::jacobian(int l) const {
+    const bool head = l == depth();
+    return jacobian_of(spec().layers[static_cast<std::size_t>(l - 1)].activation,
+                       head ? static_cast<std::int64_t>(spec().loss.levels.size()) : 1);
 }
 
-} // namespace
+std::int64_t Network::n_parameters() const {
+    std::int64_t count = 0;
+    for (int l = 1; l <= depth(); ++l)
+        count += (width(l - 1) + 1) * width(l);
+    return count;
+}
 
 std::unique_ptr<Network> make_network(const NetworkSpec &spec) {
     check_spec(spec);
@@ -25,7 +34,7 @@ std::unique_ptr<Network> make_network(const NetworkSpec &spec) {
 
 template <class T>
 NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegrad::kernels<T>()) {
-    n_targets_ = targets_of(spec);
+    n_targets_ = count_targets(spec);
     for (const double level : spec.loss.levels)
         levels_.push_back(static_cast<T>(level));
     if (levels_.empty())
@@ -37,7 +46,7 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
     for (const Layer<T> &layer : layers_) {
-        checked_product(line_count<T>(layer.n_out) * kLineLength<T>, layer.n_in + 1);
+        checked_product(line_count<T>(layer.n_out) * kLanes<T>, layer.n_in + 1);
         weights_.plan<T>(layer.weight_count());
     }
     weights_.allocate();
@@ -46,9 +55,13 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
 }
 
 template <class T> LossArgs<T> NetworkOf<T>::loss_args() const {
-    return {spec_.loss.loss, spec_.layers.back().activation,       layers_.back().n_out,
-            n_targets_,      static_cast<T>(spec_.loss.parameter), static_cast<T>(spec_.loss.label_smoothing),
-            levels_.data(),  static_cast<Index>(levels_.size())};
+    return {spec_.loss.loss,
+            layers_.back().head(),
+            layers_.back().n_out,
+            n_targets_,
+            static_cast<T>(spec_.loss.parameter),
+            static_cast<T>(spec_.loss.label_smoothing),
+            levels_.data()};
 }
 
 template <class T> void NetworkOf<T>::check_layer(int l, int first) const {
@@ -63,20 +76,12 @@ template <class T> void NetworkOf<T>::check_rows(const RowsView &rows) const {
                                     std::to_string(rows.n_columns));
 }
 
-template <class T> TargetsView<T> NetworkOf<T>::check_targets(const Targets &targets, Index n_rows) const {
-    const TargetKind kind = loss_row(spec_.loss.loss).target;
+template <class T> void NetworkOf<T>::check_targets(const Targets &targets) const {
     if (targets.classes) {
-        if (kind == TargetKind::values)
+        if (loss_row(spec_.loss.loss).target == TargetKind::values)
             throw std::invalid_argument("class numbers are no targets for this loss");
-        const Index n_out = layers_.back().n_out;
-        const bool one_row_each = n_out > 1 && spec_.layers.back().activation == Activation::logistic;
-        if (one_row_each)
+        if (layers_.back().n_out > 1 && layers_.back().activation == Activation::logistic)
             throw std::invalid_argument("multi-label targets must be 0/1 of shape (batch, n_L)");
-        const Index n_classes = std::max<Index>(n_out, 2);
-        for (Index r = 0; r < n_rows; ++r)
-            if (targets.classes[r] < 0 || targets.classes[r] >= n_classes)
-                throw std::invalid_argument("class numbers must be in [0, " + std::to_string(n_classes) +
-                                            "), got " + std::to_string(targets.classes[r]));
     } else if (targets.values) {
         if (targets.n_targets != n_targets_)
             throw std::invalid_argument("the target must have " + std::to_string(n_targets_) +
@@ -84,30 +89,117 @@ template <class T> TargetsView<T> NetworkOf<T>::check_targets(const Targets &tar
     } else if (spec_.loss.loss != Loss::custom) {
         throw std::invalid_argument("the loss needs a target");
     }
-    return {targets.classes, static_cast<const T *>(targets.values), targets.n_targets,
-            targets.sample_weight};
 }
 
-template <class T> void NetworkOf<T>::get_weights(int l, void *out) const {
+template <class T> void NetworkOf<T>::set_weights(int l, const RowsView &weights, std::int64_t first_row) {
     check_layer(l, 1);
-    lines_to_rows<T>(layer(l).weights, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out,
-                     static_cast<T *>(out));
-}
-
-template <class T> void NetworkOf<T>::set_weights(int l, const RowsView &weights) {
-    check_layer(l, 1);
-    check_shape(weights, layer(l).n_in + 1, layer(l).n_out, "the weights of a layer");
-    rows_to_lines<T>(weights, layer(l).weights, layer(l).panel());
+    if (first_row < 0 || weights.n_rows < 0 || weights.n_rows > layer(l).n_in + 1 - first_row ||
+        weights.n_columns != layer(l).n_out)
+        throw std::invalid_argument(
+            "rows " + std::to_string(first_row) + " ... of the weights of layer " + std::to_string(l) +
+            " are (" + std::to_string(weights.n_rows) + ", " + std::to_string(weights.n_columns) + "), of (" +
+            std::to_string(layer(l).n_in + 1) + ", " + std::to_string(layer(l).n_out) + ") in all");
+    const Change change(caller_lock_);
+    rows_to_lines<T>(weights, layer(l).weights, layer(l).panel(), first_row);
     layer(l).transposed_is_current = false;
-    weights_change();
+    invalidate_cache();
 }
 
-template <class T> void NetworkOf<T>::get_weight_gradient(int l, void *out) const {
-    check_layer(l, 1);
-    if (!has_weight_gradients_)
-        throw std::logic_error("there are no weight gradients before a backward pass");
-    lines_to_rows<T>(layer(l).gradient, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out,
-                     static_cast<T *>(out));
+template <class T> void NetworkOf<T>::set_parameters(const void *numbers, Scalar scalar, std::int64_t count) {
+    if (count != n_parameters())
+        throw std::invalid_argument("the network has " + std::to_string(n_parameters()) +
+                                    " parameters, got " + std::to_string(count));
+    const Change change(caller_lock_);
+    const std::int64_t size = scalar == Scalar::float32 ? sizeof(float) : sizeof(double);
+    const char *at = static_cast<const char *>(numbers);
+    for (Layer<T> &layer : layers_) {
+        const RowsView view{at, scalar, layer.n_in + 1, layer.n_out, layer.n_out, 1};
+        rows_to_lines<T>(view, layer.weights, layer.panel());
+        layer.transposed_is_current = false;
+        at += size * layer.parameters();
+    }
+    invalidate_cache();
+}
+
+template <class T> void NetworkOf<T>::get(Quantity quantity, int l, void *out) const {
+    const Read read(caller_lock_);
+    read_out(quantity, l, static_cast<T *>(out));
+}
+
+template <class T> void NetworkOf<T>::get_parameters(void *out) const {
+    const Read read(caller_lock_);
+    T *at = static_cast<T *>(out);
+    for (int l = 1; l <= depth(); at += layer(l).parameters(), ++l)
+        read_out(Quantity::weights, l, at);
+}
+
+template <class T> void NetworkOf<T>::get_gradient(void *out) const {
+    const Read read(caller_lock_);
+    read_gradient(static_cast<T *>(out));
+}
+
+template <class T> std::int64_t NetworkOf<T>::cached_rows() const {
+    const Read read(caller_lock_);
+    return cached_rows_;
+}
+
+template <class T> void NetworkOf<T>::read_out(Quantity quantity, int l, T *out) const {
+    check_layer(l, quantity == Quantity::output || quantity == Quantity::loss_gradient ? 0 : 1);
+    const std::size_t i = static_cast<std::size_t>(l);
+    const auto from_weights = [&](const T *lines) {
+        lines_to_rows<T>(lines, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out, out);
+    };
+    const auto from_cache = [&](const T *lines) {
+        lines_to_rows<T>(lines, cache_->stride, cached_rows_, width(l), out);
+    };
+    const auto need = [](bool there, const char *message) {
+        if (!there)
+            throw std::logic_error(message);
+    };
+    switch (quantity) {
+    case Quantity::weights:
+        return from_weights(layer(l).weights);
+    case Quantity::weight_gradient:
+        need(has_weight_gradients_, "there are no weight gradients before a backward pass");
+        return from_weights(layer(l).gradient);
+    case Quantity::output:
+        need(cached_rows_ > 0, "there are no outputs before a forward pass");
+        return from_cache(cache_->output[i]);
+    case Quantity::local_gradient:
+        need(cached_rows_ > 0, "there are no local gradients before a forward pass");
+        return read_local_gradient(l, out);
+    case Quantity::loss_gradient:
+        need(has_loss_gradients_, "there are no loss gradients before backpropagate");
+        return from_cache(cache_->loss_gradient[i]);
+    case Quantity::delta:
+        need(has_loss_gradients_, "there are no loss gradients before backpropagate");
+        return from_cache(cache_->delta[i]);
+    }
+    throw std::invalid_argument("there is no such quantity");
+}
+
+template <class T> void NetworkOf<T>::read_gradient(T *out) const {
+    for (int l = 1; l <= depth(); out += layer(l).parameters(), ++l)
+        read_out(Quantity::weight_gradient, l, out);
+}
+
+// dy/dz is what a loss gradient of ones becomes.
+template <class T> void NetworkOf<T>::read_local_gradient(int l, T *out) const {
+    if (jacobian(l) != Jacobian::diagonal)
+        throw std::invalid_argument(
+            "the local gradient of softmax, or of several quantile levels, is a matrix");
+    const Layer<T> &at = layer(l);
+    const Index count = line_count<T>(at.n_out) * cache_->stride;
+    Arena arena;
+    arena.plan<T>(count);
+    arena.allocate();
+    T *ones = arena.take<T>(count);
+    std::fill(ones, ones + count, T(1));
+    const std::size_t i = static_cast<std::size_t>(l);
+    kernels_.head_delta(HeadArgs<T>{cache_->output[i], ones, cache_->local[i], cache_->stride, at.n_out,
+                                    at.head(), cache_->scratch[0]},
+                        0, cached_rows_);
+    lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, out);
 }
 
 template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
@@ -128,12 +220,7 @@ template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
         Layer<T> &layer = layers_[i];
         if (layer.transposed_is_current)
             continue;
-        WeightArgs<T> args{};
-        args.n_in = layer.n_in;
-        args.n_out = layer.n_out;
-        args.weights = layer.weights;
-        args.transposed = layer.transposed;
-        kernels_.weights(args, 0, layer.units());
+        kernels_.update_weights(refresh(layer, LayerState<T>{}, layer.transposed, false), 0, layer.blocks());
         layer.transposed_is_current = true;
     }
 }
@@ -153,8 +240,7 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> double NetworkOf<T>::work() const {
     double work = 0.0;
     for (const Layer<T> &layer : layers_)
-        work += static_cast<double>(layer.n_in + 1) *
-                static_cast<double>(line_count<T>(layer.n_out) * kLineLength<T>);
+        work += layer.work();
     return work;
 }
 
@@ -167,21 +253,21 @@ int NetworkOf<T>::choose_threads(int requested, Index rows, Index piece, double 
 
 template <class T>
 template <class Body>
-void NetworkOf<T>::for_pieces(Index n_rows, int n_threads, StopRequest stop, Body body) const {
+void NetworkOf<T>::for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const {
     // Small enough for the outputs of two layers to stay in the L2 cache, large enough to reuse the weights.
-    constexpr Index kMaxRows = kBatchSlice;
-    const Index piece = std::min(kMaxRows, std::max<Index>(1, n_rows));
-    const Index pieces = (n_rows + piece - 1) / piece;
-    const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, pieces)));
+    const Index rows = std::min(kBatchSlice, std::max<Index>(1, n_rows));
+    const Index slices = (n_rows + rows - 1) / rows;
+    const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, slices)));
     std::vector<std::unique_ptr<Pass<T>>> passes;
     for (int i = 0; i < threads; ++i)
-        passes.push_back(std::make_unique<Pass<T>>(layers_, piece, 1, PassOptions::predicting()));
+        passes.push_back(std::make_unique<Pass<T>>(layers_, rows, 1, PassOptions::predicting()));
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
-        team.share(pieces, [&](Index p, int thread) {
-            if (thread == 0 ? watch.ask() : watch.stopped())
+        team.share(slices, [&](Index slice, int thread) {
+            if (watch.ask())
                 return;
-            body(*passes[static_cast<std::size_t>(thread)], p * piece, std::min(piece, n_rows - p * piece));
+            body(*passes[static_cast<std::size_t>(thread)], watch, slice * rows,
+                 std::min(rows, n_rows - slice * rows));
         });
     });
 }
@@ -191,10 +277,11 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     check_rows(rows);
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
+    for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
                    Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
-                   forward_rows(layers_, pass, batch, true, kernels_, 0, 0, count);
+                   if (!forward_rows(layers_, pass, batch, true, kernels_, watch, 0, 0, count))
+                       return;
                    lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + first * n_out);
                });
 }
@@ -205,22 +292,21 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
     check_rows(rows);
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss is evaluated by its own function");
-    const TargetsView<T> view = check_targets(targets, rows.n_rows);
+    check_targets(targets);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
-    for_pieces(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, Index first, Index count) {
-                   Batch<T> batch{&rows, view, nullptr, first, 0, 1.0, 0};
-                   forward_rows(layers_, pass, batch, false, kernels_, 0, 0, count);
-                   kernels_.head_loss(head_args(loss_args(), pass, batch, 0), 0, count);
+    for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
+                   Batch<T> batch{&rows, targets, nullptr, first, 0, 1.0, 0};
+                   if (!forward_rows(layers_, pass, batch, false, kernels_, watch, 0, 0, count))
+                       return;
+                   kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, 0), 0, count);
                    sums[static_cast<std::size_t>(first / kBatchSlice)] =
-                       weighted_loss(pass.row_loss, batch, count);
+                       add_weighted_losses(0.0, pass.row_loss, batch, count);
                });
     double total = 0.0;
     for (const double sum : sums)
         total += sum;
-    const double weight =
-        view.sample_weight ? sliced_sum(view.sample_weight, rows.n_rows) : static_cast<double>(rows.n_rows);
-    return total / weight;
+    return total / total_weight(targets.sample_weight, rows.n_rows);
 }
 
 template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, bool loss_gradients) {
@@ -235,187 +321,209 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
     cache_ = std::make_unique<Pass<T>>(layers_, rows, n_threads, options);
 }
 
-template <class T> void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads) {
-    check_rows(rows);
+template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
     const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
     // For a custom loss, forward and backward are what backpropagate is for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
+    StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         team.share_range(rows.n_rows, [&](Index begin, Index end, int thread) {
-            forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
+            forward_rows(layers_, pass, batch, true, kernels_, watch, thread, begin, end);
         });
     });
+    if (watch.stopped())
+        return false;
     cached_rows_ = rows.n_rows;
     cache_is_current_ = true;
-    get_output(depth(), out);
+    return true;
 }
 
 template <class T>
-void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate,
-                                        const UnitChunks &units, Team &team) {
-    units.share(team, [&](const UnitChunks::Piece &piece) {
-        WeightArgs<T> args = weight_args(layers_[piece.l - 1], pass, piece.l, rows);
-        args.accumulate = accumulate;
-        args.store = true;
-        kernels_.weights(args, piece.begin, piece.end);
+void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) {
+    check_rows(rows);
+    const Change change(caller_lock_);
+    if (run_forward(rows, n_threads, stop))
+        read_out(Quantity::output, depth(), static_cast<T *>(out));
+}
+
+template <class T>
+void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, GradientMode mode,
+                                        const SharedBlocks &blocks, StopWatch &watch, Team &team) {
+    blocks.share(team, [&](const BlockRange &range) {
+        const WeightArgs<T> args = sum_and_store(layers_[range.l - 1], pass, range.l, rows, mode);
+        watch.run(range.begin, range.end, block_work<T>(rows),
+                  [&](Index begin, Index end) { kernels_.update_weights(args, begin, end); });
     });
 }
 
 template <class T>
-void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) {
+bool NetworkOf<T>::run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads,
+                                StopRequest stop) {
+    const Index rows = cached_rows_;
+    if (loss_gradient.n_rows != rows || loss_gradient.n_columns != layers_.back().n_out)
+        throw std::invalid_argument(
+            "loss_gradient must have " + std::to_string(rows) + " rows, as X of the forward pass had, and " +
+            std::to_string(layers_.back().n_out) + " columns; got shape (" +
+            std::to_string(loss_gradient.n_rows) + ", " + std::to_string(loss_gradient.n_columns) + ")");
+    need_gradients();
+    need_transposed(input_gradient);
+    const Pass<T> &pass = *cache_;
+    const int threads =
+        std::min(choose_threads(n_threads, rows, rows, 2.0), static_cast<int>(pass.scratch.size()));
+    const SharedBlocks blocks(layers_, threads);
+    rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
+    if (pass.loss_gradient.back())
+        rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
+    StopWatch watch(stop);
+    has_weight_gradients_ = has_loss_gradients_ = false;
+    run_team(threads, [&](Team &team) {
+        team.share_range(rows, [&](Index begin, Index end, int thread) {
+            kernels_.head_delta(head_args(layers_, pass, thread), begin, end);
+            backward_rows(layers_, pass, input_gradient, kernels_, watch, begin, end);
+        });
+        sum_weight_gradients(pass, rows, GradientMode::overwrite, blocks, watch, team);
+    });
+    if (watch.stopped())
+        return false;
+    has_weight_gradients_ = true;
+    has_loss_gradients_ = pass.options.loss_gradients && input_gradient;
+    return true;
+}
+
+template <class T>
+void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                            StopRequest stop) {
+    const Change change(caller_lock_);
     if (cached_rows_ == 0)
         throw std::logic_error("backward needs a forward pass before it");
     if (!cache_is_current_)
         throw std::logic_error(
             "backward needs a forward pass with the weights as they are: they have changed");
-    const Index rows = cached_rows_;
-    check_shape(loss_gradient, rows, layers_.back().n_out, "dL_dy");
-    need_gradients();
-    need_transposed(input_gradient != nullptr);
-    const Pass<T> &pass = *cache_;
-    const int threads =
-        std::min(choose_threads(n_threads, rows, rows, 2.0), static_cast<int>(pass.scratch.size()));
-    const UnitChunks units(layers_, threads);
-    rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
-    if (pass.loss_gradient.back())
-        rows_to_lines<T>(loss_gradient, pass.loss_gradient.back(), pass.stride);
-    run_team(threads, [&](Team &team) {
-        team.share_range(rows, [&](Index begin, Index end, int thread) {
-            kernels_.head_delta(head_only_args(layers_, pass, thread), begin, end);
-            backward_rows(layers_, pass, input_gradient != nullptr, kernels_, begin, end);
-        });
-        sum_weight_gradients(pass, rows, false, units, team);
-    });
-    has_weight_gradients_ = true;
-    has_loss_gradients_ = pass.options.loss_gradients && input_gradient != nullptr;
-    if (input_gradient)
-        lines_to_rows<T>(pass.delta[0], pass.stride, rows, spec_.n_inputs, static_cast<T *>(input_gradient));
+    if (run_backward(loss_gradient, input_gradient != nullptr, n_threads, stop) && input_gradient)
+        lines_to_rows<T>(cache_->delta[0], cache_->stride, cached_rows_, spec_.n_inputs,
+                         static_cast<T *>(input_gradient));
+}
+
+// Both passes with a custom loss between them. Where it asks to stop, there is no backward pass.
+template <class T>
+double NetworkOf<T>::run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,
+                                BatchLoss custom) {
+    if (!custom.function)
+        throw std::invalid_argument("a custom loss needs its function");
+    has_weight_gradients_ = false;
+    if (!run_forward(rows, n_threads, stop))
+        return 0.0;
+    const Index n_out = layers_.back().n_out;
+    std::vector<T> output(static_cast<std::size_t>(rows.n_rows * n_out)), loss_gradient(output.size());
+    read_out(Quantity::output, depth(), output.data());
+    double loss = 0.0;
+    if (custom.function(custom.context, output.data(), rows.n_rows, loss_gradient.data(), &loss))
+        run_backward({loss_gradient.data(), Precision<T>::scalar, rows.n_rows, n_out, n_out, 1},
+                     input_gradient, n_threads, stop);
+    return loss;
 }
 
 template <class T>
-double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets, int n_threads) {
+double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                                   const std::vector<ReadOut> &results, StopRequest stop, BatchLoss custom) {
     check_rows(rows);
-    if (spec_.loss.loss == Loss::custom)
-        throw std::logic_error("a custom loss goes by forward and backward");
-    const TargetsView<T> view = check_targets(targets, rows.n_rows);
-    const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 3.0);
+    check_targets(targets);
+    const Change change(caller_lock_);
+    const auto read_results = [&] {
+        for (const ReadOut &result : results)
+            read_out(result.quantity, result.l, static_cast<T *>(result.out));
+    };
+    if (spec_.loss.loss == Loss::custom) {
+        const double loss = run_custom(rows, true, n_threads, stop, custom);
+        if (has_loss_gradients_)
+            read_results();
+        return loss;
+    }
+    const Index n = rows.n_rows;
+    const int threads = choose_threads(n_threads, n, n, 3.0);
     need_gradients();
     need_transposed(true);
-    prepare_cache(rows.n_rows, threads, true);
+    prepare_cache(n, threads, true);
     const Pass<T> &pass = *cache_;
-    const UnitChunks units(layers_, threads);
-    const Index n = rows.n_rows;
-    const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
-    const Batch<T> batch{&rows, view, nullptr, 0, 0, 1.0 / weight, 0};
-    const bool head_has_local = layers_.back().local_gradient() == LocalGradient::buffer;
+    const SharedBlocks blocks(layers_, threads);
+    const double weight = total_weight(targets.sample_weight, n);
+    const Batch<T> batch{&rows, targets, nullptr, 0, 0, 1.0 / weight, 0};
+    StopWatch watch(stop);
+    has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
         team.share_range(n, [&](Index begin, Index end, int thread) {
-            if (head_has_local) // the loss layer works from z and leaves no local gradient of the head
-                forward_rows(layers_, pass, batch, true, kernels_, thread, begin, end);
-            forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
-            kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
-            backward_rows(layers_, pass, true, kernels_, begin, end);
+            if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                return;
+            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+            backward_rows(layers_, pass, true, kernels_, watch, begin, end);
         });
-        sum_weight_gradients(pass, n, false, units, team);
+        sum_weight_gradients(pass, n, GradientMode::overwrite, blocks, watch, team);
     });
+    if (watch.stopped())
+        return 0.0;
     cached_rows_ = n;
     cache_is_current_ = has_weight_gradients_ = has_loss_gradients_ = true;
-    return weighted_loss(pass.row_loss, batch, n) / weight;
+    read_results();
+    return add_weighted_losses(0.0, pass.row_loss, batch, n) / weight;
 }
 
 template <class T>
 double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
-                                       StopRequest stop) {
+                                       void *gradient, StopRequest stop, BatchLoss custom) {
     check_rows(rows);
-    if (spec_.loss.loss == Loss::custom)
-        throw std::logic_error("a custom loss goes by forward and backward");
-    const TargetsView<T> view = check_targets(targets, rows.n_rows);
+    check_targets(targets);
+    const Change change(caller_lock_);
+    const auto read_result = [&] {
+        if (gradient && has_weight_gradients_)
+            read_gradient(static_cast<T *>(gradient));
+    };
+    if (spec_.loss.loss == Loss::custom) {
+        const double loss = run_custom(rows, true, n_threads, stop, custom);
+        read_result();
+        return loss;
+    }
     const Index n = rows.n_rows;
     const Index piece = std::min(n, kPieceRows);
     const int threads = choose_threads(n_threads, n, piece, 3.0);
     need_gradients();
     need_transposed(false);
     const Pass<T> pass(layers_, piece, threads, PassOptions{});
-    const UnitChunks units(layers_, threads);
-    const double weight = view.sample_weight ? sliced_sum(view.sample_weight, n) : static_cast<double>(n);
+    const SharedBlocks blocks(layers_, threads);
+    const double weight = total_weight(targets.sample_weight, n);
     double total = 0.0;
     StopWatch watch(stop);
     has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
         for (Index first = 0; first < n && !watch.ask(); first += piece) {
             const Index count = std::min(piece, n - first);
-            const Batch<T> batch{&rows, view, nullptr, first, first, 1.0 / weight, 0};
+            const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
             team.share_range(count, [&](Index begin, Index end, int thread) {
-                forward_rows(layers_, pass, batch, false, kernels_, thread, begin, end);
-                kernels_.head_loss(head_args(loss_args(), pass, batch, thread), begin, end);
-                backward_rows(layers_, pass, false, kernels_, begin, end);
+                if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                    return;
+                kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+                backward_rows(layers_, pass, false, kernels_, watch, begin, end);
             });
-            total += weighted_loss(pass.row_loss, batch, count);
-            sum_weight_gradients(pass, count, first > 0, units, team);
+            total = add_weighted_losses(total, pass.row_loss, batch, count);
+            sum_weight_gradients(pass, count, first > 0 ? GradientMode::accumulate : GradientMode::overwrite,
+                                 blocks, watch, team);
         }
     });
     has_weight_gradients_ = !watch.stopped();
+    read_result();
     return total / weight;
 }
 
-template <class T> void NetworkOf<T>::get_output(int l, void *out) const {
-    check_layer(l, 0);
-    if (cached_rows_ == 0)
-        throw std::logic_error("there are no outputs before a forward pass");
-    lines_to_rows<T>(cache_->output[static_cast<std::size_t>(l)], cache_->stride, cached_rows_, width(l),
-                     static_cast<T *>(out));
-}
-
-template <class T> void NetworkOf<T>::get_local_gradient(int l, void *out) const {
-    check_layer(l, 1);
-    if (cached_rows_ == 0)
-        throw std::logic_error("there are no local gradients before a forward pass");
-    const Layer<T> &at = layer(l);
-    if (at.local_gradient() == LocalGradient::jacobian || at.n_levels > 1)
-        throw std::invalid_argument(
-            "the local gradient of softmax, or of several quantile levels, is a matrix");
-    // dy/dz is what a loss gradient of ones becomes.
-    Arena arena;
-    arena.plan<T>(line_count<T>(at.n_out) * cache_->stride);
-    arena.allocate();
-    T *ones = arena.take<T>(line_count<T>(at.n_out) * cache_->stride);
-    std::fill(ones, ones + line_count<T>(at.n_out) * cache_->stride, T(1));
-    const std::size_t i = static_cast<std::size_t>(l);
-    kernels_.head_delta(HeadOnlyArgs<T>{cache_->output[i], ones, cache_->local[i], cache_->stride, at.n_out,
-                                        at.activation, cache_->scratch[0]},
-                        0, cached_rows_);
-    lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, static_cast<T *>(out));
-}
-
-template <class T> void NetworkOf<T>::check_loss_gradients() const {
-    if (!has_loss_gradients_)
-        throw std::logic_error("there are no loss gradients before backpropagate");
-}
-
-template <class T> void NetworkOf<T>::get_loss_gradient(int l, void *out) const {
-    check_layer(l, 0);
-    check_loss_gradients();
-    lines_to_rows<T>(cache_->loss_gradient[static_cast<std::size_t>(l)], cache_->stride, cached_rows_,
-                     width(l), static_cast<T *>(out));
-}
-
-template <class T> void NetworkOf<T>::get_delta(int l, void *out) const {
-    check_layer(l, 1);
-    check_loss_gradients();
-    lines_to_rows<T>(cache_->delta[static_cast<std::size_t>(l)], cache_->stride, cached_rows_, width(l),
-                     static_cast<T *>(out));
-}
-
 template <class T> void NetworkOf<T>::poison_padding() {
+    const Change change(caller_lock_);
     const T nan = std::numeric_limits<T>::quiet_NaN();
     for (Layer<T> &layer : layers_) {
         for (T *weights : {layer.weights, layer.gradient})
             if (weights)
                 fill_padding<T>(weights, layer.panel(), layer.n_in + 1, layer.n_out, nan);
         if (layer.transposed)
-            fill_padding<T>(layer.transposed, layer.n_out * kLineLength<T>, layer.n_out, layer.n_in, nan);
+            fill_padding<T>(layer.transposed, layer.n_out * kLanes<T>, layer.n_out, layer.n_in, nan);
     }
     if (!cache_)
         return;

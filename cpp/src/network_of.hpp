@@ -1,8 +1,11 @@
 // The network of one precision.
 #pragma once
 
-#include "engine.hpp"
-#include "lines.hpp"
+#include "blocks.hpp"
+#include "dispatch.hpp"
+#include "layer.hpp"
+#include "pass.hpp"
+#include "stop_watch.hpp"
 
 #include <memory>
 #include <vector>
@@ -14,32 +17,34 @@ template <class T> class NetworkOf final : public Network {
     explicit NetworkOf(const NetworkSpec &spec);
 
     const NetworkSpec &spec() const override { return spec_; }
-    void get_weights(int l, void *out) const override;
-    void set_weights(int l, const RowsView &weights) override;
-    void get_weight_gradient(int l, void *out) const override;
+    void get(Quantity quantity, int l, void *out) const override;
+    void set_weights(int l, const RowsView &weights, std::int64_t first_row) override;
+    void get_parameters(void *out) const override;
+    void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) override;
+    void get_gradient(void *out) const override;
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                     StopRequest stop) const override;
-    void forward(const RowsView &rows, void *out, int n_threads) override;
-    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) override;
-    double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) override;
-    double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
-                             StopRequest stop) override;
-    std::int64_t cached_rows() const override { return cached_rows_; }
-    void get_output(int l, void *out) const override;
-    void get_local_gradient(int l, void *out) const override;
-    void get_loss_gradient(int l, void *out) const override;
-    void get_delta(int l, void *out) const override;
+    void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) override;
+    void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                  StopRequest stop) override;
+    double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                         const std::vector<ReadOut> &results, StopRequest stop, BatchLoss custom) override;
+    double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads, void *gradient,
+                             StopRequest stop, BatchLoss custom) override;
+    std::int64_t cached_rows() const override;
+    std::unique_ptr<Trainer> make_trainer(const OptimizerSpec &optimizer,
+                                          const Regularisation &regularisation, std::uint64_t seed) override;
     void poison_padding() override;
 
-    // For the trainer.
+    // For the trainer, which holds the lock. Nothing from here on takes it.
     std::vector<Layer<T>> &layers() { return layers_; }
     const Kernels<T> &kernels() const { return kernels_; }
     LossArgs<T> loss_args() const;
+    // Makes room for the transposed copies, and brings them up to the weights.
     void need_transposed(bool first_layer);
-    void need_gradients();
     // The weights are about to change: no backward pass can follow the forward pass that was.
-    void weights_change() { cache_is_current_ = false; }
+    void invalidate_cache() { cache_is_current_ = false; }
     // The buffers of the weight gradients are about to be used for something else.
     void borrow_gradients() {
         need_gradients();
@@ -50,19 +55,27 @@ template <class T> class NetworkOf final : public Network {
     // Threads for a call over `rows` rows, `piece` of them in a phase, of which each costs `passes` forward
     // passes: at most `requested` (0: all there are).
     int choose_threads(int requested, Index rows, Index piece, double passes) const;
-    TargetsView<T> check_targets(const Targets &targets, Index n_rows) const;
+    void check_rows(const RowsView &rows) const;
+    void check_targets(const Targets &targets) const;
 
   private:
     Layer<T> &layer(int l) { return layers_[static_cast<std::size_t>(l - 1)]; }
     const Layer<T> &layer(int l) const { return layers_[static_cast<std::size_t>(l - 1)]; }
-    void check_rows(const RowsView &rows) const;
     void check_layer(int l, int first) const;
-    void check_loss_gradients() const;
+    void need_gradients();
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
-    void sum_weight_gradients(const Pass<T> &pass, Index rows, bool accumulate, const UnitChunks &units,
-                              Team &team);
-    // Runs body(pass, thread, first row, rows) over pieces of the rows, each with a small pass of its own.
-    template <class Body> void for_pieces(Index n_rows, int n_threads, StopRequest stop, Body body) const;
+    // False: stopped on the way.
+    bool run_forward(const RowsView &rows, int n_threads, StopRequest stop);
+    bool run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads, StopRequest stop);
+    double run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,
+                      BatchLoss custom);
+    void sum_weight_gradients(const Pass<T> &pass, Index rows, GradientMode mode, const SharedBlocks &blocks,
+                              StopWatch &watch, Team &team);
+    void read_out(Quantity quantity, int l, T *out) const;
+    void read_gradient(T *out) const;
+    void read_local_gradient(int l, T *out) const;
+    // Runs body(pass, watch, first row, rows) over slices of the rows, each with a small pass of its own.
+    template <class Body> void for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const;
 
     NetworkSpec spec_;
     const Kernels<T> &kernels_;
@@ -78,15 +91,5 @@ template <class T> class NetworkOf final : public Network {
     bool has_loss_gradients_ = false;
     bool has_weight_gradients_ = false;
 };
-
-// Sum over the rows of weight * row_loss, in slices (sliced_sum). A row without weight may have no loss.
-template <class T> double weighted_loss(double *row_loss, const Batch<T> &batch, Index rows) {
-    if (const double *sample_weight = batch.targets.sample_weight)
-        for (Index r = 0; r < rows; ++r) {
-            const double weight = sample_weight[batch.order ? batch.order[r] : batch.first_row + r];
-            row_loss[r] = weight == 0.0 ? 0.0 : weight * row_loss[r];
-        }
-    return sliced_sum(row_loss, rows);
-}
 
 } // namespace densegrad

@@ -1,5 +1,6 @@
 #include "network_spec.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -46,7 +47,7 @@ void check_loss(const NetworkSpec &spec) {
         if (!(level > before && level < 1.0))
             throw std::invalid_argument("quantile levels must increase within (0, 1)");
     }
-    if (spec.loss.loss == Loss::gaussian_nll && n_out % 2 != 0)
+    if (n_out % row.outputs_per_target != 0)
         throw std::invalid_argument(
             "loss 'gaussian_nll' needs two outputs a target: a mean and a log-variance");
 }
@@ -61,11 +62,18 @@ void check_spec(const NetworkSpec &spec) {
             throw std::invalid_argument(std::string(what) + " must be in [1, 2^31), got " +
                                         std::to_string(width));
     };
+    const auto check_number = [](int number, int count, const char *what) {
+        if (number < 0 || number >= count)
+            throw std::invalid_argument(std::string("there is no ") + what + " number " +
+                                        std::to_string(number));
+    };
     check_width(spec.n_inputs, "the number of inputs");
+    check_number(static_cast<int>(spec.loss.loss), kLossCount, "loss");
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
         const LayerSpec &layer = spec.layers[i];
         const bool head = i + 1 == spec.layers.size();
         check_width(layer.n_units, "the number of units of a layer");
+        check_number(static_cast<int>(layer.activation), kActivationCount, "activation");
         if (!head && kActivations[static_cast<int>(layer.activation)].head_only)
             throw std::invalid_argument(std::string("activation '") +
                                         kActivations[static_cast<int>(layer.activation)].name +
@@ -76,13 +84,9 @@ void check_spec(const NetworkSpec &spec) {
     check_loss(spec);
 }
 
-std::int64_t targets_of(const NetworkSpec &spec) {
-    const std::int64_t n_out = spec.layers.back().n_units;
-    if (spec.loss.loss == Loss::gaussian_nll)
-        return n_out / 2;
-    if (spec.loss.loss == Loss::quantile && !spec.loss.levels.empty())
-        return n_out / static_cast<std::int64_t>(spec.loss.levels.size());
-    return n_out;
+std::int64_t count_targets(const NetworkSpec &spec) {
+    const std::int64_t levels = std::max<std::int64_t>(1, static_cast<std::int64_t>(spec.loss.levels.size()));
+    return spec.layers.back().n_units / (loss_row(spec.loss.loss).outputs_per_target * levels);
 }
 
 } // namespace densegrad

@@ -12,6 +12,6 @@ inline const LossRow &loss_row(Loss loss) { return kLosses[static_cast<int>(loss
 // Throws std::invalid_argument where no network can be made of it.
 void check_spec(const NetworkSpec &spec);
 // Values that a row of the target has.
-std::int64_t targets_of(const NetworkSpec &spec);
+std::int64_t count_targets(const NetworkSpec &spec);
 
 } // namespace densegrad

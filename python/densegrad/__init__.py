@@ -21,6 +21,7 @@ from densegrad.training.history import History
 from densegrad.training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from densegrad import export
     from densegrad.estimators import MLPClassifier, MLPRegressor
 
 __version__ = _version("densegrad")
@@ -45,6 +46,7 @@ __all__ = [
     "Trainer",
     "activations",
     "check_gradients",
+    "export",
     "initializers",
     "losses",
     "optimizers",
@@ -65,8 +67,8 @@ def __getattr__(name: str) -> Any:
     # their own.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
-    if name == "display":
-        return import_module("densegrad.display")
+    if name in ("display", "export"):
+        return import_module(f"densegrad.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
 # distutils: language=c++
-"""Binding of the C++ core: declares it, checks shapes, releases the GIL, calls. Nothing is computed here."""
+"""Binding of the C++ core: declares it, checks what it is given, releases the GIL, calls. Nothing is computed here."""
 
 cimport cython
 from cpython.buffer cimport (
@@ -17,16 +17,56 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
-from libcpp.atomic cimport atomic
 from libcpp.memory cimport unique_ptr
+from libcpp.vector cimport vector
 
-from densegrad cimport _engine as cpp
+from densegrad cimport _cpp as cpp
 
+from threading import get_ident, main_thread
 from time import monotonic
 
 import numpy as np
 
-from densegrad import _validation
+from densegrad import _arrays, _validation
+
+cdef extern from *:
+    """
+    #include <chrono>
+    #include <thread>
+
+    #if PY_VERSION_HEX >= 0x030d0000
+    #define DENSEGRAD_FINALIZING Py_IsFinalizing
+    #else
+    #define DENSEGRAD_FINALIZING _Py_IsFinalizing
+    #endif
+
+    // Up to Python 3.13, a daemon thread that asks for the GIL while the interpreter ends is unwound. Frames of
+    // the core must not be: they catch exceptions, and helpers still use what is on the caller's stack. So the
+    // thread sleeps until the process is gone, as threads of later versions do by themselves.
+    struct CallOfPython {
+        bool returned = false;
+        CallOfPython() {
+            if (PyGILState_GetThisThreadState() == nullptr) // the interpreter has ended
+                sleep();
+        }
+        ~CallOfPython() {
+            if (!returned)
+                sleep();
+        }
+        [[noreturn]] static void sleep() {
+            while (true)
+                std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    };
+
+    static double steady_seconds() {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
+    """
+    cdef cppclass CallOfPython nogil:
+        cbool returned
+    bint interpreter_goes_down "DENSEGRAD_FINALIZING"() noexcept nogil
+    double steady_seconds() noexcept nogil
 
 
 cdef object _empty = np.empty
@@ -34,11 +74,11 @@ cdef object _ndarray = np.ndarray
 cdef object _RandomState = np.random.RandomState
 cdef object _float32 = np.dtype(np.float32)
 cdef object _float64 = np.dtype(np.float64)
+cdef object _int32 = np.dtype(np.int32)
+cdef object _int64 = np.dtype(np.int64)
 
 
-# --- the order of an epoch ------------------------------------------------------------------------------------
-
-def shuffle(order, random):
+def shuffle(order not None, random not None):
     """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
     if type(random) is not _RandomState:  # a Generator, or somebody's own shuffle
         random.shuffle(order)
@@ -46,15 +86,13 @@ def shuffle(order, random):
     cdef Py_buffer numbers
     generator = random._bit_generator
     bits = <cpp.BitGenerator *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
-    PyObject_GetBuffer(order, &numbers, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    read_numbers(order, &numbers, "order", _int64, 1, PyBUF_WRITABLE)
     try:
         with generator.lock:
             cpp.shuffle(<int64_t *>numbers.buf, numbers.shape[0], bits[0])
     finally:
         PyBuffer_Release(&numbers)
 
-
-# --- the tables and the build ---------------------------------------------------------------------------------
 
 def tables():
     """Return the rows of the tables of activations, losses and optimizers, by their names."""
@@ -78,9 +116,16 @@ def tables():
             "default": cpp.kLosses[i].parameter_default,
             "low": cpp.kLosses[i].parameter_low,
             "high": cpp.kLosses[i].parameter_high,
+            "lowest_target": cpp.kLosses[i].lowest_target,
+            "lowest_allowed": cpp.kLosses[i].lowest_allowed,
+            "margin": cpp.kLosses[i].margin,
+            "outputs_per_target": cpp.kLosses[i].outputs_per_target,
         }
     for i in range(cpp.kOptimizerCount):
-        optimizers[cpp.kOptimizers[i].name.decode()] = {"state_count": cpp.kOptimizers[i].state_count}
+        optimizers[cpp.kOptimizers[i].name.decode()] = {
+            "state_count": cpp.kOptimizers[i].state_count,
+            "squares_state": None if cpp.kOptimizers[i].squares_state < 0 else cpp.kOptimizers[i].squares_state,
+        }
     return {"activations": activations, "losses": losses, "optimizers": optimizers}
 
 
@@ -99,7 +144,7 @@ def instruction_set():
     return cpp.instruction_set().decode()
 
 
-def set_instruction_set(str name):
+def set_instruction_set(str name not None):
     """Choose the kernels of the networks made from now on; "" stands for the best ones this machine can run."""
     cpp.set_instruction_set(name.encode())
 
@@ -124,18 +169,41 @@ def set_exact_threads(bint exact):
     cpp.set_exact_threads(exact)
 
 
-# Of this process: a fork begins the next one, in which no thread is left of a call that was under way.
-cdef int64_t generation = 1
-
-
 def after_fork_in_child():
-    """Train on one thread from now on: the team of the OpenMP run-time library does not survive a fork."""
-    global generation
-    generation += 1
+    """Train on one thread from now on: the team does not survive a fork."""
+    global main_thread_number
+    main_thread_number = get_ident()
     cpp.after_fork_in_child()
 
 
-# --- views of the caller's arrays -----------------------------------------------------------------------------
+# Arrays that the core reads in place.
+
+cdef int read_numbers(object array, Py_buffer *buffer, str name, object dtype, int ndim, int flags=0) except -1:
+    """Get the buffer of an array in C order of one type; ndim -1: of any dimensions."""
+    cdef char kind
+    PyObject_GetBuffer(array, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags)
+    kind = buffer.format[0] if buffer.format != NULL and buffer.format[1] == 0 else b"?"
+    if kind == b"q":
+        kind = b"l"
+    if (kind != <char>ord(dtype.char) or buffer.itemsize != dtype.itemsize
+            or (ndim >= 0 and buffer.ndim != ndim) or <size_t>buffer.buf % <size_t>buffer.itemsize != 0):
+        PyBuffer_Release(buffer)
+        raise TypeError(f"{name} must be a C-contiguous array of {dtype}; got {_validation.outline(array)}")
+    return 0
+
+
+cdef int copy_numbers(void *out, object array, str name, object dtype, Py_ssize_t count) except -1:
+    """Copy an array of `count` numbers, of any shape."""
+    cdef Py_buffer buffer
+    read_numbers(array, &buffer, name, dtype, -1)
+    try:
+        if buffer.len != count * buffer.itemsize:
+            raise ValueError(f"{name} must hold {count} numbers; got {buffer.len // buffer.itemsize}")
+        memcpy(out, buffer.buf, buffer.len)
+    finally:
+        PyBuffer_Release(&buffer)
+    return 0
+
 
 @cython.final
 @cython.freelist(8)
@@ -150,7 +218,9 @@ cdef class Rows:
     cdef Py_buffer indptr
     cdef Py_buffer indices
 
-    def __init__(self, X, int64_t n_columns=-1, str name="X"):
+    def __init__(self, X, int64_t n_columns=-1, str name not None="X"):
+        if self.data.buf != NULL:
+            raise RuntimeError("these rows have been initialised already")
         self.read(X, n_columns, name)
 
     def __dealloc__(self):
@@ -164,9 +234,9 @@ cdef class Rows:
 
     cdef int read(self, object X, int64_t n_columns, str name) except -1:
         if type(X) is not _ndarray:
-            _validation.unmasked(name, X)
+            _arrays.check_unmasked(name, X)
         if not self.read_dense(X):
-            X = _validation.readable_rows(X, name)
+            X = _arrays.readable_rows(X, name)
             if hasattr(X, "indptr"):
                 self.read_csr(X)
             elif not self.read_dense(X):
@@ -201,10 +271,14 @@ cdef class Rows:
         return True
 
     cdef int read_csr(self, object X) except -1:
-        PyObject_GetBuffer(X.data, &self.data, PyBUF_C_CONTIGUOUS)
-        PyObject_GetBuffer(X.indptr, &self.indptr, PyBUF_C_CONTIGUOUS)
-        PyObject_GetBuffer(X.indices, &self.indices, PyBUF_C_CONTIGUOUS)
+        index = _int64 if X.indices.dtype.itemsize == 8 else _int32
+        read_numbers(X.data, &self.data, "data", X.data.dtype if X.data.dtype == _float32 else _float64, 1)
+        read_numbers(X.indptr, &self.indptr, "indptr", index, 1)
+        read_numbers(X.indices, &self.indices, "indices", index, 1)
+        if self.indptr.shape[0] != X.shape[0] + 1 or self.indices.shape[0] != self.data.shape[0]:
+            raise ValueError("indptr, indices and data of a sparse matrix must fit its shape")
         self.view.data = self.data.buf
+        self.view.n_stored = self.data.shape[0]
         self.view.scalar = cpp.Scalar.float32 if self.data.itemsize == 4 else cpp.Scalar.float64
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.indptr = self.indptr.buf
@@ -230,31 +304,51 @@ cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
 
 @cython.final
 cdef class Targets:
-    """What the loss compares y_(L) with. The arrays have been checked: C order, int64, network's type, float64."""
-    cdef cpp.TargetsData view
+    """What the loss compares y_(L) with: class numbers or values in C order, and weights of the rows, or None."""
+    cdef cpp.Targets view
     cdef Py_buffer classes
     cdef Py_buffer values
     cdef Py_buffer weights
-    cdef readonly Py_ssize_t n_rows
+    cdef bint filled
+    cdef readonly Py_ssize_t n_rows  # -1: nothing is here
 
     def __init__(self, classes, values, sample_weight):
+        if self.filled:
+            raise RuntimeError("these targets have been initialised already")
+        self.filled = True
+        self.n_rows = -1
         if classes is not None:
-            PyObject_GetBuffer(classes, &self.classes, PyBUF_C_CONTIGUOUS)
+            read_numbers(classes, &self.classes, "classes", _int64, 1)
             self.view.classes = <const int64_t *>self.classes.buf
-            self.n_rows = len(classes)
+            self.check_length(self.classes.shape[0])
         if values is not None:
-            PyObject_GetBuffer(values, &self.values, PyBUF_C_CONTIGUOUS)
+            read_numbers(values, &self.values, "values", _float32 if values.dtype == _float32 else _float64, 2)
             self.view.values = self.values.buf
-            self.n_rows, self.view.n_targets = values.shape
+            self.view.n_targets = self.values.shape[1]
+            self.check_length(self.values.shape[0])
         if sample_weight is not None:
-            PyObject_GetBuffer(sample_weight, &self.weights, PyBUF_C_CONTIGUOUS)
+            read_numbers(sample_weight, &self.weights, "sample_weight", _float64, 1)
             self.view.sample_weight = <const double *>self.weights.buf
-            self.n_rows = len(sample_weight)
+            self.check_length(self.weights.shape[0])
 
     def __dealloc__(self):
         PyBuffer_Release(&self.classes)
         PyBuffer_Release(&self.values)
         PyBuffer_Release(&self.weights)
+
+    cdef int check_length(self, Py_ssize_t n_rows) except -1:
+        if self.n_rows >= 0 and self.n_rows != n_rows:
+            raise ValueError(f"classes, values and sample_weight must have one length; got {self.n_rows} and {n_rows}")
+        self.n_rows = n_rows
+        return 0
+
+    # For rows that go through a network of some precision.
+    cdef int check(self, Rows rows, object dtype) except -1:
+        if self.n_rows >= 0 and self.n_rows != rows.view.n_rows:
+            raise ValueError(f"targets must have {rows.view.n_rows} rows, as X has; got {self.n_rows}")
+        if self.view.values != NULL and self.values.itemsize != dtype.itemsize:
+            raise TypeError(f"the values of targets must be {dtype}, as the network is")
+        return 0
 
 
 cdef int threads_of(object n_threads) except -1:
@@ -273,25 +367,60 @@ cdef void *memory_of(object array) except NULL:
     return memory
 
 
-# --- calls that take long ---------------------------------------------------------------------------------------
+# The thread that signals are handled in: the others have no need of the GIL to be asked whether to stop.
+cdef unsigned long main_thread_number = main_thread().ident
+
+
+cdef class Network
+
+
+cdef struct Question:
+    double deadline  # by steady_seconds(); 0: none
+    void *call
+    unsigned long thread_number
+
 
 @cython.final
 @cython.freelist(8)
 cdef class Call:
     """A call of the core under way: the arrays it reads, what its callbacks need, and what they raised."""
+    cdef Question question
     cdef Py_buffer order
     cdef Py_buffer learning_rates
-    cdef double deadline
     cdef object custom_loss
     cdef object dtype
     cdef int64_t n_outputs
     cdef object error
 
-    cdef cpp.StopRequest stop_request(self):
+    cdef cpp.StopRequest stop_request(self, double deadline=0):
+        """`deadline` is a reading of time.monotonic, 0 for none."""
         cdef cpp.StopRequest request
+        self.question.deadline = 0 if deadline == 0 else steady_seconds() + (deadline - monotonic())
+        self.question.call = <void *>self
+        self.question.thread_number = get_ident()
         request.asked = should_stop
-        request.context = <void *>self
+        request.context = &self.question
         return request
+
+    cdef cpp.BatchLoss batch_loss(self, Network network, object custom):
+        cdef cpp.BatchLoss loss
+        self.expect(network, custom)
+        loss.function = NULL
+        if custom is not None:
+            loss.function = custom_batch_loss
+        loss.context = <void *>self
+        return loss
+
+    cdef int expect(self, Network network, object custom) except -1:
+        self.custom_loss = custom
+        self.dtype = network.dtype
+        self.n_outputs = network.width(network.depth)
+        return 0
+
+    cdef object outputs(self, const void *output, int64_t n_rows):
+        outputs = _empty((n_rows, self.n_outputs), self.dtype)
+        memcpy(memory_of(outputs), output, outputs.nbytes)
+        return outputs
 
     cdef int finish(self) except -1:
         if self.error is not None:
@@ -303,29 +432,105 @@ cdef class Call:
         PyBuffer_Release(&self.learning_rates)
 
 
-cdef cbool should_stop(void *context) noexcept with gil:
-    cdef Call call = <Call>context
+# Signals are for the main thread; the others need no GIL here.
+cdef cbool should_stop(void *context) noexcept nogil:
+    question = <Question *>context
+    cdef CallOfPython call
+    cdef cbool stop
+    if question.thread_number != main_thread_number:
+        stop = interpreter_goes_down() or (question.deadline != 0 and steady_seconds() >= question.deadline)
+    else:
+        stop = handle_signals(question)
+    call.returned = True
+    return stop
+
+
+cdef cbool handle_signals(Question *question) noexcept with gil:
     try:
         PyErr_CheckSignals()
-        return call.deadline > 0 and monotonic() >= call.deadline
+        return question.deadline != 0 and steady_seconds() >= question.deadline
     except BaseException as error:
-        call.error = error
+        (<Call>question.call).error = error
         return True
 
 
-# --- the network ----------------------------------------------------------------------------------------------
+cdef cbool custom_batch_loss(void *context, const void *output, int64_t n_rows, void *loss_gradient,
+                             double *loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool good = batch_loss_of_python(context, output, n_rows, loss_gradient, loss)
+    call.returned = True
+    return good
+
+
+cdef cbool batch_loss_of_python(void *context, const void *output, int64_t n_rows, void *loss_gradient,
+                                double *loss) noexcept with gil:
+    cdef Call call = <Call>context
+    try:
+        loss[0], gradient = call.custom_loss(call.outputs(output, n_rows))
+        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, n_rows * call.n_outputs)
+        return True
+    except BaseException as error:
+        call.error = error
+        return False
+
+
+cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                       void *loss_gradient, double *row_loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool good = loss_of_python(context, output, row_numbers, n_rows, loss_gradient, row_loss)
+    call.returned = True
+    return good
+
+
+cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                          void *loss_gradient, double *row_loss) noexcept with gil:
+    cdef Call call = <Call>context
+    try:
+        rows = _empty(n_rows, _int64)
+        memcpy(memory_of(rows), row_numbers, n_rows * sizeof(int64_t))
+        losses, gradient = call.custom_loss(rows, call.outputs(output, n_rows))
+        copy_numbers(row_loss, losses, "the losses of a custom loss", _float64, n_rows)
+        copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, n_rows * call.n_outputs)
+        return True
+    except BaseException as error:
+        call.error = error
+        return False
+
+
+@cython.final
+cdef class Reading:
+    """While it is entered, no other thread changes the network or its trainer: read-outs are of one moment.
+
+    Entering waits for the end of a step or epoch that another thread has begun.
+    """
+    cdef Network network
+
+    def __init__(self, Network network not None):
+        self.network = network
+
+    def __enter__(self):
+        cdef cpp.CppNetwork *core = self.network.get()
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        with nogil:
+            core.caller_lock().begin_read(stop)
+        call.finish()
+        return self
+
+    def __exit__(self, *error):
+        self.network.get().caller_lock().end_read()
+
 
 cdef class Network:
     """A network of the core; `densegrad.Network` is made of it."""
-    cdef unique_ptr[cpp.Engine] engine
-    cdef atomic[int64_t] busy  # the generation of the one caller that may change the network or its cache
+    cdef unique_ptr[cpp.CppNetwork] core
     cdef readonly object dtype
     cdef readonly int depth
 
-    def __init__(self, n_inputs, layers, loss, parameter, levels, label_smoothing, dtype):
+    def __init__(self, n_inputs, layers not None, int loss, parameter, levels not None, label_smoothing, dtype):
         cdef cpp.NetworkSpec spec
         cdef cpp.LayerSpec layer
-        if self.engine.get() != NULL:
+        if self.core.get() != NULL:
             raise RuntimeError("this network has been initialised already")
         spec.n_inputs = n_inputs
         for units, activation, dropout in layers:
@@ -333,28 +538,20 @@ cdef class Network:
             layer.activation = <cpp.Activation><int>activation
             layer.dropout = dropout
             spec.layers.push_back(layer)
-        spec.loss.loss = <cpp.Loss><int>loss
+        spec.loss.loss = <cpp.Loss>loss
         spec.loss.parameter = parameter
         for level in levels:
             spec.loss.levels.push_back(level)
         spec.loss.label_smoothing = label_smoothing
         spec.scalar = cpp.Scalar.float32 if dtype == _float32 else cpp.Scalar.float64
-        self.engine = cpp.make_network(spec)
+        self.core = cpp.make_network(spec)
         self.dtype = _float32 if dtype == _float32 else _float64
-        self.depth = self.engine.get().depth()
+        self.depth = self.core.get().depth()
 
-    cdef cpp.Engine *get(self) except NULL:
-        if self.engine.get() == NULL:
+    cdef cpp.CppNetwork *get(self) except NULL:
+        if self.core.get() == NULL:
             raise RuntimeError("this network was never initialised")
-        return self.engine.get()
-
-    cdef int enter(self) except -1:
-        if self.busy.exchange(generation) == generation:
-            raise RuntimeError("this network is in use by another call; only predict may run at the same time")
-        return 0
-
-    cdef void leave(self) noexcept:
-        self.busy.store(0)
+        return self.core.get()
 
     cdef int check_layer(self, int l, int first) except -1:
         if self.get() != NULL and not first <= l <= self.depth:
@@ -364,429 +561,292 @@ cdef class Network:
     def width(self, int l):
         """Return n_(l), the number of units of layer l = 0 ... L."""
         self.check_layer(l, 0)
-        return self.engine.get().width(l)
+        return self.get().width(l)
 
     @property
     def n_targets(self):
         """The number of values a row of the target has."""
         return self.get().n_targets()
 
-    def predict(self, X, n_threads=None):
-        """Forward pass that keeps nothing.
-
-        Safe to call from several threads at once, also while none of them trains the network. What a row gives
-        does not depend, not even in the last bit, on the other rows of `X`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_0)
-            float32 and float64 arrays of any order and CSR matrices are read in place.
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_L), of the network's dtype
-        """
-        cdef cpp.Engine *engine = self.get()
-        cdef Rows rows = rows_of(X, engine.width(0), "X")
-        cdef int threads = 0 if n_threads is None else threads_of(n_threads)
-        outputs = _empty((rows.view.n_rows, engine.width(self.depth)), self.dtype)
-        cdef void *out = memory_of(outputs)
-        cdef Call call = Call()
-        cdef cpp.StopRequest stop = call.stop_request()
-        with nogil:
-            engine.predict(rows.view, out, threads, stop)
-        call.finish()
-        return outputs
-
-    def _evaluate(self, Rows rows, Targets targets, n_threads):
-        cdef cpp.Engine *engine = self.get()
-        cdef int threads = threads_of(n_threads)
-        cdef double loss
-        cdef Call call = Call()
-        cdef cpp.StopRequest stop = call.stop_request()
-        with nogil:
-            loss = engine.evaluate(rows.view, targets.view, threads, stop)
-        call.finish()
-        return loss
-
-    def forward(self, X, n_threads=None):
-        """Forward pass that caches outputs and local gradients for `backward`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_0)
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_L)
-            y_(L), of the network's dtype.
-        """
-        cdef cpp.Engine *engine = self.get()
-        cdef Rows rows = rows_of(X, engine.width(0), "X")
-        cdef int threads = threads_of(n_threads)
-        if rows.view.n_rows == 0:
-            raise ValueError("X must have at least one row; got 0")
-        outputs = _empty((rows.view.n_rows, engine.width(self.depth)), self.dtype)
-        cdef void *out = memory_of(outputs)
-        self.enter()
-        try:
-            with nogil:
-                engine.forward(rows.view, out, threads)
-        finally:
-            self.leave()
-        return outputs
-
-    def backward(self, loss_gradient, n_threads=None):
-        """Backward pass from the loss gradient at the head, after `forward`; leaves `weight_gradients`.
-
-        Parameters
-        ----------
-        loss_gradient : array-like of shape (n_rows, n_L)
-            L'_(L) = dLoss/dy_(L), one row for each row given to `forward`.
-        n_threads : int or None
-            At most so many; small work uses fewer. None: as many as the process may use. Results are the same
-            bits for any number.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_0)
-            L'_(0) = dLoss/dx.
-
-        Raises
-        ------
-        RuntimeError
-            Without a forward pass before it.
-        """
-        cdef cpp.Engine *engine = self.get()
-        cdef Rows rows = dense_rows_of(loss_gradient, engine.width(self.depth), "loss_gradient")
-        cdef int threads = threads_of(n_threads)
-        cdef void *out
-        self.enter()
-        try:
-            if engine.cached_rows() > 0 and engine.cached_rows() != rows.view.n_rows:
-                raise ValueError(f"loss_gradient must have {engine.cached_rows()} rows, as X of the forward pass "
-                                 f"had; got {rows.view.n_rows}")
-            input_gradient = _empty((rows.view.n_rows, engine.width(0)), self.dtype)
-            out = memory_of(input_gradient)
-            with nogil:
-                engine.backward(rows.view, out, threads)
-        finally:
-            self.leave()
-        return input_gradient
-
-    def _backpropagate(self, Rows rows, Targets targets, n_threads):
-        cdef cpp.Engine *engine = self.get()
-        cdef int threads = threads_of(n_threads)
-        cdef double loss
-        self.enter()
-        try:
-            with nogil:
-                loss = engine.backpropagate(rows.view, targets.view, threads)
-        finally:
-            self.leave()
-        return loss
-
-    def _loss_and_gradient(self, Rows rows, Targets targets, n_threads):
-        cdef cpp.Engine *engine = self.get()
-        cdef int threads = threads_of(n_threads)
-        cdef double loss
-        cdef Call call = Call()
-        cdef cpp.StopRequest stop = call.stop_request()
-        self.enter()
-        try:
-            with nogil:
-                loss = engine.loss_and_gradient(rows.view, targets.view, threads, stop)
-        finally:
-            self.leave()
-        call.finish()
-        return loss
-
-    # Layer by layer: copies, in C order and the network's dtype.
-
-    def _weights(self, int l):
-        self.check_layer(l, 1)
-        weights = _empty((self.engine.get().width(l - 1) + 1, self.engine.get().width(l)), self.dtype)
-        self.engine.get().get_weights(l, memory_of(weights))
-        return weights
-
-    def _set_weights(self, int l, W):
-        self.check_layer(l, 1)
-        cdef Rows rows = dense_rows_of(W, self.engine.get().width(l), "W")
-        if rows.view.n_rows != self.engine.get().width(l - 1) + 1:
-            raise ValueError(f"W must have shape {self.engine.get().width(l - 1) + 1, self.engine.get().width(l)}; "
-                             f"got {rows.view.n_rows, rows.view.n_columns}")
-        self.enter()
-        try:
-            self.engine.get().set_weights(l, rows.view)
-        finally:
-            self.leave()
-
-    def _weight_gradient(self, int l):
-        self.check_layer(l, 1)
-        gradient = _empty((self.engine.get().width(l - 1) + 1, self.engine.get().width(l)), self.dtype)
-        self.enter()
-        try:
-            self.engine.get().get_weight_gradient(l, memory_of(gradient))
-        finally:
-            self.leave()
-        return gradient
-
-    def _output(self, int l):
-        self.check_layer(l, 0)
-        self.enter()
-        try:
-            output = _empty((self.engine.get().cached_rows(), self.engine.get().width(l)), self.dtype)
-            self.engine.get().get_output(l, memory_of(output))
-        finally:
-            self.leave()
-        return output
-
-    def _local_gradient(self, int l):
-        self.check_layer(l, 1)
-        self.enter()
-        try:
-            local = _empty((self.engine.get().cached_rows(), self.engine.get().width(l)), self.dtype)
-            self.engine.get().get_local_gradient(l, memory_of(local))
-        finally:
-            self.leave()
-        return local
-
-    def _loss_gradient(self, int l):
-        self.check_layer(l, 0)
-        self.enter()
-        try:
-            gradient = _empty((self.engine.get().cached_rows(), self.engine.get().width(l)), self.dtype)
-            self.engine.get().get_loss_gradient(l, memory_of(gradient))
-        finally:
-            self.leave()
-        return gradient
-
-    def _delta(self, int l):
-        self.check_layer(l, 1)
-        self.enter()
-        try:
-            delta = _empty((self.engine.get().cached_rows(), self.engine.get().width(l)), self.dtype)
-            self.engine.get().get_delta(l, memory_of(delta))
-        finally:
-            self.leave()
-        return delta
-
-    # All layers in one vector: W_(1), ..., W_(L), each in C order.
-
     @property
     def n_parameters(self):
         """The number of weights, biases included."""
+        return self.get().n_parameters()
+
+    def _jacobian(self, int l):
+        """The form of dy_(l)/dz_(l): "diagonal", "softmax" or "increasing_quantiles"."""
+        self.check_layer(l, 1)
+        jacobian = self.get().jacobian(l)
+        return ("diagonal" if jacobian == cpp.Jacobian.diagonal
+                else "softmax" if jacobian == cpp.Jacobian.softmax else "increasing_quantiles")
+
+    def _predict(self, X, n_threads):
+        cdef cpp.CppNetwork *core = self.get()
+        cdef Rows rows = rows_of(X, core.width(0), "X")
+        cdef int threads = threads_of(n_threads)
+        outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
+        cdef void *out = memory_of(outputs)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        with nogil:
+            core.predict(rows.view, out, threads, stop)
+        call.finish()
+        return outputs
+
+    def _evaluate(self, Rows rows not None, Targets targets not None, n_threads):
+        cdef cpp.CppNetwork *core = self.get()
+        cdef int threads = threads_of(n_threads)
+        cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        targets.check(rows, self.dtype)
+        with nogil:
+            loss = core.evaluate(rows.view, targets.view, threads, stop)
+        call.finish()
+        return loss
+
+    def _forward(self, X, n_threads):
+        cdef cpp.CppNetwork *core = self.get()
+        cdef Rows rows = rows_of(X, core.width(0), "X")
+        cdef int threads = threads_of(n_threads)
+        if rows.view.n_rows == 0:
+            raise ValueError("X must have at least one row; got 0")
+        outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
+        cdef void *out = memory_of(outputs)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        with nogil:
+            core.forward(rows.view, out, threads, stop)
+        call.finish()
+        return outputs
+
+    def _backward(self, loss_gradient, n_threads):
+        cdef cpp.CppNetwork *core = self.get()
+        cdef Rows rows = dense_rows_of(loss_gradient, core.width(self.depth), "loss_gradient")
+        cdef int threads = threads_of(n_threads)
+        input_gradient = _empty((rows.view.n_rows, core.width(0)), self.dtype)
+        cdef void *out = memory_of(input_gradient)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        with nogil:
+            core.backward(rows.view, out, threads, stop)
+        call.finish()
+        return input_gradient
+
+    def _backpropagate(self, Rows rows not None, Targets targets not None, n_threads, custom):
+        """Return the loss and, by layer, what one pass of both kinds left, all of them of that pass.
+
+        `custom` maps outputs to (loss, loss gradient), for a custom loss. The lists hold outputs and loss
+        gradients of layers 0 ... L, then deltas, weight gradients, local gradients and weights of layers 1 ... L;
+        a local gradient whose Jacobian is not diagonal is None.
+        """
+        cdef cpp.CppNetwork *core = self.get()
+        cdef int threads = threads_of(n_threads)
+        cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        cdef cpp.BatchLoss batch_loss = call.batch_loss(self, custom)
+        cdef vector[cpp.ReadOut] results
+        targets.check(rows, self.dtype)
+        if rows.view.n_rows == 0:
+            raise ValueError("X must have at least one row; got 0")
+        lists = [self.reading(results, quantity, rows.view.n_rows)
+                 for quantity in (cpp.Quantity.output, cpp.Quantity.loss_gradient, cpp.Quantity.delta,
+                                  cpp.Quantity.weight_gradient, cpp.Quantity.local_gradient, cpp.Quantity.weights)]
+        with nogil:
+            loss = core.backpropagate(rows.view, targets.view, threads, results, stop, batch_loss)
+        call.finish()
+        return (loss, *lists)
+
+    # Arrays for a quantity, layer by layer, which are noted down to be read out.
+    cdef list reading(self, vector[cpp.ReadOut] &results, cpp.Quantity quantity, int64_t n_rows):
+        cdef bint from_input = quantity == cpp.Quantity.output or quantity == cpp.Quantity.loss_gradient
+        cdef bint like_weights = quantity == cpp.Quantity.weights or quantity == cpp.Quantity.weight_gradient
         cdef int l
-        cdef cpp.Engine *engine = self.get()
-        return sum([(engine.width(l - 1) + 1) * engine.width(l) for l in range(1, self.depth + 1)])
+        arrays = []
+        for l in range(0 if from_input else 1, self.depth + 1):
+            array = None
+            if quantity != cpp.Quantity.local_gradient or self.get().jacobian(l) == cpp.Jacobian.diagonal:
+                array = self.like_weights(l) if like_weights else _empty((n_rows, self.width(l)), self.dtype)
+                results.push_back(cpp.ReadOut(quantity, l, memory_of(array)))
+            arrays.append(array)
+        return arrays
+
+    def _loss_and_gradient(self, Rows rows not None, Targets targets not None, n_threads, custom):
+        """Return the loss and its derivative by the parameters; `custom` as for `_backpropagate`."""
+        cdef cpp.CppNetwork *core = self.get()
+        cdef int threads = threads_of(n_threads)
+        cdef double loss
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        cdef cpp.BatchLoss batch_loss = call.batch_loss(self, custom)
+        targets.check(rows, self.dtype)
+        gradient = _empty(core.n_parameters(), self.dtype)
+        cdef void *out = memory_of(gradient)
+        with nogil:
+            loss = core.loss_and_gradient(rows.view, targets.view, threads, out, stop, batch_loss)
+        call.finish()
+        return loss, gradient
+
+    cdef object like_weights(self, int l):
+        self.check_layer(l, 1)
+        return _empty((self.get().weight_rows(l), self.get().width(l)), self.dtype)
+
+    cdef object of_weights(self, cpp.Quantity quantity, int l):
+        array = self.like_weights(l)
+        with Reading(self):
+            self.get().get(quantity, l, memory_of(array))
+        return array
+
+    def _weights(self, int l):
+        """Return a copy of W_(l)."""
+        return self.of_weights(cpp.Quantity.weights, l)
+
+    def _weight_gradient(self, int l):
+        """Return a copy of dLoss/dW_(l) of the last backward pass."""
+        return self.of_weights(cpp.Quantity.weight_gradient, l)
+
+    def _set_weights(self, int l, W, int64_t first_row=0):
+        """Set W_(l), or the rows of it from `first_row` on that `W` holds."""
+        self.check_layer(l, 1)
+        cdef Rows rows = dense_rows_of(W, self.get().width(l), "W")
+        cdef cpp.CppNetwork *core = self.get()
+        with nogil:
+            core.set_weights(l, rows.view, first_row)
 
     def _parameters(self):
-        cdef int l
+        """Return all weights in one vector: W_(1), ..., W_(L), each in C order."""
         parameters = _empty(self.n_parameters, self.dtype)
-        cdef char *out = <char *>memory_of(parameters)
-        cdef int64_t size = self.dtype.itemsize
-        for l in range(1, self.depth + 1):
-            self.engine.get().get_weights(l, out)
-            out += size * (self.engine.get().width(l - 1) + 1) * self.engine.get().width(l)
+        with Reading(self):
+            self.get().get_parameters(memory_of(parameters))
         return parameters
 
-    def _set_parameters(self, parameters):
-        """`parameters` has been checked: one dimension, C order, float32 or float64, the right length."""
-        cdef int l
-        cdef cpp.RowsView view
+    def _set_parameters(self, parameters not None):
+        """`parameters`: one dimension, C order, float32 or float64."""
         cdef Py_buffer buffer
-        cdef cpp.Engine *engine = self.get()
-        PyObject_GetBuffer(parameters, &buffer, PyBUF_C_CONTIGUOUS)
+        cdef cpp.CppNetwork *core = self.get()
+        cdef cpp.Scalar scalar = cpp.Scalar.float32 if parameters.dtype == _float32 else cpp.Scalar.float64
+        read_numbers(parameters, &buffer, "parameters",
+                     _float32 if scalar == cpp.Scalar.float32 else _float64, 1)
         try:
-            self.enter()
-            try:
-                view.scalar = cpp.Scalar.float32 if buffer.itemsize == 4 else cpp.Scalar.float64
-                view.data = buffer.buf
-                view.indptr = view.indices = NULL
-                view.column_stride = 1
-                for l in range(1, self.depth + 1):
-                    view.n_rows = engine.width(l - 1) + 1
-                    view.n_columns = view.row_stride = engine.width(l)
-                    engine.set_weights(l, view)
-                    view.data = <const char *>view.data + buffer.itemsize * view.n_rows * view.n_columns
-            finally:
-                self.leave()
+            with nogil:
+                core.set_parameters(buffer.buf, scalar, buffer.shape[0])
         finally:
             PyBuffer_Release(&buffer)
 
     def _poison_padding(self):
         """Fill the lanes beyond the matrices' edges with NaN: no result may change. For tests."""
-        self.get().poison_padding()
-
-    def _gradient(self):
-        cdef int l
-        gradient = _empty(self.n_parameters, self.dtype)
-        cdef char *out = <char *>memory_of(gradient)
-        cdef int64_t size = self.dtype.itemsize
-        self.enter()
-        try:
-            for l in range(1, self.depth + 1):
-                self.engine.get().get_weight_gradient(l, out)
-                out += size * (self.engine.get().width(l - 1) + 1) * self.engine.get().width(l)
-        finally:
-            self.leave()
-        return gradient
-
-
-# --- the trainer ----------------------------------------------------------------------------------------------
-
-cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
-                       void *loss_gradient, double *row_loss) noexcept with gil:
-    cdef Call call = <Call>context
-    cdef Py_ssize_t size = n_rows * call.n_outputs * <Py_ssize_t>call.dtype.itemsize
-    try:
-        outputs = _empty((n_rows, call.n_outputs), call.dtype)
-        rows = _empty(n_rows, np.int64)
-        memcpy(memory_of(outputs), output, size)
-        memcpy(memory_of(rows), row_numbers, n_rows * sizeof(int64_t))
-        # Checked by the caller: float64 (n_rows,), and the network's dtype (n_rows, n_L).
-        losses, gradient = call.custom_loss(rows, outputs)
-        memcpy(row_loss, memory_of(losses), n_rows * sizeof(double))
-        memcpy(loss_gradient, memory_of(gradient), size)
-        return True
-    except BaseException as error:
-        call.error = error
-        return False
-
-
-cdef cpp.OptimizerSpec optimizer_spec(int optimizer, dict numbers):
-    cdef cpp.OptimizerSpec spec
-    spec.optimizer = <cpp.Optimizer>optimizer
-    spec.momentum = numbers["momentum"]
-    spec.nesterov = numbers["nesterov"]
-    spec.beta_1 = numbers["beta_1"]
-    spec.beta_2 = numbers["beta_2"]
-    spec.epsilon = numbers["epsilon"]
-    spec.l2 = numbers["l2"]
-    spec.l1 = numbers["l1"]
-    spec.weight_decay = numbers["weight_decay"]
-    spec.max_norm = numbers["max_norm"]
-    spec.clip_norm = numbers["clip_norm"]
-    return spec
+        cdef cpp.CppNetwork *core = self.get()
+        with nogil:
+            core.poison_padding()
 
 
 @cython.final
 cdef class Trainer:
     """A trainer of the core; `densegrad.Trainer` is made of it.
 
-    `optimizer` is the number of the optimizer's row, `numbers` holds every field of the core's cpp.OptimizerSpec.
+    `optimizer` is the number of the optimizer's row, `hyperparameters` holds every field of the core's
+    OptimizerSpec and Regularisation.
     """
-    cdef unique_ptr[cpp.EngineTrainer] engine
+    cdef unique_ptr[cpp.CppTrainer] core
     cdef readonly Network network
     cdef readonly int optimizer
 
-    def __init__(self, Network network, int optimizer, dict numbers, uint64_t seed):
-        self.engine = cpp.make_trainer(network.get()[0], optimizer_spec(optimizer, numbers), seed)
+    def __init__(self, Network network not None, int optimizer, dict hyperparameters not None, uint64_t seed):
+        if self.core.get() != NULL:
+            raise RuntimeError("this trainer has been initialised already")
+        cdef cpp.OptimizerSpec spec = {**hyperparameters, "optimizer": optimizer}
+        cdef cpp.Regularisation penalties = hyperparameters
+        self.core = network.get().make_trainer(spec, penalties, seed)
         self.network = network
         self.optimizer = optimizer
 
     def __dealloc__(self):
         # Before the network, to which it keeps a reference.
-        self.engine.reset()
+        self.core.reset()
 
-    cdef cpp.EngineTrainer *get(self) except NULL:
-        if self.engine.get() == NULL:
+    cdef cpp.CppTrainer *get(self) except NULL:
+        if self.core.get() == NULL:
             raise RuntimeError("this trainer was never initialised")
-        return self.engine.get()
+        return self.core.get()
 
-    def set_numbers(self, dict numbers):
-        """Change the optimizer's numbers; its state is kept."""
-        cdef cpp.EngineTrainer *engine = self.get()
-        cdef cpp.OptimizerSpec spec = optimizer_spec(self.optimizer, numbers)
-        self.network.enter()
-        try:
-            engine.set_optimizer(spec)
-        finally:
-            self.network.leave()
+    def set_hyperparameters(self, dict hyperparameters not None):
+        """Change the hyperparameters; the optimizer's state is kept."""
+        cdef cpp.CppTrainer *core = self.get()
+        cdef cpp.OptimizerSpec spec = {**hyperparameters, "optimizer": self.optimizer}
+        cdef cpp.Regularisation penalties = hyperparameters
+        with nogil:
+            core.set_hyperparameters(spec, penalties)
 
     @property
     def steps(self):
         """The number of updates made so far."""
-        return self.get().steps()
+        self.get()
+        with Reading(self.network):
+            return self.get().steps()
 
     @steps.setter
     def steps(self, int64_t steps):
-        cdef cpp.EngineTrainer *engine = self.get()
-        self.network.enter()
-        try:
-            engine.set_steps(steps)
-        finally:
-            self.network.leave()
+        cdef cpp.CppTrainer *core = self.get()
+        with nogil:
+            core.set_steps(steps)
 
     def state(self, int l, int s):
-        """Return a copy of the optimizer's numbers s for W_(l)."""
-        cdef cpp.EngineTrainer *engine = self.get()
-        self.network.check_layer(l, 1)
-        state = _empty((self.network.width(l - 1) + 1, self.network.width(l)), self.network.dtype)
-        self.network.enter()
-        try:
-            engine.get_state(l, s, memory_of(state))
-        finally:
-            self.network.leave()
+        """Return a copy of the optimizer's state s for W_(l)."""
+        self.get()
+        state = self.network.like_weights(l)
+        with Reading(self.network):
+            self.get().get_state(l, s, memory_of(state))
         return state
 
     def set_state(self, int l, int s, state):
-        """Replace the optimizer's numbers s for W_(l)."""
-        cdef cpp.EngineTrainer *engine = self.get()
+        """Replace the optimizer's state s for W_(l)."""
         self.network.check_layer(l, 1)
         cdef Rows rows = dense_rows_of(state, self.network.width(l), "state")
-        if rows.view.n_rows != self.network.width(l - 1) + 1:
-            raise ValueError(f"state must have {self.network.width(l - 1) + 1} rows; got {rows.view.n_rows}")
-        self.network.enter()
-        try:
-            engine.set_state(l, s, rows.view)
-        finally:
-            self.network.leave()
+        cdef int64_t n_rows = self.network.get().weight_rows(l)
+        if rows.view.n_rows != n_rows:
+            raise ValueError(f"state must have {n_rows} rows; got {rows.view.n_rows}")
+        cdef cpp.CppTrainer *core = self.get()
+        with nogil:
+            core.set_state(l, s, rows.view)
 
-    def epoch(self, Rows rows, Targets targets, order, learning_rates, int64_t batch_size, int n_threads,
-              double deadline, custom):
+    def epoch(self, Rows rows not None, Targets targets not None, order, learning_rates not None,
+              int64_t batch_size, int n_threads, double deadline, custom):
         """Run one epoch and return its loss, the number of its steps, and whether it was stopped before its end.
 
-        `order` (int64, or None) and `learning_rates` (float64, one a step) have been checked. `deadline` is a
-        reading of time.monotonic, 0 for none; `custom` maps row numbers and outputs to the losses of the rows
-        and their derivatives by the outputs.
+        `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
+        time.monotonic, 0 for none; `custom` maps row numbers and outputs to the losses of the rows and their
+        derivatives by the outputs.
         """
         cdef cpp.EpochSpec spec
         cdef cpp.EpochResult result
-        cdef cpp.EngineTrainer *engine = self.get()
+        cdef cpp.CppTrainer *core = self.get()
         cdef Call call = Call()
-        call.deadline = deadline
-        call.custom_loss = custom
-        call.dtype = self.network.dtype
-        call.n_outputs = self.network.width(self.network.depth)
+        call.expect(self.network, custom)
+        targets.check(rows, self.network.dtype)
         spec.rows = rows.view
         spec.targets = targets.view
         spec.order = NULL
         spec.n_order = rows.view.n_rows
         if order is not None:
-            PyObject_GetBuffer(order, &call.order, PyBUF_C_CONTIGUOUS)
+            read_numbers(order, &call.order, "order", _int64, 1)
             spec.order = <const int64_t *>call.order.buf
-            spec.n_order = len(order)
-        PyObject_GetBuffer(learning_rates, &call.learning_rates, PyBUF_C_CONTIGUOUS)
+            spec.n_order = call.order.shape[0]
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+        read_numbers(learning_rates, &call.learning_rates, "learning_rates", _float64, 1)
+        if call.learning_rates.shape[0] != (spec.n_order - 1) // batch_size + 1:
+            raise ValueError(f"learning_rates must have one number for each of {(spec.n_order - 1) // batch_size + 1} "
+                             f"steps; got {call.learning_rates.shape[0]}")
         spec.learning_rates = <const double *>call.learning_rates.buf
         spec.batch_size = batch_size
         spec.n_threads = n_threads
-        spec.stop = call.stop_request()
+        spec.stop = call.stop_request(deadline)
         spec.custom_loss = NULL
         if custom is not None:
             spec.custom_loss = custom_loss
         spec.context = <void *>call
-        self.network.enter()
-        try:
-            with nogil:
-                result = engine.epoch(spec)
-        finally:
-            self.network.leave()
+        with nogil:
+            result = core.epoch(spec)
         call.finish()
         return result.loss, result.n_steps, result.stopped

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
-from densegrad._tables import LOSSES, OUTPUTS_PER_TARGET, losses
+from densegrad._tables import LOSSES, losses
 
 #: A custom loss maps the targets of a batch and y_(L) to the loss of each row, (batch,), and its derivative
 #: by y_(L), (batch, n_L).
@@ -70,7 +70,7 @@ class Loss:
     @property
     def outputs_per_target(self) -> int:
         """Outputs of the head for each value of a target."""
-        return len(self.quantile_levels) or OUTPUTS_PER_TARGET.get(self.name, 1)
+        return len(self.quantile_levels) or LOSSES[self.name]["outputs_per_target"]
 
 
 def _parameter(loss: str, value: Any) -> tuple[float, tuple[float, ...]]:

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.random.mtrand import _rand as global_random_state
 
 # The core calls these here.
-from densegrad._arrays import check_unmasked as unmasked  # noqa: F401
-from densegrad._arrays import readable_rows  # noqa: F401
 
 #: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
 RandomSource: TypeAlias = np.random.RandomState | np.random.Generator

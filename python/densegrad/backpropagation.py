@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densegrad.spec import NetworkSpec
+
 T = TypeVar("T")
 
 
@@ -156,12 +158,10 @@ class Backpropagation:
         dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L.
     weights : PerLayer of ndarray
         W_(l) of the pass, l = 1 … L.
-    activations : tuple of str
-        Their names, those of the layers 1 … L.
-    loss_name : str
-        "custom" for a callable.
+    spec : NetworkSpec
+        The description of the network.
     target : ndarray or None
-        What was given; None where X was Samples.
+        The target that was given; None if X was Samples.
 
     Examples
     --------
@@ -181,8 +181,7 @@ class Backpropagation:
     weight_gradients: PerLayer[NDArray[Any]]
     local_gradients: PerLayer[LocalGradients]
     weights: PerLayer[NDArray[Any]]
-    activations: tuple[str, ...]
-    loss_name: str
+    spec: NetworkSpec
     target: NDArray[Any] | None = None
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _storage, _validation
+from densegrad import _arrays, _core, _validation, storage
 from densegrad._losses import CustomLoss, Loss, custom_mean
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
 from densegrad.backpropagation import (
@@ -156,13 +157,10 @@ class Network(_core.Network):
         spec = NetworkSpec(n_inputs, with_initializers, checked_loss, dtype)
         self._make(spec)
         for l, layer in enumerate(with_initializers, 1):
-            W = np.zeros(spec.weight_shape(l), spec.dtype)
             row = 0
-            for rows in initial_rows(layer, W.shape, spec.dtype, random):
-                W[row : row + len(rows)] = rows
+            for rows in initial_rows(layer, spec.weight_shape(l), spec.dtype, random):
+                self._set_weights(l, rows, row)
                 row += len(rows)
-            self._set_weights(l, W)
-            del W  # before the next one is made
 
     def __setstate__(self, state: tuple[NetworkSpec, Iterable[NDArray[Any]]]) -> None:
         """Make the network of its description and W_(1), …, W_(L): what pickles, copies and files hold."""
@@ -173,7 +171,8 @@ class Network(_core.Network):
             self._set_weights(l, next(remaining))  # which no name holds: only one is in memory
 
     def __reduce__(self) -> tuple[Any, ...]:
-        weights = [self._weights(l) for l in range(1, self.depth + 1)]
+        with _core.Reading(self):  # another thread may train
+            weights = [self._weights(l) for l in range(1, self.depth + 1)]
         return _unmade, (type(self),), (self.spec, weights)
 
     def _make(self, spec: NetworkSpec) -> None:
@@ -234,7 +233,8 @@ class Network(_core.Network):
         """
         spec = self.spec.astype(dtype)
         other = _unmade(type(self))
-        other.__setstate__((spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))))
+        with _core.Reading(self):
+            other.__setstate__((spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))))
         return other
 
     def _converted(self, l: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -282,6 +282,75 @@ class Network(_core.Network):
         if array.shape != (self.n_parameters,):
             raise ValueError(f"parameters must have shape ({self.n_parameters},); got {array.shape}")
         self._set_parameters(_arrays.finite_array("parameters", array, self.dtype))
+
+    def predict(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+        """Return y_(L); caches nothing.
+
+        Several threads may call it at once, as long as none of them trains the network. The result of a row
+        does not depend on the other rows of `X`, not even in the last bit.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+            float32 and float64 arrays of any order and CSR matrices are read in place.
+        n_threads : int or None
+            Largest number of threads; small work uses fewer. None: as many as the process may use. Results
+            are bit-identical for any number.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_L), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        return self._predict(X, n_threads)
+
+    def forward(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+        """Return y_(L), and cache outputs and local gradients for `backward`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_L), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        return self._forward(X, n_threads)
+
+    def backward(self, loss_gradient: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
+        """Return L'_(0) from the loss gradient at the head, after `forward`; sets `weight_gradients`.
+
+        Parameters
+        ----------
+        loss_gradient : array-like of shape (n_rows, n_L)
+            L'_(L) = dLoss/dy_(L), one row for each row given to `forward`.
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_0)
+            L'_(0) = dLoss/dx.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        RuntimeError
+            If there was no forward pass before, or the weights have changed since.
+        """
+        return self._backward(loss_gradient, n_threads)
 
     def samples(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> Samples:
         """Check X, target and weights once, for repeated calls on the same data.
@@ -345,11 +414,7 @@ class Network(_core.Network):
         gradient : ndarray of shape (n_parameters,)
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
-        if self.custom_loss is None:
-            loss = self._loss_and_gradient(samples.rows, samples.targets, n_threads)
-        else:
-            loss = self._custom_passes(samples, n_threads)
-        return loss, self._gradient()
+        return self._loss_and_gradient(samples.rows, samples.targets, n_threads, self._batch_loss(samples))
 
     def backpropagate(
         self,
@@ -368,18 +433,20 @@ class Network(_core.Network):
         Backpropagation
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
-        if self.custom_loss is None:
-            loss = self._backpropagate(samples.rows, samples.targets, n_threads)
-        else:
-            loss = self._custom_passes(samples, n_threads)
+        loss, ys, gradients, deltas, weight_gradients, local, weights = self._backpropagate(
+            samples.rows, samples.targets, n_threads, self._batch_loss(samples)
+        )
+        outputs: list[Any] = [*ys, loss]
+        loss_gradients: list[Any] = [*gradients, 1.0]
+        for arrays in (ys, gradients, deltas, weight_gradients):
+            for array in arrays:
+                _read_only(array)
         L = self.depth
-        outputs: list[Any] = [_read_only(self._output(l)) for l in range(L + 1)] + [loss]
-        loss_gradients: list[Any] = [_read_only(self._loss_gradient(l)) for l in range(L + 1)] + [1.0]
-        deltas = [_read_only(self._delta(l)) for l in range(1, L + 1)]
-        weight_gradients = [_read_only(self._weight_gradient(l)) for l in range(1, L + 1)]
-        weights = [_read_only(self._weights(l)) for l in range(1, L + 1)]
         local_gradients = [
-            self._local_gradients(l, outputs[l - 1], outputs[l], weights[l - 1]) for l in range(1, L + 1)
+            LocalGradients(
+                _read_only(self._local_gradient(l, local[l - 1], outputs[l])), outputs[l - 1], weights[l - 1]
+            )
+            for l in range(1, L + 1)
         ]
         return Backpropagation(
             loss,
@@ -389,33 +456,25 @@ class Network(_core.Network):
             PerLayer(1, L, lambda l: weight_gradients[l - 1]),
             PerLayer(1, L, lambda l: local_gradients[l - 1]),
             PerLayer(1, L, lambda l: weights[l - 1]),
-            tuple(layer.activation for layer in self.layers),
-            self.loss,
+            self.spec,
             None if target is None else _read_only(np.array(target)),
         )
 
-    def _local_gradients(
-        self, l: int, input: NDArray[Any], output: NDArray[Any], weights: NDArray[Any]
-    ) -> LocalGradients:
-        if self.layers[l - 1].activation == "softmax":
-            local = softmax_jacobian(output)
-        elif l == self.depth and self.quantile_levels:
-            local = quantile_jacobian(output, len(self.quantile_levels))
-        else:
-            local = self._local_gradient(l)
-        return LocalGradients(_read_only(local), input, weights)
+    def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
+        if diagonal is not None:
+            return diagonal
+        if self._jacobian(l) == "softmax":
+            return softmax_jacobian(output)
+        return quantile_jacobian(output, len(self.quantile_levels))
+
+    def _batch_loss(self, samples: Samples) -> Callable[[NDArray[Any]], tuple[float, NDArray[Any]]] | None:
+        return None if self.custom_loss is None else partial(self._custom, samples)
 
     def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
         # A copy, as in training: the function may write to what it gets.
         return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
-
-    def _custom_passes(self, samples: Samples, n_threads: int | None) -> float:
-        """Run both passes with the custom loss between them."""
-        loss, loss_gradient = self._custom(samples, self.forward(samples.rows, n_threads))
-        self.backward(loss_gradient, n_threads)
-        return loss
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
@@ -435,7 +494,8 @@ class Network(_core.Network):
             If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
             fails.
         """
-        _storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
+        with _core.Reading(self):  # another thread may train
+            storage.save(path, self.spec, (self._weights(l) for l in range(1, self.depth + 1)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, loss: CustomLoss | None = None) -> Self:
@@ -454,7 +514,7 @@ class Network(_core.Network):
         FileNotFoundError
         """
         network = _unmade(cls)
-        with _storage.opened(path, loss) as state:
+        with storage.opened(path, loss) as state:
             try:
                 network.__setstate__(state)
             except ValueError as error:

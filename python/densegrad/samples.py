@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core
-from densegrad._tables import LOWEST_TARGET
+from densegrad._tables import LOSSES
 from densegrad.spec import NetworkSpec
+
+_FROM_LABELS = "Labels of an estimator clf become class numbers by np.searchsorted(clf.classes_, y)"
 
 
 class Samples:
@@ -107,7 +109,10 @@ def _targets(
     spec: NetworkSpec, target: Any, n_rows: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
     """Return class numbers and values, of which one is None."""
-    array = _arrays.real_array("target", target)
+    try:
+        array = _arrays.real_array("target", target)
+    except TypeError as error:
+        raise TypeError(error if spec.target_kind == "values" else f"{error}. {_FROM_LABELS}") from None
     _check_length(array, n_rows)
     n_targets = spec.n_targets
     kind = spec.target_kind
@@ -141,9 +146,9 @@ def _targets(
 
 def check_lowest(name: str, values: NDArray[Any], loss: str) -> None:
     """Raise ValueError if a target is below what the loss allows."""
-    if loss not in LOWEST_TARGET or values.size == 0:
+    low, closed = LOSSES[loss]["lowest_target"], LOSSES[loss]["lowest_allowed"]
+    if math.isinf(low) or values.size == 0:
         return
-    low, closed = LOWEST_TARGET[loss]
     lowest = values.min()
     if lowest < low or (lowest == low and not closed):
         raise ValueError(
@@ -161,5 +166,7 @@ def _class_numbers(spec: NetworkSpec, array: NDArray[Any]) -> NDArray[np.int64]:
             raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got fractions")
     if len(array) and not 0 <= array.min() <= array.max() < n_classes:
         wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}")
+        raise ValueError(
+            f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}. {_FROM_LABELS}"
+        )
     return _arrays.readable_array(array, np.int64)

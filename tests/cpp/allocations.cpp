@@ -41,11 +41,11 @@ int main(int argc, char **argv) {
     spec.layers = {{64, Activation::relu, 0.2}, {64, Activation::gelu}, {3, Activation::softmax}};
     spec.loss.loss = Loss::log_loss;
     const auto network = make_network(spec);
-    OptimizerSpec optimizer{Optimizer::adam};
-    optimizer.l2 = 1e-4;
-    optimizer.clip_norm = 1.0;
-    optimizer.max_norm = 2.0;
-    const auto trainer = make_trainer(*network, optimizer, 0);
+    Regularisation regularisation;
+    regularisation.l2 = 1e-4;
+    regularisation.clip_norm = 1.0;
+    regularisation.max_norm = 2.0;
+    const auto trainer = network->make_trainer({Optimizer::adam}, regularisation, 0);
 
     const std::vector<float> X(kRows * kColumns, 0.5f);
     const std::vector<std::int64_t> classes(kRows, 1);

@@ -105,10 +105,11 @@ template <class T> void run(const Case &c, int n_threads, Hash &hash) {
     optimizer.optimizer = c.optimizer;
     optimizer.momentum = 0.5;
     optimizer.nesterov = true;
-    optimizer.l2 = 1e-2;
-    optimizer.l1 = 1e-3;
-    optimizer.weight_decay = 1e-2;
-    const auto trainer = make_trainer(*network, optimizer, 3);
+    Regularisation regularisation;
+    regularisation.l2 = 1e-2;
+    regularisation.l1 = 1e-3;
+    regularisation.weight_decay = 1e-2;
+    const auto trainer = network->make_trainer(optimizer, regularisation, 3);
 
     EpochSpec epoch;
     epoch.rows = view(x, c.n_rows, n_inputs);
@@ -132,7 +133,7 @@ template <class T> void run(const Case &c, int n_threads, Hash &hash) {
 
     for (int l = 1; l <= network->depth(); ++l) {
         w.resize(static_cast<std::size_t>((network->width(l - 1) + 1) * network->width(l)));
-        network->get_weights(l, w.data());
+        network->get(Quantity::weights, l, w.data());
         hash.add(w);
     }
     std::vector<T> output(static_cast<std::size_t>(c.n_rows * n_outputs));

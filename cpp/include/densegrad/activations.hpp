@@ -2,6 +2,8 @@
 // cpp/kernels/activations.hpp, a line in tests/reference.py.
 #pragma once
 
+#include <cstdint>
+
 namespace densegrad {
 
 enum class Activation : int {
@@ -27,6 +29,19 @@ enum class LocalGradient : int {
     buffer,   // dy/dz has a buffer of its own
     jacobian, // diag(y) - y y^T of softmax: a function of y, and never elementwise
 };
+
+// The form of dy/dz of a layer's outputs.
+enum class Jacobian : int {
+    diagonal,             // each output depends on its own z
+    softmax,              // on all z of its row
+    increasing_quantiles, // on the z of the lower levels of its target
+};
+
+constexpr Jacobian jacobian_of(Activation activation, std::int64_t n_levels) {
+    return activation == Activation::softmax ? Jacobian::softmax
+           : n_levels > 1                    ? Jacobian::increasing_quantiles
+                                             : Jacobian::diagonal;
+}
 
 // The uniform distribution that the initial weights are drawn from: glorot is +-sqrt(6 / (n_in + n_out)),
 // he is +-sqrt(6 / n_in). glorot_logistic is Glorot's with the 2 in place of 6 that scikit-learn uses for

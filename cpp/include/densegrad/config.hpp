@@ -14,13 +14,16 @@ std::string instruction_set();                         // the one in use
 void set_instruction_set(const std::string &name);
 
 std::string compiler();
-bool has_openmp();
-int available_threads(); // that this process may use: affinity, cgroup, OMP_NUM_THREADS, after fork 1
+bool has_openmp(); // whether the OpenMP run-time library is asked how many threads it allows
+// That this process may use: affinity, cgroup, OMP_NUM_THREADS and, through OpenMP, threadpoolctl; after
+// fork 1.
+int available_threads();
 
 // For tests: a number of threads that is asked for is used as it is, however small the work.
 void set_exact_threads(bool exact);
 
-// After fork the child uses one thread: the team of the OpenMP runtime does not survive.
+// Call it in the child of a fork, to which no helper thread came along. From then on available_threads() is
+// 1: a child is as a rule one of several that share the CPUs.
 void after_fork_in_child();
 
 } // namespace densegrad

@@ -17,13 +17,15 @@ struct RowsView {
     std::int64_t column_stride = 0;
     const void *indptr = nullptr; // CSR: (n_rows + 1,)
     const void *indices = nullptr;
+    std::int64_t n_stored = 0; // CSR: of numbers and of indices
     bool wide_indices = false; // CSR: int64 in place of int32
 };
 
 // What the loss compares y_(L) with: one of the two pointers, or none where no loss is wanted.
-template <class T> struct TargetsView {
-    const std::int64_t *classes = nullptr; // (n_rows,), each in [0, max(n_L, 2))
-    const T *values = nullptr;             // (n_rows, n_targets), C order
+struct Targets {
+    // (n_rows,), each in [0, max(n_L, 2)), which is for the caller to check.
+    const std::int64_t *classes = nullptr;
+    const void *values = nullptr; // (n_rows, n_targets), C order, of the network's precision
     std::int64_t n_targets = 0;
     const double *sample_weight = nullptr; // (n_rows,) or null: all ones
 };

@@ -52,6 +52,9 @@ constexpr bool head_fits(Heads heads, Activation head) {
     return false;
 }
 
+inline constexpr double kUnbounded = 1e300;
+inline constexpr double kNoLowest = -__builtin_inf();
+
 struct LossRow {
     Loss id;
     const char *name;
@@ -59,24 +62,28 @@ struct LossRow {
     Heads heads;
     const char *parameter;                                   // the name of the loss's own parameter, or null
     double parameter_default, parameter_low, parameter_high; // allowed: low < parameter < high
+    double lowest_target = kNoLowest;
+    bool lowest_allowed = true; // the lowest target itself
+    bool margin = false;        // outputs are distances from the decision boundary, not probabilities
+    int outputs_per_target = 1; // and per quantile level
 };
-
-inline constexpr double kUnbounded = 1e300;
 
 inline constexpr LossRow kLosses[] = {
     {Loss::squared_error, "squared_error", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
     {Loss::log_loss, "log_loss", TargetKind::probabilities, Heads::classifier, nullptr, 0, 0, 0},
-    {Loss::poisson, "poisson", TargetKind::values, Heads::positive, nullptr, 0, 0, 0},
+    {Loss::poisson, "poisson", TargetKind::values, Heads::positive, nullptr, 0, 0, 0, 0.0, true},
     {Loss::absolute_error, "absolute_error", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
     {Loss::huber, "huber", TargetKind::values, Heads::any, "delta", 1.0, 0, kUnbounded},
     {Loss::log_cosh, "log_cosh", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
     {Loss::quantile, "quantile", TargetKind::values, Heads::identity, "quantile", 0.5, 0, 1},
-    {Loss::gamma, "gamma", TargetKind::values, Heads::positive, nullptr, 0, 0, 0},
-    {Loss::tweedie, "tweedie", TargetKind::values, Heads::positive, "power", 1.5, 1, 2},
-    {Loss::gaussian_nll, "gaussian_nll", TargetKind::values, Heads::identity, nullptr, 0, 0, 0},
+    {Loss::gamma, "gamma", TargetKind::values, Heads::positive, nullptr, 0, 0, 0, 0.0, false},
+    {Loss::tweedie, "tweedie", TargetKind::values, Heads::positive, "power", 1.5, 1, 2, 0.0, true},
+    {Loss::gaussian_nll, "gaussian_nll", TargetKind::values, Heads::identity, nullptr, 0, 0, 0, kNoLowest,
+     true, false, 2},
     {Loss::focal, "focal", TargetKind::classes, Heads::classifier, "gamma", 2.0, 0, kUnbounded},
-    {Loss::hinge, "hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0},
-    {Loss::squared_hinge, "squared_hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0},
+    {Loss::hinge, "hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0, kNoLowest, true, true},
+    {Loss::squared_hinge, "squared_hinge", TargetKind::classes, Heads::identity, nullptr, 0, 0, 0, kNoLowest,
+     true, true},
     {Loss::custom, "custom", TargetKind::values, Heads::any, nullptr, 0, 0, 0},
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "densegrad/activations.hpp"
+#include "densegrad/caller_lock.hpp"
 #include "densegrad/data.hpp"
 #include "densegrad/losses.hpp"
 
@@ -35,30 +36,61 @@ struct NetworkSpec {
     Scalar scalar = Scalar::float32;
 };
 
-// class numbers, values or weights of a batch, type-erased: `values` has the network's precision.
-struct Targets {
-    const std::int64_t *classes = nullptr;
-    const void *values = nullptr; // (n_rows, n_targets), C order
-    std::int64_t n_targets = 0;
-    const double *sample_weight = nullptr; // (n_rows,) or null
+// What can be read out, layer by layer, in C order and the network's precision.
+enum class Quantity : int {
+    weights,         // W_(l), (n_(l-1) + 1, n_(l)), l = 1 ... L
+    weight_gradient, // dLoss/dW_(l) of the last backward pass, like the weights
+    // What the last forward or backpropagate left, (cached_rows(), n_(l)):
+    output,         // y_(l), l = 0 ... L
+    local_gradient, // dy_(l)/dz_(l), l = 1 ... L, where the Jacobian is diagonal
+    // after backpropagate, for a custom loss also after backward:
+    loss_gradient, // L'_(l), l = 0 ... L
+    delta,         // dLoss/dz_(l), l = 1 ... L
 };
 
+struct ReadOut {
+    Quantity quantity;
+    int l;
+    void *out;
+};
+
+// The loss of a whole batch and L'_(L), for Loss::custom. output: y_(L), (n_rows, n_L); loss_gradient: out,
+// like output, dLoss/dy; loss: out. Returns false to stop.
+struct BatchLoss {
+    bool (*function)(void *context, const void *output, std::int64_t n_rows, void *loss_gradient,
+                     double *loss) = nullptr;
+    void *context = nullptr;
+};
+
+class Trainer;
+struct OptimizerSpec;
+struct Regularisation;
+
+// Calls that change the network or its cache take one caller at a time, read-outs wait for it (CallerLock);
+// predict and evaluate run beside everything.
 class Network {
   public:
     virtual ~Network() = default;
 
     virtual const NetworkSpec &spec() const = 0;
     int depth() const { return static_cast<int>(spec().layers.size()); } // L
-    std::int64_t width(int l) const {                                    // n_(l), l = 0 ... L
+    // n_(l), l = 0 ... L.
+    std::int64_t width(int l) const {
         return l == 0 ? spec().n_inputs : spec().layers[static_cast<std::size_t>(l - 1)].n_units;
     }
-    std::int64_t n_targets() const { return n_targets_; } // values a row of the target has
+    std::int64_t weight_rows(int l) const { return width(l - 1) + 1; } // of W_(l), the bias the last one
+    std::int64_t n_targets() const { return n_targets_; }              // values a row of the target has
+    Jacobian jacobian(int l) const;                                    // of layer l = 1 ... L
+    std::int64_t n_parameters() const;                                 // weights, biases included
+    CallerLock &caller_lock() const { return caller_lock_; }
 
-    // W_(l), (n_(l-1) + 1, n_(l)), l = 1 ... L.
-    virtual void get_weights(int l, void *out) const = 0;
-    virtual void set_weights(int l, const RowsView &weights) = 0;
-    // dLoss/dW_(l) of the last backward pass.
-    virtual void get_weight_gradient(int l, void *out) const = 0;
+    virtual void get(Quantity quantity, int l, void *out) const = 0;
+    // Rows [first_row, first_row + weights.n_rows) of W_(l).
+    virtual void set_weights(int l, const RowsView &weights, std::int64_t first_row = 0) = 0;
+    // All weights in one vector of n_parameters() numbers: W_(1), ..., W_(L), each in C order.
+    virtual void get_parameters(void *out) const = 0;
+    virtual void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) = 0;
+    virtual void get_gradient(void *out) const = 0; // dLoss/dparameters of the last backward pass
 
     // Forward pass that keeps nothing: may run in several threads at once. out: (n_rows, n_L).
     virtual void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) const = 0;
@@ -67,31 +99,35 @@ class Network {
                             StopRequest stop = {}) const = 0;
 
     // Forward pass that caches outputs and local gradients. out: (n_rows, n_L).
-    virtual void forward(const RowsView &rows, void *out, int n_threads) = 0;
+    virtual void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) = 0;
     // Backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
     // (n_rows, n_0), or null.
-    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) = 0;
-    // Both passes with the loss layer, everything kept; returns the loss.
-    virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads) = 0;
-    // Both passes, piece by piece in bounded memory: leaves the weight gradients, returns the loss.
+    virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                          StopRequest stop = {}) = 0;
+    // Both passes with the loss layer, everything kept; returns the loss. `results` are read out before
+    // another caller may change them. `custom`: for Loss::custom.
+    virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                                 const std::vector<ReadOut> &results = {}, StopRequest stop = {},
+                                 BatchLoss custom = {}) = 0;
+    // Both passes, piece by piece in bounded memory (with a custom loss at once); returns the loss and leaves
+    // the weight gradients, which `gradient`, (n_parameters,) or null, receives.
     virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
-                                     StopRequest stop = {}) = 0;
+                                     void *gradient = nullptr, StopRequest stop = {},
+                                     BatchLoss custom = {}) = 0;
 
-    // What the last forward or backpropagate left; rows of its batch, (n_rows, n_l).
-    virtual std::int64_t cached_rows() const = 0;
-    virtual void get_output(int l, void *out) const = 0; // y_(l), l = 0 ... L
-    virtual void get_local_gradient(int l,
-                                    void *out) const = 0; // dy_(l)/dz_(l), l = 1 ... L, elementwise only
-    // L'_(l), l = 0 ... L, and dLoss/dz_(l), l = 1 ... L; after backpropagate, for a custom loss after
-    // backward.
-    virtual void get_loss_gradient(int l, void *out) const = 0;
-    virtual void get_delta(int l, void *out) const = 0;
+    virtual std::int64_t cached_rows() const = 0; // of the last forward or backpropagate
+
+    // Keeps a reference to the network, which must outlive it. seed: of the dropout masks.
+    virtual std::unique_ptr<Trainer> make_trainer(const OptimizerSpec &optimizer,
+                                                  const Regularisation &regularisation,
+                                                  std::uint64_t seed) = 0;
 
     // For tests: fills every padding lane that the network owns with NaN. No result may change.
     virtual void poison_padding() = 0;
 
   protected:
     std::int64_t n_targets_ = 0;
+    mutable CallerLock caller_lock_;
 };
 
 std::unique_ptr<Network> make_network(const NetworkSpec &spec);

@@ -10,7 +10,7 @@
 
 namespace densegrad {
 
-// The numbers of an optimizer and of the regularisation; those that the optimizer does not use are ignored.
+// An optimizer and its hyperparameters; those that it does not use are ignored.
 struct OptimizerSpec {
     Optimizer optimizer;
     double momentum = 0.0;
@@ -18,11 +18,15 @@ struct OptimizerSpec {
     double beta_1 = 0.9;
     double beta_2 = 0.999;
     double epsilon = 1e-8;
-    double l2 = 0.0; // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights), bias rows left out
-    double l1 = 0.0; // loss += l1 * sum |w| / (the same)
-    double weight_decay = 0.0; // decoupled: w -= learning_rate * weight_decay * w, bias rows left out
-    double max_norm = 0.0;     // largest norm of the weights into one unit, bias left out; 0: no limit
-    double clip_norm = 0.0;    // largest norm of the whole gradient; 0: no limit
+};
+
+// Bias rows are left out of all but clip_norm.
+struct Regularisation {
+    double l2 = 0.0;           // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights)
+    double l1 = 0.0;           // loss += l1 * sum |w| / (the same)
+    double weight_decay = 0.0; // decoupled: w -= learning_rate * weight_decay * w
+    double max_norm = 0.0;     // largest norm of the weights into one unit; 0: no limit
+    double clip_norm = 0.0;    // largest norm of the whole gradient, penalties left out; 0: no limit
 };
 
 // Loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers: (n_rows,) which
@@ -34,7 +38,8 @@ using CustomLoss = bool (*)(void *context, const void *output, const std::int64_
 struct EpochSpec {
     RowsView rows;
     Targets targets;
-    const std::int64_t *order = nullptr; // (n_order,) row numbers, each below rows.n_rows; null: 0, 1, 2, ...
+    // (n_order,) row numbers, each below rows.n_rows; null: 0, 1, 2, ... It is copied.
+    const std::int64_t *order = nullptr;
     std::int64_t n_order = 0;
     std::int64_t batch_size = 0;
     const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
@@ -50,23 +55,23 @@ struct EpochResult {
     bool stopped = false; // stop or custom_loss asked for it
 };
 
-// Keeps a reference to the network: the network must outlive it.
+// Made by Network::make_trainer. Shares the network's CallerLock: epoch and set_... are changes, get_state
+// and steps are reads.
 class Trainer {
   public:
     virtual ~Trainer() = default;
 
     virtual EpochResult epoch(const EpochSpec &spec) = 0;
 
-    virtual void set_optimizer(const OptimizerSpec &spec) = 0; // same `optimizer` id; the state is kept
+    // The same `optimizer`; its state is kept.
+    virtual void set_hyperparameters(const OptimizerSpec &optimizer,
+                                     const Regularisation &regularisation) = 0;
 
-    // Updates made so far, and the optimizer's numbers for W_(l): s = 0 ... state_count - 1, shape of W_(l).
+    // Updates made so far, and the optimizer's state for W_(l): s = 0 ... state_count - 1, shape of W_(l).
     virtual std::int64_t steps() const = 0;
     virtual void set_steps(std::int64_t steps) = 0;
     virtual void get_state(int l, int s, void *out) const = 0;
     virtual void set_state(int l, int s, const RowsView &state) = 0;
 };
-
-// seed: of the dropout masks.
-std::unique_ptr<Trainer> make_trainer(Network &network, const OptimizerSpec &spec, std::uint64_t seed);
 
 } // namespace densegrad

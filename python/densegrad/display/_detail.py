@@ -117,7 +117,7 @@ class Detail:
             (8.1, by_z, "dy/dz"),
         ):
             c.text(x, middle + 0.1, label, 11, name, zorder=5)
-        shapes = ((n_out, n_in), (n_out, n_in + 1, n_out), local.wrt_preactivation.shape[1:])
+        shapes = ((n_out, n_in), (n_out, *passes.weight(l).shape), local.wrt_preactivation.shape[1:])
         for x, shape, name in zip((4.75, 6.45, 8.1), shapes, ("dy/dy", "dy/dW", "dy/dz"), strict=True):
             c.text(
                 x,
@@ -151,7 +151,7 @@ class Detail:
         c.box(4.55, y + 0.45, 1.0, 0.46, green, f"W_({l})")
         c.text(4.55, y + 0.45, f"$W_{{({l})}}$", 12, f"W_({l}) name", zorder=5)
         c.arrow((4.55, y + 0.69), (4.55, 2.49), green, 2.0, f"W_({l}) arrow")
-        self._numbers(4.55, y + 0.14, passes.weight(l), (n_in + 1, n_out), "W")
+        self._numbers(4.55, y + 0.14, passes.weight(l), passes.weight(l).shape, "W")
         c.arrow((8.05, 2.49), (8.05, y + 0.69), backward, 2.4, f"dLoss/dW_({l}) arrow")
         c.text(
             8.05,
@@ -162,7 +162,7 @@ class Detail:
             f"dLoss/dW_({l})",
             color=backward,
         )
-        self._numbers(8.05, y + 0.14, p.weight_gradients[l], (n_in + 1, n_out), "dW")
+        self._numbers(8.05, y + 0.14, p.weight_gradients[l], passes.weight(l).shape, "dW")
 
     def _loss_layer(self) -> None:
         c, p, l, s = self.canvas, self.p, self.l, self.sample

@@ -32,15 +32,6 @@ def network_of(model: Any) -> Network:
     return found
 
 
-def network_in_training(model: Any) -> Network:
-    """Return the network of a model that is being trained, for callbacks."""
-    if getattr(model, "solver", None) == "lbfgs":
-        raise ValueError(
-            "solver='lbfgs' gives its weights to the network at the end of fit alone: look at it after fit"
-        )
-    return network_of(model)
-
-
 def target_of(model: Any, y: Any) -> NDArray[Any]:
     """Return y as the network's target: labels of a classifier as class numbers, everything else as it is."""
     target = np.asarray(y)

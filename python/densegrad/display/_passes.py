@@ -58,7 +58,9 @@ class Passes:
         """Read a pass alone: it knows the weights and names that it was made with."""
         L = len(p.weights)
         widths = tuple(p.outputs[l].shape[1] for l in range(L + 1))
-        return cls(widths, p.activations, p.loss_name, [p.weights[l] for l in range(1, L + 1)], p, p.target)
+        activations = tuple(layer.activation for layer in p.spec.layers)
+        weights = [p.weights[l] for l in range(1, L + 1)]
+        return cls(widths, activations, p.spec.loss.name, weights, p, p.target)
 
     def check(self, p: Backpropagation) -> None:
         """Raise ValueError where a pass is not one of this network, or the target not one of its rows."""

@@ -215,7 +215,7 @@ class Walk:
             + f'<div class="cached"><h3>Cached in layer {l} for the backward pass</h3>'
             + f'<p class="note">Kept are {symbol("y", l - 1)} and {by_z}; with {symbol("W", l)} the other'
             + f" local gradients follow from them, {by_y} of shape {shape_text((n, n_in))} and {by_W} of"
-            + f" shape {shape_text((n, n_in + 1, n))} for each sample.</p>"
+            + f" shape {shape_text((n, *passes.weight(l).shape))} for each sample.</p>"
             + self._views(
                 local,
                 [

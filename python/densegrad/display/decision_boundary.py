@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from densegrad import Network
 from densegrad.display._drawing import panels
-from densegrad.display._models import count_rows, network_in_training, network_of, target_of
+from densegrad.display._models import count_rows, network_of, target_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,6 @@ class DecisionBoundaryRecorder:
         """Keep the epoch, where it is one of those to keep."""
         wanted = (epoch + 1) & epoch == 0 if self.chosen is None else epoch in self.chosen
         if wanted:
-            network_in_training(self.model)
             self.record(epoch)
 
     def record(self, epoch: int) -> None:

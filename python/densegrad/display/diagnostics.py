@@ -13,7 +13,6 @@ from densegrad.display._models import (
     activation_name,
     count_rows,
     is_network,
-    network_in_training,
     network_of,
     rows_of,
     some_of,
@@ -134,7 +133,6 @@ class Diagnostics:
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
         """Record the epoch, where its turn is."""
         if epoch % self.every == 0:
-            network_in_training(self.model)
             self.record(epoch)
 
     def record(self, epoch: int) -> None:

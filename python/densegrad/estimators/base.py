@@ -5,21 +5,21 @@ This is the only file that writes a fitted attribute. What it calls takes values
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
-from densegrad._arrays import all_finite, check_finite_rows
+from densegrad._arrays import all_finite
 from densegrad._losses import Loss
+from densegrad.estimators.fitted_network import FittedNetwork
 from densegrad.estimators.lbfgs import Objective, minimise
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
@@ -27,8 +27,6 @@ from densegrad.estimators.targets import Labels, TargetsT
 from densegrad.estimators.training import Training
 from densegrad.estimators.validation import Score, Validation, by_scorer
 from densegrad.estimators.warn import warn
-from densegrad.estimators.weights import WeightLists
-from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.training.history import Epoch
 from densegrad.training.loop import advice_on_divergence
@@ -37,7 +35,6 @@ from densegrad.training.rates import LearningRateRule
 from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
 
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
-_SMALL = 4096  # numbers that are checked one by one faster than summed up
 _RECORD = (
     "loss_curve_",
     "best_loss_",
@@ -47,12 +44,11 @@ _RECORD = (
 )
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
+class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
     """Base of the two estimators, by the kind of their targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
-    _training: Training | None = None
     _targets: TargetsT | None = None
     n_features_in_: int
     n_outputs_: int
@@ -105,95 +101,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
 
     # What there is.
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._training is not None or "coefs_" in self._lists
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    @property
-    def network_(self) -> Network:
-        """The fitted network: to look at a backward pass, to save it, or to train it with a Trainer.
-
-        `predict` and further training use this network, including any weights that you assign to it. If
-        `activation`, `dropout` or the loss changes, a new network with the same weights replaces it.
-        """
-        if not self.__sklearn_is_fitted__():
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_' before fit")
-        return self._current_network()
-
-    def _current_network(self) -> Network:
-        """Return the network, after it took over what was assigned to `coefs_` and `intercepts_`."""
-        weights = vars(self).get("_weights")
-        if weights is not None and weights.assigned():
-            if self._training is None:
-                self._training = Training(self._network_of(weights))
-            weights.give(self._training.network)
-            self._training.best_parameters = self._training.last_parameters = None
-        assert self._training is not None
-        return self._training.network
-
-    def _network_of(self, weights: WeightLists) -> Network:
-        """Return a network for weights that were assigned before any fit."""
-        matrices = weights.joined()
-        dtype = np.float32 if matrices[0].dtype == np.float32 else np.float64
-        recipe = Recipe.of(vars(self))
-        spec = recipe.spec(
-            matrices[0].shape[0] - 1, matrices[-1].shape[1], self.out_activation_, np.dtype(dtype)
-        )
-        return Network.from_spec(spec, np.concatenate([W.reshape(-1) for W in matrices]))
-
-    @property
-    def coefs_(self) -> list[NDArray[Any]]:
-        """Weights of each layer, (n_in, n_out). Read-only arrays; assign to change them."""
-        return self._shown("coefs_")
-
-    @coefs_.setter
-    def coefs_(self, value: list[NDArray[Any]]) -> None:
-        self._assign("coefs_", value)
-
-    @coefs_.deleter
-    def coefs_(self) -> None:
-        self._forget("coefs_")
-
-    @property
-    def intercepts_(self) -> list[NDArray[Any]]:
-        """Biases of each layer, (n_out,). Read-only arrays; assign to change them."""
-        return self._shown("intercepts_")
-
-    @intercepts_.setter
-    def intercepts_(self, value: list[NDArray[Any]]) -> None:
-        self._assign("intercepts_", value)
-
-    @intercepts_.deleter
-    def intercepts_(self) -> None:
-        self._forget("intercepts_")
-
-    @property
-    def _lists(self) -> dict[str, list[NDArray[Any]]]:
-        weights = vars(self).get("_weights")
-        return {} if weights is None else weights.lists
-
-    def _weight_lists(self) -> WeightLists:
-        weights: WeightLists = self.__dict__.setdefault("_weights", WeightLists())
-        if self._training is not None:
-            weights.show(self._training.network)
-        return weights
-
-    def _shown(self, name: str) -> list[NDArray[Any]]:
-        if self._training is None and name not in self._lists:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self._weight_lists().lists[name]
-
-    def _assign(self, name: str, value: list[NDArray[Any]]) -> None:
-        self._weight_lists().lists[name] = value
-
-    def _forget(self, name: str) -> None:
-        self._shown(name)
-        for key in ("_weights", "_training"):
-            self.__dict__.pop(key, None)
 
     def _stand_in(self) -> Any:
         """Return an object like this one, to which others may write."""
@@ -206,60 +117,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         other = self._stand_in()
         other.__dict__.pop("feature_names_in_", None)
         return other
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._training is not None:
-            self._current_network()
-        state: dict[str, Any] = {**super().__getstate__()}
-        state.pop("_fit_under_way", None)
-        if self._training is not None:
-            state.pop("_weights", None)
-        return state
-
-    def __copy__(self) -> Self:
-        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
-        state = self.__getstate__()
-        given = self.get_params(deep=False)
-        made = [key for key in state if key.startswith("_") or key.endswith("_")]
-        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
-        other = object.__new__(type(self))
-        other.__dict__.update(state)
-        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
-        return other
-
-    # Prediction.
-
-    def _forward(self, X: Any) -> NDArray[Any]:
-        """Return y_(L) for X, (n_samples, n_outputs_)."""
-        if self._training is None:
-            check_is_fitted(self)
-        if not self._readable(X):
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        network = self._current_network()
-        outputs: NDArray[Any] = network.predict(X, self.n_threads)
-        if network.dtype == np.float32 and not np.isfinite(outputs).all():
-            check_finite_rows("X", X, network.dtype)
-        return outputs
-
-    def _readable(self, X: Any) -> bool:
-        """Tell whether X plainly passes scikit-learn's checks, which take longer than a small prediction."""
-        if (
-            type(X) is not np.ndarray
-            or X.ndim != 2
-            or X.dtype.char not in "fd"
-            or X.shape[1] != self.n_features_in_
-            or X.shape[0] == 0
-            or "feature_names_in_" in self.__dict__
-        ):
-            return False
-        if X.size <= _SMALL:
-            return bool(np.isfinite(X).all())
-        with np.errstate(over="ignore", invalid="ignore"):
-            return math.isfinite(X.sum())
-
-    def _fitted_loss(self) -> Loss | None:
-        """Return the loss that was fitted, which decides what predictions are; None before a fit."""
-        return None if self._training is None else self._training.network.spec.loss
 
     # Training.
 
@@ -280,18 +137,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            float32 and float64 are computed in as they are, anything else in float64.
+            float32 and float64 data is trained on in its own precision, all other data in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or a label indicator matrix; numbers for regression.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in the loss, none negative. None stands for ones.
+            Sample weights in the loss, not negative. None: all ones.
         X_val, y_val : like X and y, default=None
-            Rows to validate on after each epoch. With ``early_stopping=True`` they take the place of the part
-            of X that would be set aside; without it their loss and score are recorded, and
-            decide nothing but what the schedules 'plateau' and 'adaptive' follow.
+            Validation data. With ``early_stopping=True`` it replaces the part of X that would be set aside.
+            Without early stopping its loss and score are recorded; only the schedules 'plateau' and
+            'adaptive' follow them.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation rows in their loss and score. A classifier's `class_weight` multiplies
-            them, too.
+            Sample weights of the validation data. A classifier multiplies them by `class_weight`.
 
         Returns
         -------
@@ -300,9 +156,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         Raises
         ------
         ValueError
-            Where an argument is not as described, which leaves the estimator as it was; or where training
-            diverges, or `scoring` returns NaN. That, and an error that a callable of yours raises during the
-            training, leaves it as the training stands.
+            If an argument is not as described; the estimator is unchanged.
+            If training diverges or `scoring` returns NaN; the estimator keeps the training so far.
         """
         self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
         return self
@@ -538,7 +393,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         n_rows = samples.n_rows if rows is None else len(rows)
         limit = 1 if incremental else recipe.max_iter
         epochs = training.epochs(
-            recipe, samples, rows, _batch_size(recipe.batch_size, n_rows), judged, incremental=incremental
+            recipe, samples, rows, recipe.rows_of_batch(n_rows), judged, incremental=incremental
         )
         watched = () if incremental else recipe.callbacks
         stopped, completed = "", True
@@ -686,12 +541,3 @@ def _weights_like_rows(sample_weight: Any, X: Any) -> NDArray[np.float64] | None
         return None
     weight: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64)
     return weight
-
-
-def _batch_size(value: int | str, n_rows: int) -> int:
-    """Return the number of rows of a batch."""
-    if isinstance(value, str):
-        return min(200, n_rows)
-    if value > n_rows:
-        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-    return min(int(value), n_rows)

@@ -9,17 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from densegrad._losses import Loss
-from densegrad._tables import MARGIN_LOSSES
+from densegrad._tables import LOSSES
 from densegrad.estimators.base import BaseMLP
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
-from densegrad.estimators.targets import Labels
+from densegrad.estimators.targets import CLASSIFICATION_LOSSES, Labels
 from densegrad.estimators.validation import accuracy
 
 
@@ -27,26 +28,26 @@ from densegrad.estimators.validation import accuracy
 class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     """Multi-layer perceptron for classification: scikit-learn's, on densegrad's C++ core.
 
-    Takes the place of :class:`sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`, the
-    attributes, warnings, errors and, from the same `random_state`, the numbers are the same. The parameters
-    after `max_fun` are additions.
+    Replaces :class:`sklearn.neural_network.MLPClassifier`. The parameters up to `max_fun`, the attributes,
+    warnings and errors are the same, and so are the numbers for the same `random_state`. The parameters after
+    `max_fun` are additions.
 
     Parameters
     ----------
     <parameters>
     <threads>
     class_weight : dict, 'balanced', list of dict or None, default=None
-        Weights of the classes, by label, that the weights of the rows are multiplied with, those of
-        validation rows, too. 'balanced' makes all classes of the training rows count the same. For
-        multi-label targets one dict a label.
+        Weight of each class, by label. Multiplied into the sample weights of training and validation rows. A
+        class that is not named weighs 1. 'balanced' gives all classes of the training rows the same total
+        weight. Multi-label targets take one dict for each label.
     loss : {'log_loss', 'focal', 'hinge', 'squared_hinge'} or callable, default='log_loss'
-        A callable takes 0/1 indicators and predicted probabilities, both (batch, n_outputs_), and returns the
-        loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_). The hinge
-        losses are one versus the rest; they give `decision_function` in place of probabilities.
+        The hinge losses are one versus the rest; they give `decision_function` instead of probabilities. A
+        custom loss takes 0/1 indicators and predicted probabilities, both (batch, n_outputs_). It returns the
+        loss of each row, (batch,), and its derivatives by the probabilities, (batch, n_outputs_).
     gamma : float, default=2.0
-        Of the loss 'focal': how much less the rows count that are right already.
+        Used by loss='focal', above 0: a higher value gives less weight to rows that are classified well.
     label_smoothing : float, default=0.0
-        Of the loss 'log_loss': share of a target that is spread evenly over the classes, in [0, 1).
+        Used by loss='log_loss': the share of a target that is spread evenly over the classes, in [0, 1).
     <regularisation>
 
     Attributes
@@ -70,7 +71,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "focal", *MARGIN_LOSSES}), callable],
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), callable],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -163,19 +164,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch over the given rows, going on from where training stands.
+        """Train for one epoch on the given rows, from the present state on.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
-            An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
-            Ctrl-C ends the call with a warning, as it does in fit.
+            Without y, an iterable of mini-batches, (X, y) or (X, y, sample_weight). Each is trained on once.
+            Ctrl-C ends the call with a warning, as in fit.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels; not all of the classes need to be among them.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights in the loss, not negative. None: all ones.
         classes : array-like of shape (n_classes,), default=None
-            All labels there will be. Needed in the first call, may be left out later.
+            All labels of the whole training. Required in the first call only.
 
         Returns
         -------
@@ -254,7 +255,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     def _has_margins(self) -> bool:
         """Tell whether the loss gives margins in place of probabilities: the fitted one, if there is one."""
         fitted = self._fitted_loss()
-        return (self.loss if fitted is None else fitted.name) in MARGIN_LOSSES
+        if fitted is None:
+            return isinstance(self.loss, str) and self.loss in LOSSES and LOSSES[self.loss]["margin"]
+        return LOSSES[fitted.name]["margin"]
 
     def _has_probabilities(self) -> bool:
         if self._has_margins():
@@ -265,6 +268,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         if not self._has_margins():
             raise AttributeError("the loss gives probabilities and no margins; use predict_proba")
         return True
+
+    @property
+    def _label_binarizer(self) -> LabelBinarizer:
+        """Under scikit-learn's private name, which converters written for its own classifier read."""
+        if self._targets is None:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute '_label_binarizer' before fit"
+            )
+        return self._targets.binarizer
 
     # What classification makes of the base's parts.
 

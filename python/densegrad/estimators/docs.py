@@ -91,7 +91,7 @@ dropout : float or list of float, default=0.0
     restore_best : bool, default=True
         Whether early stopping ends with the best weights instead of the last ones.
     max_time : float or None, default=None
-        Seconds after which no further epoch begins.
+        Seconds after which fit ends, also in the middle of an epoch.
     callbacks : list of callable or None, default=None
         Functions that fit calls as ``f(epoch, logs)`` after each epoch. `epoch` counts from 0. `logs` has
         'loss', 'learning_rate' and 'seconds' of the training. With validation rows it also has

@@ -18,6 +18,7 @@ from densegrad._losses import Loss
 from densegrad._optimizers import Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, LOSSES, optimizers
 from densegrad._validation import choice
+from densegrad.estimators.warn import warn
 from densegrad.layers import Dense
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
@@ -142,6 +143,14 @@ class Recipe:
             verbose=bool(parameters["verbose"]),
         )
 
+    def rows_of_batch(self, n_rows: int) -> int:
+        """Return the number of rows of a batch."""
+        if isinstance(self.batch_size, str):
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return min(int(self.batch_size), n_rows)
+
     def spec(self, n_inputs: int, n_outputs: int, head: str, dtype: Any) -> NetworkSpec:
         """Return the description of the network for so many columns of X and outputs."""
         return NetworkSpec(n_inputs, (*self.hidden, Dense(n_outputs, head)), self.loss, dtype)
@@ -175,7 +184,7 @@ class GlorotWithBias:
         self.bound = 2.0 if activation == "logistic" else 6.0
 
     def __call__(self, n_in: int, n_out: int, random: Any) -> NDArray[np.float64]:
-        """Return weights of shape (n_in + 1, n_out), the bias in the last row."""
+        """Return the weights, and the bias in the last row."""
         limit = np.sqrt(self.bound / (n_in + n_out))
         weights = random.uniform(-limit, limit, (n_in, n_out))
         return np.vstack([weights, random.uniform(-limit, limit, n_out)])

@@ -27,9 +27,9 @@ from densegrad.estimators.validation import R2
 class MLPRegressor(RegressorMixin, BaseMLP[Values]):
     r"""Multi-layer perceptron for regression: scikit-learn's, on densegrad's C++ core.
 
-    Takes the place of :class:`sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`, the
-    attributes, warnings, errors and, from the same `random_state`, the numbers are the same. The parameters
-    after `max_fun`, and the losses beside 'squared_error' and 'poisson', are additions.
+    Replaces :class:`sklearn.neural_network.MLPRegressor`. The parameters up to `max_fun`, the attributes,
+    warnings and errors are the same, and so are the numbers for the same `random_state`. The parameters after
+    `max_fun`, and the losses except 'squared_error' and 'poisson', are additions.
 
     Parameters
     ----------
@@ -44,16 +44,16 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
         - 'poisson', 'gamma', 'tweedie': half the deviance; predictions are positive, through an exponential
         - 'gaussian_nll': minus the log likelihood of a normal distribution with predicted mean and variance
 
-        A callable takes targets and predictions, both (batch, n_outputs_), and returns the loss of each row,
-        (batch,), and its derivatives by the predictions, (batch, n_outputs_).
+        A custom loss takes targets and predictions, both (batch, n_outputs_). It returns the loss of each
+        row, (batch,), and its derivatives by the predictions, (batch, n_outputs_).
     <parameters>
     <threads>
     delta : float, default=1.0
-        Of the loss 'huber': where the parabola turns into a line, in units of y.
+        Used by loss='huber': the error at which the parabola becomes a line, in units of y.
     quantile : float or list of float, default=0.5
-        Of the loss 'quantile': level, in (0, 1), or several increasing levels, whose predictions never cross.
+        Used by loss='quantile': a level in (0, 1), or several increasing levels. Predictions never cross.
     power : float, default=1.5
-        Of the loss 'tweedie': the variance is the mean to this power, in (1, 2).
+        Used by loss='tweedie': the variance is the mean to this power, in (1, 2).
     <regularisation>
 
     Attributes
@@ -164,16 +164,16 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch over the given rows, going on from where training stands.
+        """Train for one epoch on the given rows, from the present state on.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or iterable of batches
-            An iterable, with y left out, gives tuples (X, y) or (X, y, sample_weight), each trained on once.
-            Ctrl-C ends the call with a warning, as it does in fit.
+            Without y, an iterable of mini-batches, (X, y) or (X, y, sample_weight). Each is trained on once.
+            Ctrl-C ends the call with a warning, as in fit.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights in the loss, not negative. None: all ones.
 
         Returns
         -------
@@ -189,12 +189,12 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         return_std : bool, default=False
-            Whether to return the standard deviations, too; for loss='gaussian_nll'.
+            Whether to return the standard deviations as well, which needs loss='gaussian_nll'.
 
         Returns
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_targets) for several targets
-            For several quantiles (n_samples, n_levels), or (n_samples, n_targets, n_levels).
+            Several quantiles have shape (n_samples, n_levels), or (n_samples, n_targets, n_levels).
         std : ndarray of the shape of y
             Only with return_std.
         """

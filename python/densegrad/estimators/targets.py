@@ -11,9 +11,10 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from densegrad._losses import Loss
-from densegrad._tables import LOSSES, MARGIN_LOSSES
+from densegrad._tables import LOSSES
 from densegrad.samples import check_lowest
 
+CLASSIFICATION_LOSSES = [name for name, row in LOSSES.items() if row["target"] != "values"]
 #: Losses of regression, and those among them whose predictions are positive.
 REGRESSION_LOSSES = [name for name, row in LOSSES.items() if row["target"] == "values" and name != "custom"]
 POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSES[name]["heads"]]
@@ -82,7 +83,7 @@ class Labels:
 
     def head(self, loss: Loss) -> str:
         """Return the activation of the head."""
-        if loss.name in MARGIN_LOSSES:
+        if LOSSES[loss.name]["margin"]:
             return "identity"
         return "softmax" if self.multiclass else "logistic"
 
@@ -134,7 +135,7 @@ class Labels:
         if self.multiclass:
             numbers: NDArray[Any] = outputs.argmax(axis=1)
             return numbers
-        threshold = 0 if loss.name in MARGIN_LOSSES else 0.5
+        threshold = 0 if LOSSES[loss.name]["margin"] else 0.5
         chosen: NDArray[Any] = (outputs > threshold).astype(np.int64)
         if self.multilabel:
             return chosen

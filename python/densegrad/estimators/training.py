@@ -158,16 +158,12 @@ class Training:
         self._go_on_from_the_last()
         best = self._take_best() if by_score and recipe.restore_best else None
         stopping = NoImprovement(self.best, rule, recipe.tol, recipe.n_iter_no_change, by_score, best)
-        rates = Rates(
-            descent,
-            (lambda: rule.learning_rate) if recipe.schedule is None else (lambda: recipe.learning_rate[0]),
-            recipe.schedule,
-            self.schedule_state,
-            # partial_fit does not know how long training will last: max_iter epochs like this one.
-            first=0 if incremental else descent.steps,
-        )
+        rates = Rates(descent, recipe.schedule, rule)
+        rates.state = self.schedule_state
         draw_order = (lambda _: rows) if self.order is None else self.order.of_epoch
         source = Rows(descent, samples, n_rows, batch_size, draw_order, rates, recipe.n_threads)
+        # partial_fit does not know how long training will last: max_iter epochs like this one.
+        rates.first = 0 if incremental else descent.steps
         rates.last = rates.first + source.n_steps * recipe.max_iter
 
         def after_epoch(epoch: Epoch) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from densegrad import _arrays, _core
 from densegrad._losses import custom_rows
 from densegrad._optimizers import Optimizer
-from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS, SQUARES
+from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples
 
@@ -88,7 +88,7 @@ class GradientDescent:
     def optimizer(self, optimizer: Optimizer) -> None:
         if type(optimizer) is not type(self._optimizer):
             raise TypeError(f"optimizer must be of class {self.optimizer_name}; got {optimizer!r}")
-        self._core.set_numbers(self._hyperparameters(optimizer))
+        self._core.set_hyperparameters(self._hyperparameters(optimizer))
         self._optimizer = optimizer
 
     @property
@@ -154,7 +154,8 @@ class GradientDescent:
         """Return copies of the optimizer's arrays, a list for each layer, of the shape of W_(l)."""
         n_states = OPTIMIZERS[self.optimizer_name]["state_count"]
         layers = range(1, self.network.depth + 1)
-        return [[self._core.state(l, s) for s in range(n_states)] for l in layers]
+        with _core.Reading(self.network):  # another thread may train
+            return [[self._core.state(l, s) for s in range(n_states)] for l in layers]
 
     def restore(self, state: Any, *, steps: int, epochs: int, seed: int) -> None:
         """Take over what `state` returned, and the counts; the arrays may hold any numbers."""
@@ -176,7 +177,7 @@ class GradientDescent:
 
     def _checked_array(self, s: int, array: Any) -> NDArray[Any]:
         numbers = _arrays.real_array("state", array)
-        squares = SQUARES.get(self.optimizer_name) == s
+        squares = OPTIMIZERS[self.optimizer_name]["squares_state"] == s
         if squares and np.any(numbers < 0):
             raise ValueError(f"state must hold no mean of squares below zero; got {numbers.min():g}")
         # Squares may have overflowed, which makes the steps zero.
@@ -194,7 +195,8 @@ class GradientDescent:
 
     def __getstate__(self) -> dict[str, Any]:
         members = {name: value for name, value in vars(self).items() if name != "_core"}
-        return {"members": members, "state": self.state(), "steps": self.steps}
+        with _core.Reading(self.network):
+            return {"members": members, "state": self.state(), "steps": self.steps}
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
         vars(self).update(pickled["members"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 
-class Epoch(NamedTuple):
-    """What one epoch came to."""
+@dataclass(slots=True)
+class Epoch:
+    """What one epoch came to; the loop fills it in, and changes it no more once it is yielded."""
 
     #: From 0, in this fit.
     number: int
@@ -67,8 +67,14 @@ class History:
 
     def append(self, epoch: Epoch) -> None:
         """Add the figures of an epoch."""
-        for name, value in epoch.logs().items():
-            getattr(self, name).append(value)
+        self.loss.append(epoch.loss)
+        self.seconds.append(epoch.seconds)
+        if epoch.learning_rate is not None:
+            self.learning_rate.append(epoch.learning_rate)
+        if epoch.validation_loss is not None:
+            self.validation_loss.append(epoch.validation_loss)
+        if epoch.score is not None:
+            self.score.append(epoch.score)
 
     def lists(self) -> dict[str, list[float]]:
         """Return the lists that have numbers, by their names."""

@@ -58,19 +58,19 @@ def epochs(
             return
         epoch = Epoch(number, run.loss, run.learning_rate, run.seconds, run.n_rows)
         if not math.isfinite(run.loss):
-            yield epoch._replace(stopped="diverged")
+            epoch.stopped = "diverged"
+            yield epoch
             return
         if validate is not None:
-            validation_loss, score = validate(number)
-            epoch = epoch._replace(validation_loss=validation_loss, score=score)
+            epoch.validation_loss, epoch.score = validate(number)
         out_of_patience = stopping.update(epoch, network)
         ended_by_schedule = after_epoch is not None and after_epoch(epoch)
         if run.time_is_up:
-            epoch = epoch._replace(stopped="max_time")
+            epoch.stopped = "max_time"
         elif ended_by_schedule:
-            epoch = epoch._replace(stopped="schedule")
+            epoch.stopped = "schedule"
         elif out_of_patience:
-            epoch = epoch._replace(stopped="patience")
+            epoch.stopped = "patience"
         yield epoch
         if epoch.stopped:
             return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,56 +15,6 @@ from densegrad._arrays import readable_array
 from densegrad.training.descent import GradientDescent
 
 AnySchedule: TypeAlias = schedules.Schedule | Callable[[int, int | None], float]
-
-
-class Rates:
-    """The learning rates of the updates of an epoch.
-
-    Parameters
-    ----------
-    descent : GradientDescent
-        Knows how many updates and epochs have been made.
-    base : callable
-        Returns the learning rate that the schedule's factors multiply, asked each epoch.
-    schedule : Schedule, callable or None
-    state : dict
-        What the schedule has noted in earlier epochs; changed in place.
-    first, last : int, int or None
-        The first update that the schedule runs over, and the one after the last; None if not known.
-    """
-
-    def __init__(
-        self,
-        descent: GradientDescent,
-        base: Callable[[], float],
-        schedule: AnySchedule | None,
-        state: dict[str, float],
-        first: int = 0,
-        last: int | None = None,
-    ) -> None:
-        self._descent = descent
-        self._base = base
-        self._schedule = schedule
-        self._state = state
-        self.first, self.last = first, last
-        self._constant = np.zeros(0)
-
-    def of_epoch(self, n_steps: int) -> NDArray[np.float64]:
-        """Return the learning rates of the next `n_steps` updates."""
-        base = self._base()
-        if self._schedule is None:
-            if len(self._constant) != n_steps or self._constant[0] != base:
-                self._constant = np.full(n_steps, base)
-            return self._constant
-        steps = np.arange(self._descent.steps, self._descent.steps + n_steps)
-        position = schedules.Position(steps, self._descent.epochs, self.first, self.last, self._state)
-        return checked_rates(schedules.learning_rates(self._schedule, base, position), n_steps, "schedule")
-
-    def after_epoch(self, monitored: float) -> bool:
-        """Show the schedule how good the epoch was; True if it ends the fit."""
-        return isinstance(self._schedule, schedules.Schedule) and self._schedule.after_epoch(
-            self._state, monitored
-        )
 
 
 class LearningRateRule:
@@ -95,6 +46,69 @@ class LearningRateRule:
             return True, "Learning rate too small. Stopping."
         self.learning_rate /= 5.0
         return False, f"Setting learning rate to {self.learning_rate:f}"
+
+
+class Rates:
+    """The learning rates of the updates of an epoch.
+
+    Parameters
+    ----------
+    descent : GradientDescent
+        Knows how many updates and epochs have been made, and the optimizer's learning rate.
+    schedule : Schedule, callable or None
+        Multiplies the optimizer's learning rate, or gives others. Kept as an attribute.
+    rule : LearningRateRule or None
+        Its learning rate takes the place of the optimizer's; not with a schedule.
+
+    Attributes
+    ----------
+    first, last : int, int or None
+        The first update that the schedule runs over, and the one after the last; None if not known.
+    state : dict
+        What the schedule has noted in earlier epochs.
+    """
+
+    def __init__(
+        self, descent: GradientDescent, schedule: AnySchedule | None, rule: LearningRateRule | None = None
+    ) -> None:
+        self._descent = descent
+        self.schedule = schedule
+        self._rule = rule
+        self._constant = np.zeros(0)
+        self.first = 0
+        self.last: int | None = None
+        self.state: dict[str, float] = {}
+
+    @contextmanager
+    def over(self, first: int, last: int | None) -> Iterator[None]:
+        """Let the schedule run over these updates; afterwards it knows of no last one."""
+        self.first, self.last = first, last
+        try:
+            yield
+        finally:
+            self.last = None
+
+    def of_epoch(self, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rates of the next `n_steps` updates."""
+        if self.schedule is None:
+            rate = self._descent.optimizer.lr if self._rule is None else self._rule.learning_rate
+            if len(self._constant) != n_steps or self._constant[0] != rate:
+                self._constant = np.full(n_steps, rate)
+            return self._constant
+        descent = self._descent
+        steps = np.arange(descent.steps, descent.steps + n_steps)
+        position = schedules.Position(steps, descent.epochs, self.first, self.last, self.state)
+        factors = schedules.learning_rates(self.schedule, descent.optimizer.lr, position)
+        return checked_rates(factors, n_steps, "schedule")
+
+    def after_epoch(self, monitored: float) -> bool:
+        """Show the schedule how good the epoch was; True if it ends the fit."""
+        return isinstance(self.schedule, schedules.Schedule) and self.schedule.after_epoch(
+            self.state, monitored
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_constant": np.zeros(0)}
 
 
 def checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _validation, schedules
+from densegrad import _arrays, _core, _validation, schedules
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
@@ -22,7 +22,7 @@ from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
 from densegrad.training.order import FreshOrder
-from densegrad.training.rates import Rates, checked_rates
+from densegrad.training.rates import AnySchedule, Rates, checked_rates
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
 
@@ -42,46 +42,44 @@ class Trainer:
     random_state : int, RandomState, Generator or None
         Source of the orders and of the dropout masks.
     n_threads : int or None
-        At most so many; small work uses fewer. None: as many as the process may use. The results are the same
-        bits for any number.
+        Largest number of threads; small work uses fewer. None: as many as the process may use. Results are
+        bit-identical for any number.
     l2 : float, default 0.0
-        The loss of a batch gets l2 / 2 · sum w² / (sum of the batch's sample weights), biases left out.
+        Adds l2 / 2 · Σ w² / (sum of the batch's sample weights) to the loss of a batch, without the biases.
     l1 : float, default 0.0
-        The loss of a batch gets l1 · sum |w| / (sum of the batch's sample weights), biases left out.
+        Adds l1 · Σ |w| / (sum of the batch's sample weights) to the loss of a batch, without the biases.
     weight_decay : float, default 0.0
-        Decoupled: w ← w - learning rate · weight_decay · w at each update, biases left out.
+        Decoupled: each update also makes w ← w - learning rate · weight_decay · w, without the biases.
     max_norm : float or None
-        Largest norm of the weights into one unit, the bias left out; longer ones are scaled down after each
-        update.
+        Largest norm of the weights into one unit, without the bias. Each update scales longer ones down.
     clip_norm : float or None
-        Largest norm of the gradient, by all weights, of the batch's loss without the penalties; a longer one
-        is scaled down before the gradients of `l2` and `l1` are added to it, which are not bounded.
+        Gradients with a larger norm, over all weights, are scaled down to this. Applied before the `l1` and
+        `l2` penalties, which are not clipped.
     schedule : Schedule, str, callable or None
-        How the learning rate changes; see `densegrad.schedules`, whose names, "cosine" and the like, stand
-        for a schedule with its defaults. A callable gets the number of the update,
-        from 0, and that of the one after the fit's last (None where it is not known), and returns
-        the rate.
+        How the learning rate changes; see `densegrad.schedules`. A name, such as "cosine", stands for a
+        schedule with its defaults. A callable ``(step, n_steps) -> rate`` returns the rate itself. `step`
+        counts updates from 0; `n_steps` is the total, or None if it is unknown.
 
     Attributes
     ----------
     network : Network
     optimizer : Optimizer
-        May be replaced by one of the same class; its state is kept.
+        Assign another of the same class to change its hyperparameters; its state is kept.
     steps, epochs : int
         Updates and epochs done so far.
     history : History or None
-        Of the last fit, also when an error or Ctrl-C ended it.
+        The record of the last fit, even if an error or Ctrl-C ended it.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described.
+        If an argument is not as described.
 
     Notes
     -----
-    The state of the optimizer, the numbers of steps and epochs and the random state go on from one fit to the
-    next: fit(epochs=10) twice equals fit(epochs=20) bit for bit, also when the trainer was pickled between.
-    Only the schedules `Cosine` and `OneCycle`, which run over the updates of one fit, begin anew.
+    A second fit continues the first: optimizer state, counts of steps and epochs, and random state are kept.
+    fit(epochs=10) twice equals fit(epochs=20) bit for bit, even if the trainer was pickled in between. The
+    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew.
 
     Examples
     --------
@@ -125,13 +123,11 @@ class Trainer:
             max_norm=_checked_limit("max_norm", max_norm),
             clip_norm=_checked_limit("clip_norm", clip_norm),
         )
-        self.schedule = schedules.checked(schedule)
         self._random = _validation.random_source(random_state)
         self._order = FreshOrder(self._random)
         seed = _drawn_seed(self._random) if any(layer.dropout for layer in network.layers) else 0
         self._descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-        self._schedule_state: dict[str, float] = {}
-        self._first_step = 0
+        self._rates = Rates(self._descent, schedules.checked(schedule))
         self.history: History | None = None
 
     @property
@@ -142,6 +138,15 @@ class Trainer:
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         self._descent.optimizer = optimizer
+
+    @property
+    def schedule(self) -> AnySchedule | None:
+        """How the learning rate changes; assign a schedule, its name, a callable or None to change it."""
+        return self._rates.schedule
+
+    @schedule.setter
+    def schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._rates.schedule = schedules.checked(schedule)
 
     @property
     def steps(self) -> int:
@@ -166,7 +171,7 @@ class Trainer:
             The loss of the batch before the update, penalties included.
         """
         samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
-        rates = self._rates().of_epoch(1)
+        rates = self._rates.of_epoch(1)
         loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self.n_threads)
         return loss
 
@@ -186,10 +191,10 @@ class Trainer:
         X, target, sample_weight
             As for `Network.samples`, or Samples alone.
         order : array-like of int or None
-            Numbers of the rows in the order to take them, some or all of them. None: a random order, or with
-            shuffle=False that of X.
+            Row numbers in the order to visit them, some or all. None: a random order, or that of X with
+            shuffle=False.
         learning_rate : float, array-like of shape (updates,) or None
-            None: by the optimizer and the schedule.
+            None: the optimizer's, with the schedule.
 
         Returns
         -------
@@ -202,7 +207,7 @@ class Trainer:
         batch_size = self._batch_size(n_rows)
         n_steps = math.ceil(n_rows / batch_size)
         if learning_rate is None:
-            rates = self._rates().of_epoch(n_steps)
+            rates = self._rates.of_epoch(n_steps)
         else:
             rates = checked_rates(learning_rate, n_steps)
         loss, _, _ = self._descent.run(samples, rows, rates, batch_size, self.n_threads)
@@ -230,25 +235,23 @@ class Trainer:
         Parameters
         ----------
         X, target, sample_weight
-            As for `Network.samples`, or Samples alone. Or X is an iterable of batches, (X, target) or
-            (X, target, sample_weight) each, of which every one makes one update; it is gone over once an
-            epoch.
+            As for `Network.samples`, or Samples alone. Or X is an iterable of mini-batches, (X, target) or
+            (X, target, sample_weight). Each makes one update, and each epoch iterates once.
         epochs : int, default 10
         validation : (X, target) or (X, target, sample_weight) or Samples or None
-            A set whose loss is taken after each epoch.
+            Validation data, whose loss is computed after each epoch.
         scoring : callable or None
-            Called with the trainer after each epoch, returns a number; more is better.
+            Called with the trainer after each epoch; returns a number, higher is better.
         patience : int or None
-            Ends the fit after this many epochs in a row without an improvement by more than `tol`: of the
-            score, or without scoring of the validation's loss, or without either of the training's loss.
+            Ends the fit after this many consecutive epochs without an improvement of more than `tol`. It
+            follows the score; without scoring the validation loss; without either the training loss.
         tol : float, default 1e-4
         restore_best : bool, default True
-            With `patience`, end with the weights of the best epoch.
+            With `patience`, the network ends with the weights of the best epoch.
         max_time : float or None
             Seconds after which the fit ends, also in the middle of an epoch.
         callbacks : iterable of callables
-            Called after each epoch with its number, from 0, and a dict of what the history got; True ends the
-            fit.
+            Called after each epoch with its number, from 0, and its figures by name. True ends the fit.
         progress : bool, default False
             Show a progress bar.
 
@@ -259,9 +262,10 @@ class Trainer:
         Raises
         ------
         ValueError
-            Where an argument is not as described, or X has NaN or infinity (the network is not changed; where
-            that is one of several batches, it keeps the updates of those before); or where the loss or the
-            weights became infinite or NaN, or the score NaN (the network is what the updates left).
+            If an argument is not as described, or X has NaN or infinity. The network is unchanged; with
+            mini-batches from an iterable it keeps the updates of the batches before.
+            If the loss, the weights or the score become NaN, or loss or weights infinite. The network keeps
+            the updates made so far.
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -271,13 +275,13 @@ class Trainer:
         callbacks = callbacks_from(callbacks)
         progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
-        rates = self._rates(self.steps)
-        source = self._source(X, target, sample_weight, epochs, rates)
-        if source.n_steps is not None:
-            rates.last = self.steps + epochs * source.n_steps
-        self._first_step = self.steps
+        source = self._source(X, target, sample_weight, epochs)
+        last = None if source.n_steps is None else self.steps + epochs * source.n_steps
         history = self.history = History()
-        with Observers(callbacks, epochs, progress) as observers:
+        with (
+            self._rates.over(self.steps, last),
+            Observers(callbacks, epochs, progress) as observers,
+        ):
             for epoch in epochs_of(
                 self.network,
                 source,
@@ -285,7 +289,7 @@ class Trainer:
                 limit=epochs,
                 deadline=deadline,
                 validate=validate,
-                after_epoch=lambda epoch: rates.after_epoch(epoch.monitored()),
+                after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
             ):
                 history.append(epoch)
                 history.best_epoch = stopping.best_epoch
@@ -301,12 +305,12 @@ class Trainer:
         self._check_weights()
         return history
 
-    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int, rates: Rates) -> Rows | Batches:
+    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int) -> Rows | Batches:
         if target is None and not isinstance(X, Samples):
             batches = checked_batches(X, epochs)
             if sample_weight is not None:
                 raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
-            return Batches(self._descent, batches, rates, self.n_threads)
+            return Batches(self._descent, batches, self._rates, self.n_threads)
         samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
         samples.check_finite()
         n_rows = samples.n_rows
@@ -316,7 +320,7 @@ class Trainer:
             n_rows,
             self._batch_size(n_rows),
             self._drawn_order,
-            rates,
+            self._rates,
             self.n_threads,
         )
 
@@ -354,15 +358,10 @@ class Trainer:
     def _drawn_order(self, n_rows: int) -> NDArray[np.int64] | None:
         return self._order.of_epoch(n_rows) if self.shuffle else None
 
-    def _rates(self, first: int | None = None) -> Rates:
-        descent = self._descent
-        first = self._first_step if first is None else first
-        return Rates(descent, lambda: descent.optimizer.lr, self.schedule, self._schedule_state, first)
-
     # --- state ---
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything that the next update depends on beside the network's weights.
+        """Return a copy of everything except the weights that the next update depends on.
 
         Returns
         -------
@@ -370,24 +369,25 @@ class Trainer:
             "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
             "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
         """
-        return {
-            "optimizer": self._descent.optimizer_name,
-            "state": self._descent.state(),
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "random_state": copy.deepcopy(self._random),
-            "seed": self._descent.seed,
-            "schedule": dict(self._schedule_state),
-        }
+        with _core.Reading(self.network):  # another thread may train
+            return {
+                "optimizer": self._descent.optimizer_name,
+                "state": self._descent.state(),
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "random_state": copy.deepcopy(self._random),
+                "seed": self._descent.seed,
+                "schedule": dict(self._rates.state),
+            }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, of a trainer with the same optimizer and shapes.
+        """Continue from a state that `state_dict` returned.
 
         Raises
         ------
         ValueError
-            Where the state is of another optimizer, or of a network of other shapes, or holds NaN, infinity
-            other than a mean of squares, or a mean of squares below zero. The trainer is not changed.
+            If the state is for another optimizer or other shapes, contains NaN, contains infinity outside a
+            mean of squares, or has a negative mean of squares. The trainer is unchanged.
         """
         name = self._descent.optimizer_name
         try:
@@ -403,7 +403,7 @@ class Trainer:
         except (KeyError, TypeError) as error:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._random, self._order = random, FreshOrder(random)
-        self._schedule_state = schedule_state
+        self._rates.state = schedule_state
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"

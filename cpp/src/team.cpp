@@ -1,24 +1,17 @@
-#include "parallel.hpp"
+#include "team.hpp"
 
+#include "cpus.hpp"
 #include "densegrad/config.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <exception>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
-#if defined(DENSEGRAD_HAVE_OPENMP)
-#include <omp.h>
-#endif
+#include <mutex>
+#include <thread>
 
 namespace densegrad {
 namespace {
 
-std::atomic<bool> forked{false};
 std::atomic<bool> exact_threads{false};
 
 std::int64_t nanoseconds() {
@@ -55,10 +48,10 @@ void relax() {
 #endif
 }
 
-// Spins for some microseconds, then sleeps: a core that is busy with something else must not be waited for at
-// full power.
-template <class Number, class Busy> void wait_while(const std::atomic<Number> &value, Busy busy) {
-    for (int spin = 0; spin < 2000; ++spin) {
+// Spins for `spins` looks, of some 40 ns each, then sleeps: a core that is busy with something else must not
+// be waited for at full power.
+template <class Number, class Busy> void wait_while(const std::atomic<Number> &value, int spins, Busy busy) {
+    for (int spin = 0; spin < spins; ++spin) {
         if (!busy(value.load(std::memory_order_acquire)))
             return;
         relax();
@@ -68,44 +61,22 @@ template <class Number, class Busy> void wait_while(const std::atomic<Number> &v
         value.wait(now, std::memory_order_acquire);
 }
 
-#if defined(DENSEGRAD_HAVE_OPENMP)
+// A helper stays awake from one call to the next where a loop in Python makes them: half a millisecond. To
+// wake it can take longer than a short call lasts.
+constexpr int kSpinsOfHelper = 12'000;
+constexpr int kSpinsOfCaller = 2'000;
 
-// CPUs that this process may run on. Where the OpenMP runtime binds its threads to CPUs, the caller's own set
-// is one CPU.
-int affinity() {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (omp_get_proc_bind() == omp_proc_bind_false && sched_getaffinity(0, sizeof(set), &set) == 0)
-        return std::max(1, CPU_COUNT(&set));
-#endif
-    return std::max(1, omp_get_num_procs());
-}
+// Teams that no call uses now. None is ever destroyed: its helpers may still look at it.
+struct IdleTeams {
+    std::mutex lock;
+    Team *first = nullptr;
+};
 
-// CPUs' worth of time that the control group grants, rounded up; 0: no limit.
-int cgroup_limit() {
-    long long quota = 0;
-    long long period = 0;
-    if (std::FILE *file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-        const int read = std::fscanf(file, "%lld %lld", &quota, &period); // "max" reads as nothing
-        std::fclose(file);
-        return read == 2 && period > 0 ? static_cast<int>((quota + period - 1) / period) : 0;
-    }
-    const auto number = [](const char *path, long long &out) {
-        std::FILE *file = std::fopen(path, "r");
-        const bool read = file && std::fscanf(file, "%lld", &out) == 1;
-        if (file)
-            std::fclose(file);
-        return read;
-    };
-    if (number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota) &&
-        number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period) && quota > 0 && period > 0)
-        return static_cast<int>((quota + period - 1) / period);
-    return 0;
-}
-
-#endif
+IdleTeams *idle_teams = new IdleTeams;
 
 } // namespace
+
+Team::Team(int capacity) : slots_(static_cast<std::size_t>(capacity)) {}
 
 bool Team::better_alone() {
     const std::int64_t until = alone_until.load(std::memory_order_relaxed);
@@ -113,7 +84,7 @@ bool Team::better_alone() {
 }
 
 std::int64_t Team::first_chunk(std::size_t slot) const {
-    return n_chunks_ * static_cast<std::int64_t>(slot) / size_;
+    return n_chunks_ * static_cast<std::int64_t>(slot) / size();
 }
 
 // Whether a chunk is left is read off the slot alone: a member that is late may stand here while the caller
@@ -129,9 +100,9 @@ bool Team::take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk) {
     return true;
 }
 
-void Team::work_off(int thread, std::uint32_t phase) {
-    for (int i = 0; i < size_; ++i) {
-        const std::size_t slot = static_cast<std::size_t>((thread + i) % size_);
+void Team::work_off(int thread, int size, std::uint32_t phase) {
+    for (int i = 0; i < size; ++i) {
+        const std::size_t slot = static_cast<std::size_t>((thread + i) % size);
         std::int64_t chunk = 0;
         while (take(slot, phase, chunk)) {
             function_(context_, chunk, thread);
@@ -147,7 +118,7 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
     context_ = context;
     n_chunks_ = n_chunks;
     left_.store(static_cast<std::int32_t>(n_chunks), std::memory_order_relaxed);
-    for (std::size_t slot = 0; slot < static_cast<std::size_t>(size_); ++slot) {
+    for (std::size_t slot = 0; slot < static_cast<std::size_t>(size()); ++slot) {
         const std::int64_t count = first_chunk(slot + 1) - first_chunk(slot);
         slots_[slot].rest.store(std::uint64_t{phase} << 32 | static_cast<std::uint64_t>(count),
                                 std::memory_order_release);
@@ -155,88 +126,61 @@ void Team::run_phase(std::int64_t n_chunks, Function function, void *context) {
     const std::int64_t begin = nanoseconds();
     phase_.store(phase, std::memory_order_release);
     phase_.notify_all();
-    work_off(0, phase);
+    work_off(0, size(), phase);
     const std::int64_t done = nanoseconds();
-    wait_while(left_, [](std::int32_t left) { return left > 0; });
+    wait_while(left_, kSpinsOfCaller, [](std::int32_t left) { return left > 0; });
     note_wait(done - begin, nanoseconds() - done);
 }
 
-void Team::help(int thread) {
-    std::uint32_t seen = 0;
+void Team::help(int thread, std::uint32_t seen) {
     while (true) {
-        wait_while(phase_, [seen](std::uint32_t phase) { return phase == seen; });
+        wait_while(phase_, kSpinsOfHelper, [seen](std::uint32_t phase) { return phase == seen; });
         seen = phase_.load(std::memory_order_acquire);
-        if (closed_.load(std::memory_order_acquire))
-            break;
-        work_off(thread, seen);
+        // Of this phase, or of a later one, in which case no slot has chunks of this phase any more.
+        const int size = this->size();
+        if (thread < size)
+            work_off(thread, size, seen);
     }
-    // The last touch of the team; the caller waits for it.
-    gone_.fetch_add(1, std::memory_order_release);
-    gone_.notify_one();
 }
 
-// Waits for the members to leave. The barrier of the OpenMP runtime, which comes next, would do so too, but
-// spinning for milliseconds, and on the CPU that a member may need to get there.
-void Team::close() {
-    const std::int64_t begin = nanoseconds();
-    closed_.store(true, std::memory_order_release);
-    phase_.fetch_add(1, std::memory_order_release);
-    phase_.notify_all();
-    wait_while(gone_, [this](std::int32_t gone) { return gone < size_ - 1; });
-    note_wait(0, nanoseconds() - begin);
-}
-
-#if defined(DENSEGRAD_HAVE_OPENMP)
-
-void run_team(int n_threads, void (*body)(void *, Team &), void *context) {
-    if (n_threads <= 1 || forked.load() || omp_in_parallel() || Team::better_alone()) {
-        Team alone(1);
-        body(context, alone);
-        return;
-    }
-    Team team(n_threads);
-    std::exception_ptr error;
-#pragma omp parallel num_threads(n_threads)
-    {
-        if (omp_get_thread_num() == 0) {
-            // The runtime may give fewer (OMP_THREAD_LIMIT, OMP_DYNAMIC).
-            team.size_ = omp_get_num_threads();
-            try {
-                body(context, team);
-            } catch (...) {
-                error = std::current_exception();
-            }
-            team.close();
-        } else {
-            team.help(omp_get_thread_num());
+void Team::resize(int wanted) {
+    while (n_helpers_ < wanted - 1) {
+        try {
+            std::thread([this, thread = n_helpers_ + 1, seen = phase_.load()] {
+                help(thread, seen);
+            }).detach();
+        } catch (const std::exception &) {
+            break; // the system has no thread to give, or no memory for one
         }
+        ++n_helpers_;
     }
-    if (error)
-        std::rethrow_exception(error);
+    size_.store(std::min(wanted, n_helpers_ + 1), std::memory_order_relaxed);
 }
 
-bool has_openmp() { return true; }
-
-int available_threads() {
-    if (forked.load() || omp_in_parallel())
-        return 1;
-    static const int limit = cgroup_limit();
-    const int cpus = limit > 0 ? std::min(limit, affinity()) : affinity();
-    return std::max(1, std::min(cpus, omp_get_max_threads()));
+BorrowedTeam::BorrowedTeam(int n_threads) {
+    if (n_threads <= 1 || Team::better_alone())
+        return;
+    {
+        const std::lock_guard<std::mutex> guard(idle_teams->lock);
+        Team **link = &idle_teams->first;
+        while (*link && (*link)->slots_.size() < static_cast<std::size_t>(n_threads))
+            link = &(*link)->next_idle_;
+        team_ = *link;
+        if (team_)
+            *link = team_->next_idle_;
+    }
+    if (!team_)
+        team_ = new Team(n_threads);
+    team_->resize(n_threads);
 }
 
-#else
-
-void run_team(int, void (*body)(void *, Team &), void *context) {
-    Team alone(1);
-    body(context, alone);
+BorrowedTeam::~BorrowedTeam() {
+    if (!team_)
+        return;
+    const std::lock_guard<std::mutex> guard(idle_teams->lock);
+    team_->next_idle_ = idle_teams->first;
+    idle_teams->first = team_;
 }
-
-bool has_openmp() { return false; }
-
-int available_threads() { return 1; }
-
-#endif
 
 int team_size_for(double multiplications, int most, double least) {
     if (most > 0 && exact_threads.load())
@@ -251,6 +195,10 @@ int team_size_for(double multiplications, int most, double least) {
 
 void set_exact_threads(bool exact) { exact_threads.store(exact); }
 
-void after_fork_in_child() { forked.store(true); }
+void after_fork_in_child() {
+    // The helpers did not come along, and another thread may have held the lock.
+    idle_teams = new IdleTeams;
+    use_one_cpu();
+}
 
 } // namespace densegrad

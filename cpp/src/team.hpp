@@ -8,20 +8,23 @@
 
 namespace densegrad {
 
-// The caller runs the program; the others wait for a phase and help with it. Each member begins with chunks
-// of its own, which keeps data in its cache from phase to phase, and then takes what others have not begun.
-// So a member that the system has put to sleep holds up at most the chunk it is at; after such a wait the
-// caller goes on alone for a while.
+// The caller runs the program; helpers wait for a phase and join in. Each member begins with chunks of its
+// own, which keeps data in its cache from phase to phase, and then takes what others have not begun. So
+// nobody waits for a helper that is late or missing; one that the system puts to sleep holds up at most the
+// chunk it is at. After such a wait the caller goes on alone for a while.
+//
+// Helpers are threads of our own. They are kept for the next call and sleep until then.
 class Team {
   public:
-    explicit Team(int size) : slots_(static_cast<std::size_t>(size)), size_(size) {}
+    // The caller alone, until it is resized to no more than `capacity` members.
+    explicit Team(int capacity);
 
-    int size() const { return size_; }
+    int size() const { return size_.load(std::memory_order_relaxed); }
 
     // Runs work(chunk, thread) for every chunk in 0 ... n_chunks - 1 and returns when all are done.
     // thread: 0 ... size() - 1, of a member that runs one chunk at a time. The work must not throw.
     template <class Work> void share(std::int64_t n_chunks, Work &&work) {
-        if (size_ == 1 || n_chunks == 1 || better_alone()) {
+        if (size() == 1 || n_chunks == 1 || better_alone()) {
             for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk)
                 work(chunk, 0);
             return;
@@ -39,14 +42,14 @@ class Team {
     template <class Work> void share_range(std::int64_t count, Work &&work) {
         constexpr std::int64_t kSmallestPart = 16;
         const std::int64_t most = count / kSmallestPart > 1 ? count / kSmallestPart : 1;
-        const std::int64_t parts = size_ == 1 ? 1 : most < 2 * size_ ? most : 2 * size_;
+        const std::int64_t parts = size() == 1 ? 1 : most < 2 * size() ? most : 2 * size();
         share(parts, [&](std::int64_t part, int thread) {
             work(count * part / parts, count * (part + 1) / parts, thread);
         });
     }
 
   private:
-    friend void run_team(int n_threads, void (*body)(void *context, Team &team), void *context);
+    friend class BorrowedTeam;
 
     using Function = void (*)(void *context, std::int64_t chunk, int thread);
     struct alignas(64) Slot {
@@ -55,23 +58,24 @@ class Team {
     };
 
     static bool better_alone();
+    // Between two calls: `wanted` members for the next one, or as many as the system has threads for.
+    void resize(int wanted);
     void run_phase(std::int64_t n_chunks, Function function, void *context);
-    void help(int thread);
-    void close();
+    [[noreturn]] void help(int thread, std::uint32_t seen);
     std::int64_t first_chunk(std::size_t slot) const;
     bool take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk);
-    void work_off(int thread, std::uint32_t phase);
+    void work_off(int thread, int size, std::uint32_t phase);
 
     std::vector<Slot> slots_; // one a member, with the range of chunks that it begins with
-    int size_;                // set by the caller before the first phase, whose start the others wait for
+    int n_helpers_ = 0;       // that were started; those from size() on sit out
     // Of the phase; read only by who holds one of its chunks, which keeps the phase from ending.
     Function function_ = nullptr;
     void *context_ = nullptr;
     std::int64_t n_chunks_ = 0;
     alignas(64) std::atomic<std::uint32_t> phase_{0}; // waited for by members without work
-    alignas(64) std::atomic<std::int32_t> left_{0};   // chunks of the phase that are not done
-    std::atomic<bool> closed_{false};
-    std::atomic<std::int32_t> gone_{0}; // members that have seen it closed
+    std::atomic<int> size_{1};
+    alignas(64) std::atomic<std::int32_t> left_{0}; // chunks of the phase that are not done
+    Team *next_idle_ = nullptr;
 };
 
 // Multiplications that a member must have for a team to pay. In a phase of many: members meet in some
@@ -84,14 +88,25 @@ inline constexpr double kWorkOfCall = 1.6e7;
 // the process may use).
 int team_size_for(double multiplications, int most, double least);
 
-void run_team(int n_threads, void (*body)(void *context, Team &team), void *context);
+// A team for one call: one that no other call has, or a new one.
+class BorrowedTeam {
+  public:
+    explicit BorrowedTeam(int n_threads);
+    ~BorrowedTeam();
+    BorrowedTeam(const BorrowedTeam &) = delete;
+    BorrowedTeam &operator=(const BorrowedTeam &) = delete;
 
-// Runs body(team) with a team of up to n_threads threads. What the body throws is thrown here.
+    Team &operator*() { return team_ ? *team_ : alone_; }
+
+  private:
+    Team alone_{0};
+    Team *team_ = nullptr;
+};
+
+// Runs body(team) with a team of up to n_threads threads.
 template <class Body> void run_team(int n_threads, Body &&body) {
-    using Plain = std::remove_reference_t<Body>;
-    run_team(
-        n_threads, [](void *context, Team &team) { (*static_cast<Plain *>(context))(team); },
-        const_cast<void *>(static_cast<const void *>(&body)));
+    BorrowedTeam team(n_threads);
+    body(*team);
 }
 
 } // namespace densegrad

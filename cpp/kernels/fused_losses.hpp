@@ -1,4 +1,4 @@
-// Losses joined with their heads: delta = dloss/dz in the form that is stable, straight from z.
+// Losses fused with their heads: delta = dloss/dz in the form that is stable, straight from z.
 //
 // First those of one output at a time (logistic, exp and softplus heads), then those that see a whole row
 // (softmax, several quantiles of one target, mean and variance).
@@ -10,14 +10,14 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 // What a functor gives for one vector; `gradient` is dloss/dy, used only where it is wanted.
-template <class T> struct JoinedLoss {
+template <class T> struct FusedLoss {
     Vec<T> y, loss, delta;
 };
 
 // -t log y - (1 - t) log(1 - y), y = 1 / (1 + exp(-z)): softplus(z) - t z.
 template <class T> struct LogisticLogLoss {
     explicit DENSEGRAD_INLINE LogisticLogLoss(const LossArgs<T> &) {}
-    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+    DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
         // (1 - t) y - t (1 - y), which keeps its relative accuracy when y is nearly 0 or 1.
         const Vec<T> delta = fma(T(1) - t, side.s, -(t * side.t));
@@ -26,7 +26,7 @@ template <class T> struct LogisticLogLoss {
         const Vec<T> loss = fma(z > T(0) ? T(1) - t : -t, z, tail);
         return {side.s, loss, delta};
     }
-    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &) const {
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const FusedLoss<T> &) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
         const Vec<T> wrong = t == T(1) ? Vec<T>{} : (T(1) - t) / side.t;
         return t == T(0) ? wrong : wrong - t / side.s;
@@ -45,7 +45,7 @@ template <class T> struct LogisticFocal {
         f = Vec<T>{} - power * log_p;
         slope = power * fma(p * gamma, log_p, -q);
     }
-    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+    DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
         const Vec<T> tail = log1p_unit<T>(exp_nonpositive<T>(-abs<T>(z)));
         const Vec<T> log_s = at_most<T>(z, T(0)) - tail;
@@ -56,7 +56,7 @@ template <class T> struct LogisticFocal {
         const Vec<T> rest = T(1) - t;
         return {side.s, fma(t, right, rest * wrong), fma(t, right_slope, -(rest * wrong_slope))};
     }
-    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T>, const JoinedLoss<T> &loss) const {
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T>, const FusedLoss<T> &loss) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
         return loss.delta == T(0) ? Vec<T>{} : loss.delta / (side.s * side.t);
     }
@@ -71,7 +71,7 @@ template <class T> DENSEGRAD_INLINE Positive<T> positive_output(Vec<T> z, Activa
     if (head == Activation::exp)
         return {exp<T>(z), z, broadcast<T>(1)};
     // softplus(z) is exp(z) to the last place for z below this.
-    constexpr T low = kIsFloat<T> ? T(-18) : T(-38);
+    constexpr T low = Precision<T>::softplus_low;
     const Vec<T> y = softplus<T>(z);
     const Vec<T> ratio = (Vec<T>{} - expm1_nonpositive<T>(-y)) / y;
     return {y, z < low ? z : log<T>(y), z < low ? broadcast<T>(1) : ratio};
@@ -80,16 +80,16 @@ template <class T> DENSEGRAD_INLINE Positive<T> positive_output(Vec<T> z, Activa
 // y - t + t log(t / y) = t exp_excess(d), half of the Poisson deviance; dloss/dy = 1 - t / y.
 template <class T> struct PositivePoisson {
     Activation head;
-    explicit DENSEGRAD_INLINE PositivePoisson(const LossArgs<T> &args) : head(args.head) {}
-    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+    explicit DENSEGRAD_INLINE PositivePoisson(const LossArgs<T> &args) : head(args.head.activation) {}
+    DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
         // Far below t, exp(d) is lost in d; far above, t exp(d) would overflow where y does not.
         const Vec<T> d = out.log_y - log<T>(t);
         const Vec<T> near = t * exp_excess<T>(at_most<T>(d, T(1)));
         const Vec<T> loss = d <= T(1) ? near : fma(-t, d, out.y - t);
-        return {out.y, t < kMinNormal<T> ? out.y : loss, (out.y - t) * out.ratio};
+        return {out.y, t < Precision<T>::min_normal ? out.y : loss, (out.y - t) * out.ratio};
     }
-    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const FusedLoss<T> &loss) const {
         return t == T(0) ? broadcast<T>(1) : T(1) - t / loss.y;
     }
 };
@@ -97,14 +97,14 @@ template <class T> struct PositivePoisson {
 // t / y - log(t / y) - 1 = exp_excess(-d), half of the gamma deviance; dloss/dy = (1 - t / y) / y.
 template <class T> struct PositiveGamma {
     Activation head;
-    explicit DENSEGRAD_INLINE PositiveGamma(const LossArgs<T> &args) : head(args.head) {}
-    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+    explicit DENSEGRAD_INLINE PositiveGamma(const LossArgs<T> &args) : head(args.head.activation) {}
+    DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
         const Vec<T> u = t * exp<T>(-out.log_y);
-        return {out.y, exp_excess<T>(log<T>(at_least<T>(t, kMinNormal<T>)) - out.log_y),
+        return {out.y, exp_excess<T>(log<T>(at_least<T>(t, Precision<T>::min_normal)) - out.log_y),
                 (T(1) - u) * out.ratio};
     }
-    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const JoinedLoss<T> &loss) const {
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T>, Vec<T> t, const FusedLoss<T> &loss) const {
         return (T(1) - t / loss.y) / loss.y;
     }
 };
@@ -116,34 +116,34 @@ template <class T> struct PositiveTweedie {
     Activation head;
     T above, below; // 2 - p and 1 - p
     explicit DENSEGRAD_INLINE PositiveTweedie(const LossArgs<T> &args)
-        : head(args.head), above(T(2) - args.parameter), below(T(1) - args.parameter) {}
-    DENSEGRAD_INLINE JoinedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
+        : head(args.head.activation), above(T(2) - args.parameter), below(T(1) - args.parameter) {}
+    DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
         const Vec<T> y_part = exp<T>(out.log_y * above);
         const Vec<T> mixed = t == T(0) ? Vec<T>{} : t * exp<T>(out.log_y * below);
         const Vec<T> log_t = log<T>(t);
         const Vec<T> d = out.log_y - log_t;
         const Vec<T> excess = exp_excess<T>(d * above) / above - exp_excess<T>(d * below) / below;
-        const Vec<T> loss = t < kMinNormal<T> ? y_part / above : exp<T>(log_t * above) * excess;
+        const Vec<T> loss = t < Precision<T>::min_normal ? y_part / above : exp<T>(log_t * above) * excess;
         return {out.y, loss, (y_part - mixed) * out.ratio};
     }
-    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const JoinedLoss<T> &loss) const {
+    DENSEGRAD_INLINE Vec<T> gradient(Vec<T> z, Vec<T> t, const FusedLoss<T> &loss) const {
         const Vec<T> log_y = positive_output<T>(z, head).log_y;
         return (loss.y - t) * exp<T>(log_y * (below - T(1)));
     }
 };
 
 template <class T, class Functor>
-DENSEGRAD_INLINE void joined_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
+DENSEGRAD_INLINE void fused_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
     const Functor functor(args);
     Line<T> total = Line<T>::of(0);
     for (Index c = 0; c < group.n_out; ++c) {
         for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
-            const Vec<T> weight = load<T>(group.weight + v * kVecLane<T>);
+            const Index at = c * kLanes<T> + v * kVecLanes<T>;
+            const Vec<T> weight = load<T>(group.weight + v * kVecLanes<T>);
             const Vec<T> z = load<T>(group.z + at);
             const Vec<T> t = load<T>(group.target + at);
-            const JoinedLoss<T> loss = functor(z, t);
+            const FusedLoss<T> loss = functor(z, t);
             total.part[v] = total.part[v] + loss.loss;
             if (group.gradient)
                 store<T>(group.gradient + at, functor.gradient(z, t, loss) * weight);
@@ -161,14 +161,14 @@ DENSEGRAD_INLINE void joined_loss(const LossArgs<T> &args, const LossGroup<T> &g
 // network is sure of itself.
 template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &group) {
     for (int v = 0; v < kVecs; ++v) {
-        const Index part = v * kVecLane<T>;
+        const Index part = v * kVecLanes<T>;
         Vec<T> greatest = load<T>(group.z + part);
         for (Index c = 1; c < group.n_out; ++c)
-            greatest = max(load<T>(group.z + c * kLane<T> + part), greatest);
+            greatest = max(load<T>(group.z + c * kLanes<T> + part), greatest);
         Vec<T> rest{}, mass{}, dot{}; // sums of exp(z - max) but for the greatest, of t, of t (z - max)
         Int<T> seen{};                // lanes whose greatest output has been
         for (Index c = 0; c < group.n_out; ++c) {
-            const Index at = c * kLane<T> + part;
+            const Index at = c * kLanes<T> + part;
             const Vec<T> t = load<T>(group.target + at);
             const Vec<T> shifted = load<T>(group.z + at) - greatest;
             const Vec<T> e = exp_nonpositive<T>(shifted);
@@ -187,7 +187,7 @@ template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &gr
         const Vec<T> weight = load<T>(group.weight + part);
         seen = Int<T>{};
         for (Index c = 0; c < group.n_out; ++c) {
-            const Index at = c * kLane<T> + part;
+            const Index at = c * kLanes<T> + part;
             const Vec<T> t = load<T>(group.target + at);
             const Vec<T> e = load<T>(group.z + at);
             const Int<T> first = (e == T(1)) & ~seen;
@@ -206,18 +206,18 @@ template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &gr
 template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, const LossGroup<T> &group) {
     const T gamma = args.parameter;
     for (int v = 0; v < kVecs; ++v) {
-        const Index part = v * kVecLane<T>;
+        const Index part = v * kVecLanes<T>;
         Vec<T> greatest = load<T>(group.z + part);
         for (Index c = 1; c < group.n_out; ++c)
-            greatest = max(load<T>(group.z + c * kLane<T> + part), greatest);
+            greatest = max(load<T>(group.z + c * kLanes<T> + part), greatest);
         Vec<T> sum{};
         for (Index c = 0; c < group.n_out; ++c)
-            sum = sum + exp_nonpositive<T>(load<T>(group.z + c * kLane<T> + part) - greatest);
+            sum = sum + exp_nonpositive<T>(load<T>(group.z + c * kLanes<T> + part) - greatest);
         const Vec<T> log_sum = log<T>(sum);
         const Vec<T> weight = load<T>(group.weight + part);
         Vec<T> total{}, all{};
         for (Index c = 0; c < group.n_out; ++c) {
-            const Index at = c * kLane<T> + part;
+            const Index at = c * kLanes<T> + part;
             const Vec<T> t = load<T>(group.target + at);
             const Vec<T> log_y = at_most<T>(load<T>(group.z + at) - greatest - log_sum, T(0));
             const Vec<T> y = exp_nonpositive<T>(log_y);
@@ -233,7 +233,7 @@ template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, 
                 store<T>(group.gradient + at, t == T(0) ? Vec<T>{} : h / y * weight);
         }
         for (Index c = 0; c < group.n_out; ++c) {
-            const Index at = c * kLane<T> + part;
+            const Index at = c * kLanes<T> + part;
             const Vec<T> y = load<T>(group.z + at);
             store<T>(group.delta + at, fma(-y, all, load<T>(group.delta + at)) * weight);
         }
@@ -241,52 +241,25 @@ template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, 
     }
 }
 
-// Outputs of several quantile levels of a target that never cross: q_0 = z_0, q_k = q_(k-1) + softplus(z_k).
-template <class T> DENSEGRAD_INLINE void quantile_lines(T *z, Index n_out, Index n_levels) {
-    for (Index c = 0; c < n_out; ++c)
-        if (c % n_levels != 0)
-            for (int v = 0; v < kVecs; ++v) {
-                T *at = z + c * kLane<T> + v * kVecLane<T>;
-                store<T>(at, load<T>(at - kLane<T>) + softplus<T>(load<T>(at)));
-            }
-}
-
-// L'_(L) to delta in place, for outputs q: dq_i/dz_k = softplus'(z_k) for i >= k of the same target, which
-// follows from softplus(z_k) = q_k - q_(k-1).
-template <class T>
-DENSEGRAD_INLINE void quantile_delta_lines(const T *q, T *delta, Index n_out, Index n_levels) {
-    for (Index c = n_out - 1; c >= 0; --c)
-        for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
-            Vec<T> sum = load<T>(delta + at);
-            if (c % n_levels != 0) {
-                T *below = delta + at - kLane<T>;
-                store<T>(below, load<T>(below) + sum);
-                sum = sum * (Vec<T>{} - expm1_nonpositive<T>(load<T>(q + at - kLane<T>) - load<T>(q + at)));
-            }
-            store<T>(delta + at, sum);
-        }
-}
-
 // sum over targets and levels of max(level r, (level - 1) r), r = t - q (Koenker and Bassett 1978); outputs
 // are ordered by target, then by level. dloss/dz_k = dq_k/dz_k times the sum of dloss/dq_i over i >= k.
 template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
-    const Index n_levels = args.n_levels;
+    const Index n_levels = args.head.n_levels;
     for (Index c = 0; c < group.n_out; ++c) // the slope of q_k; that of q_0 is one
         for (int v = 0; v < kVecs; ++v) {
-            const Index at = c * kLane<T> + v * kVecLane<T>;
+            const Index at = c * kLanes<T> + v * kVecLanes<T>;
             store<T>(group.local + at,
                      c % n_levels == 0 ? broadcast<T>(1) : logistic<T>(load<T>(group.z + at)));
         }
     quantile_lines<T>(group.z, group.n_out, n_levels);
     for (int v = 0; v < kVecs; ++v) {
-        const Index part = v * kVecLane<T>;
+        const Index part = v * kVecLanes<T>;
         const Vec<T> weight = load<T>(group.weight + part);
         Vec<T> total{};
         for (Index target = 0; target < group.n_targets; ++target) {
-            const Vec<T> t = load<T>(group.target + target * kLane<T> + part);
+            const Vec<T> t = load<T>(group.target + target * kLanes<T> + part);
             for (Index k = 0; k < n_levels; ++k) {
-                const Index at = (target * n_levels + k) * kLane<T> + part;
+                const Index at = (target * n_levels + k) * kLanes<T> + part;
                 const T level = args.levels[k];
                 const Vec<T> r = t - load<T>(group.z + at);
                 total = total + max(r * level, r * (level - T(1)));
@@ -299,7 +272,7 @@ template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, 
             }
             Vec<T> above{};
             for (Index k = n_levels - 1; k >= 0; --k) {
-                const Index at = (target * n_levels + k) * kLane<T> + part;
+                const Index at = (target * n_levels + k) * kLanes<T> + part;
                 above = above + load<T>(group.delta + at);
                 store<T>(group.delta + at, above * load<T>(group.local + at));
             }
@@ -312,16 +285,16 @@ template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, 
 template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group) {
     const Index m = group.n_targets;
     for (int v = 0; v < kVecs; ++v) {
-        const Index part = v * kVecLane<T>;
+        const Index part = v * kVecLanes<T>;
         const Vec<T> weight = load<T>(group.weight + part);
         Vec<T> total{};
         for (Index c = 0; c < m; ++c) {
-            const Index at_mean = c * kLane<T> + part;
-            const Index at_s = (m + c) * kLane<T> + part;
+            const Index at_mean = c * kLanes<T> + part;
+            const Index at_s = (m + c) * kLanes<T> + part;
             const Vec<T> s = load<T>(group.z + at_s);
             const Vec<T> r = load<T>(group.z + at_mean) - load<T>(group.target + at_mean);
             // Bounded: where r is 0, so is r times this.
-            const Vec<T> scaled = r * exp<T>(at_most<T>(-s, kExpHigh<T>));
+            const Vec<T> scaled = r * exp<T>(at_most<T>(-s, Precision<T>::exp_high));
             const Vec<T> square = r * scaled;
             total = total + ((s + square) * T(0.5) + T(0.918938533204672741780));
             const Vec<T> delta_mean = scaled * weight;
@@ -336,6 +309,48 @@ template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group)
         store<T>(group.loss + part, total);
     }
 }
+
+template <class T> struct LossOfGroup<T, Loss::log_loss> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        if (args.head.activation == Activation::softmax)
+            softmax_log_loss<T>(group);
+        else
+            fused_loss<T, LogisticLogLoss<T>>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::focal> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        if (args.head.activation == Activation::softmax)
+            softmax_focal<T>(args, group);
+        else
+            fused_loss<T, LogisticFocal<T>>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::poisson> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        fused_loss<T, PositivePoisson<T>>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::gamma> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        fused_loss<T, PositiveGamma<T>>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::tweedie> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        fused_loss<T, PositiveTweedie<T>>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::quantile> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {
+        quantile_loss<T>(args, group);
+    }
+};
+template <class T> struct LossOfGroup<T, Loss::gaussian_nll> {
+    static DENSEGRAD_INLINE void run(const LossArgs<T> &, const LossGroup<T> &group) {
+        gaussian_nll<T>(group);
+    }
+};
 
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

@@ -8,20 +8,18 @@ from libcpp.vector cimport vector
 
 
 cdef extern from "densegrad/activations.hpp" namespace "densegrad" nogil:
+    cdef enum class Jacobian(int):
+        diagonal
+        softmax
+        increasing_quantiles
     cdef enum class Activation(int):
         identity
-    cdef enum class LocalGradient(int):
-        one
-        output
-        buffer
-        jacobian
     cdef enum class Initializer(int):
         glorot
         glorot_logistic
         he
     cdef struct ActivationRow:
         const char *name
-        LocalGradient local_gradient
         Initializer initializer
         cbool head_only
     const ActivationRow *kActivations
@@ -42,7 +40,9 @@ cdef extern from "densegrad/losses.hpp" namespace "densegrad" nogil:
         TargetKind target
         Heads heads
         const char *parameter
-        double parameter_default, parameter_low, parameter_high
+        double parameter_default, parameter_low, parameter_high, lowest_target
+        cbool lowest_allowed, margin
+        int outputs_per_target
     const LossRow *kLosses
     int kLossCount
 
@@ -51,7 +51,7 @@ cdef extern from "densegrad/optimizers.hpp" namespace "densegrad" nogil:
         sgd
     cdef struct OptimizerRow:
         const char *name
-        int state_count
+        int state_count, squares_state
     const OptimizerRow *kOptimizers
     int kOptimizerCount
 
@@ -66,9 +66,20 @@ cdef extern from "densegrad/data.hpp" namespace "densegrad" nogil:
         const void *indptr
         const void *indices
         cbool wide_indices
+        int64_t n_stored
+    cdef struct Targets:
+        const int64_t *classes
+        const void *values
+        int64_t n_targets
+        const double *sample_weight
     cdef struct StopRequest:
         cbool (*asked)(void *) noexcept
         void *context
+
+cdef extern from "densegrad/caller_lock.hpp" namespace "densegrad" nogil:
+    cdef cppclass CallerLock:
+        cbool begin_read(StopRequest stop) except +
+        void end_read()
 
 cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
     cdef struct LayerSpec:
@@ -85,43 +96,58 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         vector[LayerSpec] layers
         LossSpec loss
         Scalar scalar
-    cdef struct TargetsData "densegrad::Targets":
-        const int64_t *classes
-        const void *values
-        int64_t n_targets
-        const double *sample_weight
-    cdef cppclass Engine "densegrad::Network":
+    cdef enum class Quantity(int):
+        weights
+        weight_gradient
+        output
+        local_gradient
+        loss_gradient
+        delta
+    cdef struct ReadOut:
+        Quantity quantity
+        int l
+        void *out
+    cdef struct BatchLoss:
+        cbool (*function)(void *, const void *, int64_t, void *, double *) noexcept
+        void *context
+    cdef cppclass CppNetwork "densegrad::Network":
         int depth()
         int64_t width(int l)
+        int64_t weight_rows(int l)
         int64_t n_targets()
-        void get_weights(int l, void *out) except +
-        void set_weights(int l, const RowsView &weights) except +
-        void get_weight_gradient(int l, void *out) except +
+        int64_t n_parameters()
+        Jacobian jacobian(int l)
+        CallerLock &caller_lock()
+        void get(Quantity quantity, int l, void *out) except +
+        void set_weights(int l, const RowsView &weights, int64_t first_row) except +
+        void get_parameters(void *out) except +
+        void set_parameters(const void *numbers, Scalar scalar, int64_t count) except +
         void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
-        double evaluate(const RowsView &rows, const TargetsData &targets, int n_threads,
-                        StopRequest stop) except +
-        void forward(const RowsView &rows, void *out, int n_threads) except +
-        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads) except +
-        double backpropagate(const RowsView &rows, const TargetsData &targets, int n_threads) except +
-        double loss_and_gradient(const RowsView &rows, const TargetsData &targets, int n_threads,
-                                 StopRequest stop) except +
-        int64_t cached_rows()
-        void get_output(int l, void *out) except +
-        void get_local_gradient(int l, void *out) except +
-        void get_loss_gradient(int l, void *out) except +
-        void get_delta(int l, void *out) except +
+        double evaluate(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop) except +
+        void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
+        void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
+                      StopRequest stop) except +
+        double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
+                             const vector[ReadOut] &results, StopRequest stop, BatchLoss custom) except +
+        double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads, void *gradient,
+                                 StopRequest stop, BatchLoss custom) except +
+        int64_t cached_rows() except +
+        unique_ptr[CppTrainer] make_trainer(const OptimizerSpec &optimizer, const Regularisation &regularisation,
+                                            uint64_t seed) except +
         void poison_padding() except +
-    unique_ptr[Engine] make_network(const NetworkSpec &spec) except +
+    unique_ptr[CppNetwork] make_network(const NetworkSpec &spec) except +
 
 cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
     cdef struct OptimizerSpec:
         Optimizer optimizer
         double momentum
         cbool nesterov
-        double beta_1, beta_2, epsilon, l2, l1, weight_decay, max_norm, clip_norm
+        double beta_1, beta_2, epsilon
+    cdef struct Regularisation:
+        double l2, l1, weight_decay, max_norm, clip_norm
     cdef struct EpochSpec:
         RowsView rows
-        TargetsData targets
+        Targets targets
         const int64_t *order
         int64_t n_order, batch_size
         const double *learning_rates
@@ -133,14 +159,13 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         double loss
         int64_t n_steps
         cbool stopped
-    cdef cppclass EngineTrainer "densegrad::Trainer":
+    cdef cppclass CppTrainer "densegrad::Trainer":
         EpochResult epoch(const EpochSpec &spec) except +
-        void set_optimizer(const OptimizerSpec &spec) except +
-        int64_t steps()
+        void set_hyperparameters(const OptimizerSpec &optimizer, const Regularisation &regularisation) except +
+        int64_t steps() except +
         void set_steps(int64_t steps) except +
         void get_state(int l, int s, void *out) except +
         void set_state(int l, int s, const RowsView &state) except +
-    unique_ptr[EngineTrainer] make_trainer(Engine &network, const OptimizerSpec &spec, uint64_t seed) except +
 
 cdef extern from "densegrad/config.hpp" namespace "densegrad" nogil:
     vector[string] built_instruction_sets() except +

@@ -1,9 +1,10 @@
-// The numbers of a training step that all weights share: the learning rate with the optimizer's corrections.
+// The coefficients of a training step that all weights share: the learning rate with the optimizer's
+// corrections.
 #pragma once
 
 #include "densegrad/trainer.hpp"
 
-#include "../kernels/kernels.hpp"
+#include "../kernels/contract.hpp"
 
 #include <bit>
 #include <cmath>
@@ -31,11 +32,12 @@ class PowersOf {
     double squares_[63]; // base^(2^i)
 };
 
-// The numbers of one step after another.
-template <class T> class StepNumbers {
+// Of one step after another.
+template <class T> class StepCoefficients {
   public:
-    StepNumbers(const OptimizerSpec &spec, std::int64_t steps_done)
-        : spec_(spec), beta_1_powers_(spec.beta_1), beta_2_powers_(spec.beta_2), t_(steps_done) {
+    StepCoefficients(const OptimizerSpec &spec, const Regularisation &regularisation, std::int64_t steps_done)
+        : spec_(spec), regularisation_(regularisation), beta_1_powers_(spec.beta_1),
+          beta_2_powers_(spec.beta_2), t_(steps_done) {
         step_.optimizer = spec.optimizer;
         step_.nesterov = spec.nesterov;
         step_.momentum = static_cast<T>(spec.momentum);
@@ -67,9 +69,9 @@ template <class T> class StepNumbers {
             step_.correction_2 = static_cast<T>((1.0 - now) / (1.0 - momentum_product_));
         }
         step_.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
-        step_.l2 = static_cast<T>(spec_.l2 / weight);
-        step_.l1 = static_cast<T>(spec_.l1 / weight);
-        step_.decay = static_cast<T>(learning_rate * spec_.weight_decay);
+        step_.l2 = static_cast<T>(regularisation_.l2 / weight);
+        step_.l1 = static_cast<T>(regularisation_.l1 / weight);
+        step_.decay = static_cast<T>(learning_rate * regularisation_.weight_decay);
         return step_;
     }
 
@@ -81,6 +83,7 @@ template <class T> class StepNumbers {
     }
 
     const OptimizerSpec &spec_;
+    const Regularisation &regularisation_;
     PowersOf beta_1_powers_, beta_2_powers_;
     std::int64_t t_;
     double momentum_product_ = 1.0; // NAdam's of steps 1 ... t

@@ -1,0 +1,249 @@
+// The contract between the core and its kernels: what is compiled once per instruction set.
+//
+// Words, one meaning each:
+//
+//     line      64 bytes: kLanes numbers, 16 float32 or 8 float64
+//     lane      one of the numbers of a line
+//     part      what of a line is in one register
+//     cell      16 bytes of a line: what a transposition moves as a whole
+//     column    of lines: the same kLanes units (or inputs) of all rows, one line a row
+//     panel     of weights: one column of lines, n_in + 1 of them
+//     block     of weights: the kLanes lines of a panel that belong to one line of inputs
+//     tile      sums that are kept in registers together
+//     group     kLanes rows of the head, transposed (groups.hpp)
+//     span      terms of a product's sum that are done for all rows of a band before the next
+//     band      rows of a product that are done together
+//     slice     kBatchSlice rows of a batch, whose sum is one chain of additions
+//     piece     rows that a pass holds at once
+//     chunk     work that a thread takes at a time
+//
+// Every matrix is kept in columns of lines:
+//
+//     outputs, deltas       [ceil(n / kLanes)][stride]                   row r of a column at r * kLanes,
+//                                                                        a column every `stride` numbers
+//     weights               [ceil(n_out / kLanes)][n_in + 1][kLanes]     line n_in is the bias row
+//     transposed weights    [ceil(n_in / kLanes)][n_out][kLanes]
+//
+//     W, n_in = 3, n_out > kLanes:      panel 0             panel 1
+//                                   w00 w01 ... w0f     w0g w0h ...
+//                                   w10 w11 ... w1f     w1g w1h ...
+//                                   w20 w21 ... w2f     w2g w2h ...
+//                                   b0  b1  ... bf      bg  bh  ...
+//
+// Lanes beyond n are padding: kernels may write anything there, and no result may depend on what they hold.
+// Every number of a product is one chain of fused multiply-adds in the order of the sum (sums over the batch:
+// in slices, each a chain from zero, added up in order), so results do not depend on the instruction set, on
+// how rows or blocks are shared among threads, or on the batch a row came in.
+// Kernels neither allocate nor throw. Ranges of rows and of blocks may be given to different threads.
+#pragma once
+
+#include "densegrad/activations.hpp"
+#include "densegrad/data.hpp"
+#include "densegrad/losses.hpp"
+#include "densegrad/optimizers.hpp"
+#include "precision.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace densegrad {
+
+using Index = std::int64_t;
+
+inline constexpr Index kBatchSlice = 256;
+
+template <class T> constexpr Index line_count(Index n) { return (n + kLanes<T> - 1) / kLanes<T>; }
+
+// Rows of X, picked by `order`, converted to T and laid out in lines.
+template <class T> struct GatherArgs {
+    const RowsView *rows;
+    const Index *order; // (batch,) row numbers of X; null: rows first_row, first_row + 1, ...
+    Index first_row;
+    T *output; // [ceil(n_columns / kLanes)][stride]
+    Index stride;
+};
+
+// A mask drawn from a counter: the same bits whatever thread or instruction set draws them.
+template <class T> struct DropoutArgs {
+    std::uint32_t threshold = 0; // a unit is dropped when its 32 random bits are below this; 0: no dropout
+    T scale = 1;                 // 1 / (1 - rate), for the units that stay
+    std::uint64_t key = 0;       // of (seed, step, layer)
+};
+
+// y = a([x, 1] W), rows [row_begin, row_end).
+template <class T> struct ForwardArgs {
+    const T *input; // [ceil(n_in / kLanes)][input_stride]
+    Index input_stride;
+    const T *weights;
+    T *output; // [ceil(n_out / kLanes)][output_stride]; with softmax the preactivation is left here
+    Index output_stride;
+    T *local; // like output: receives dy/dz; null: not wanted
+    Index n_in, n_out;
+    Activation activation;
+    DropoutArgs<T> dropout;
+    Index first_row; // number of row 0 in the batch, for the dropout counter
+};
+
+// L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) = L'_(l-1) dy/dz, rows [row_begin, row_end).
+template <class T> struct BackwardArgs {
+    const T *delta; // [ceil(n_out / kLanes)][delta_stride]
+    Index delta_stride;
+    const T *transposed;
+    T *input_delta;   // out: delta_(l-1) [ceil(n_in / kLanes)][input_stride]
+    T *loss_gradient; // out: L'_(l-1), like input_delta; null: not wanted
+    const T *output;  // y_(l-1), like input_delta: used where the local gradient follows from it
+    const T *local;   // dy/dz, like input_delta; null: it follows from the output
+    Index input_stride;
+    Index n_in, n_out;
+    Activation activation; // of layer l - 1; identity for the input layer
+};
+
+// What the last layer does with z_(L).
+struct Head {
+    Activation activation;
+    Index n_levels = 1; // outputs of a target that never cross: q_0 = z_0, q_k = q_(k-1) + softplus(z_k)
+
+    constexpr Jacobian jacobian() const { return jacobian_of(activation, n_levels); }
+};
+
+// The loss layer's own numbers.
+template <class T> struct LossArgs {
+    Loss loss;
+    Head head;
+    Index n_out;     // n_L
+    Index n_targets; // values in a row of the target: n_out, or fewer where a target has several outputs
+    T parameter;     // of the table row
+    T label_smoothing;
+    const T *levels; // quantile: head.n_levels increasing levels in (0, 1)
+};
+
+// Head and loss layer in one: from z_(L) to y_(L), the loss of each row and delta_(L), rows
+// [row_begin, row_end).
+template <class T> struct LossLayerArgs {
+    LossArgs<T> loss;
+    T *output;        // in: z_(L), out: y_(L); [ceil(n_out / kLanes)][stride]
+    T *delta;         // out: row weight * dloss/dz
+    T *loss_gradient; // out: row weight * dloss/dy; null: not wanted
+    T *local;         // out: dy/dz, where the head has a buffer for it; null: not wanted
+    Index stride;
+    Targets targets;
+    const Index *order; // as in GatherArgs
+    Index first_row;
+    double weight_scale; // row weight = sample_weight * weight_scale
+    double *row_loss;    // out: (batch,) the loss of each row, unweighted
+    T *scratch;          // head_scratch_size<T>(n_out) numbers, one such per thread, 64-byte aligned
+};
+template <class T> constexpr Index head_scratch_size(Index n_out) { return (5 * n_out + 4) * kLanes<T>; }
+
+// The head alone. activate: z_(L) to y_(L), where the Jacobian is not diagonal (the other heads are done by
+// forward). delta: from L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
+template <class T> struct HeadArgs {
+    T *output;      // [ceil(n_out / kLanes)][stride]
+    T *delta;       // in: L'_(L), out: delta_(L); not used by activate
+    const T *local; // dy/dz where it has a buffer; null: it follows from the output
+    Index stride;
+    Index n_out;
+    Head head;
+    T *scratch; // as in LossLayerArgs
+};
+
+// What a moving mean keeps of itself and takes of the new number: beta, and 1 - beta rounded once.
+template <class T> struct Decay {
+    T kept, added;
+
+    static Decay of(double beta) { return {static_cast<T>(beta), static_cast<T>(1.0 - beta)}; }
+};
+
+// One step of an optimizer: the coefficients that all weights share.
+template <class T> struct OptimizerStep {
+    Optimizer optimizer;
+    bool nesterov;
+    T learning_rate; // with Adam's bias corrections folded in where the formula allows it
+    T momentum;      // SGD, RMSprop
+    Decay<T> beta_1, beta_2;
+    T epsilon;
+    T correction_1, correction_2; // NAdam: factors of the momentum and of the gradient
+    T second_moment_scale;        // 1 / (1 - beta_2^t), where it cannot be folded into the learning rate
+    T l2;                         // added to the gradient: l2 * w (bias row: none)
+    T l1;                         // added to the gradient: l1 * sign(w) (bias row: none)
+    T decay;                      // decoupled weight decay: w -= decay * w (bias row: none)
+};
+
+// What the sum over the batch does with `gradient`.
+enum class GradientMode : int {
+    none,       // starts from zero and is not stored
+    overwrite,  // starts from zero and is stored
+    accumulate, // starts from what is stored and is stored
+    consume,    // starts from what is stored, which is then of no more use
+};
+
+// The weight gradient of one layer, dW = [y, 1]^T delta, block by block, and what is done with it while it is
+// in registers. Four steps, each of which may be left out; in a block each sees what the one before has left:
+//
+//     sum        over n_rows rows of the batch, in slices: to or from `gradient`, by its mode
+//     update     with `step`: gradient_scale * sum goes through the optimizer into weights and state
+//     transpose  with `transposed`: the transposed copy gets the block's weights
+//     measure    with `penalty`: sums of w^2 and |w| of the block, for the loss
+//
+// Training uses six of the combinations (updates.hpp): sum a batch's last rows and update;
+// sum and store the rows before them; sum and add; update from what is stored, when the whole gradient had to
+// be known first; refresh the copy; measure.
+template <class T> struct WeightArgs {
+    const T *input; // y_(l-1) [ceil(n_in / kLanes)][input_stride]
+    Index input_stride;
+    const T *delta; // delta_(l) [ceil(n_out / kLanes)][delta_stride]
+    Index delta_stride;
+    Index n_rows; // rows of the batch summed here; 0: only what `gradient` holds
+    Index n_in, n_out;
+    T *weights;    // read and, where `step` is not null, updated
+    T *transposed; // out; null: not wanted
+    T *gradient;   // like weights; not used in mode none
+    GradientMode gradient_mode;
+    T gradient_scale;             // applied to the sum before the step (gradient clipping; else 1)
+    const OptimizerStep<T> *step; // null: no update
+    T *state[2];                  // like weights
+    double *penalty; // out: (2, block_count) sums of w^2 and of |w|, bias row left out; null: not wanted
+
+    bool starts_from_gradient() const {
+        return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;
+    }
+    bool stores_gradient() const {
+        return gradient_mode == GradientMode::overwrite || gradient_mode == GradientMode::accumulate;
+    }
+};
+
+// Blocks of a layer's weights, numbered panel by panel. The last block of a panel has the bias row too.
+template <class T> constexpr Index block_count(Index n_in, Index n_out) {
+    return line_count<T>(n_in) * line_count<T>(n_out);
+}
+
+template <class T> struct Kernels {
+    void (*gather)(const GatherArgs<T> &, Index row_begin, Index row_end);
+    void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
+    void (*backward)(const BackwardArgs<T> &, Index row_begin, Index row_end);
+    void (*loss_layer)(const LossLayerArgs<T> &, Index row_begin, Index row_end);
+    void (*head_activate)(const HeadArgs<T> &, Index row_begin, Index row_end);
+    void (*head_delta)(const HeadArgs<T> &, Index row_begin, Index row_end);
+    void (*update_weights)(const WeightArgs<T> &, Index block_begin, Index block_end);
+};
+
+struct KernelTable {
+    const char *name; // of the instruction set
+    Kernels<float> float32;
+    Kernels<double> float64;
+};
+
+namespace avx512 {
+extern const KernelTable kKernels;
+}
+namespace avx2 {
+extern const KernelTable kKernels;
+}
+namespace neon {
+extern const KernelTable kKernels;
+}
+namespace generic {
+extern const KernelTable kKernels;
+}
+
+} // namespace densegrad

@@ -1,0 +1,77 @@
+// Blocks of weights: what a thread works on where the work is not by rows.
+//
+// A block is the kLanes lines of a panel that belong to one line of inputs; the last block of a panel is what
+// is left of the inputs, and the bias row. Blocks are numbered panel by panel.
+#pragma once
+
+#include "layer.hpp"
+#include "team.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+namespace densegrad {
+
+// Where a block lies.
+template <class T> struct BlockPlace {
+    Index at;    // its first number in the weights
+    Index lines; // the bias row included
+    Index lanes; // that are no padding
+
+    BlockPlace(const Layer<T> &layer, Index block) {
+        const Index columns = line_count<T>(layer.n_in);
+        const Index panel = block / columns;
+        const Index first = block % columns * kLanes<T>;
+        at = panel * layer.panel() + first * kLanes<T>;
+        lines = block % columns == columns - 1 ? layer.n_in + 1 - first : kLanes<T>;
+        lanes = std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>);
+    }
+};
+
+// Multiplications of the weight gradient of one block.
+template <class T> double block_work(Index rows) { return static_cast<double>(kLanes<T> * kLanes<T> * rows); }
+
+// Some blocks of layer l.
+struct BlockRange {
+    std::size_t l;
+    Index begin, end;
+};
+
+// The blocks of all layers in chunks of about the same number of lines, a few for each member of a team.
+class SharedBlocks {
+  public:
+    template <class T> SharedBlocks(const std::vector<Layer<T>> &layers, int team_size) {
+        const Index n_chunks = team_size == 1 ? 1 : 4 * team_size;
+        chunks_.resize(static_cast<std::size_t>(n_chunks));
+        // A block costs its lines; a little is the same for each.
+        constexpr Index kBlockCost = 2;
+        Index total = 0;
+        for (const Layer<T> &layer : layers)
+            total += line_count<T>(layer.n_out) * (layer.n_in + 1 + kBlockCost * line_count<T>(layer.n_in));
+        Index before = 0;
+        for (std::size_t l = 1; l <= layers.size(); ++l) {
+            const Layer<T> &layer = layers[l - 1];
+            for (Index block = 0; block < layer.blocks(); ++block) {
+                std::vector<BlockRange> &chunk = chunks_[static_cast<std::size_t>(before * n_chunks / total)];
+                if (chunk.empty() || chunk.back().l != l)
+                    chunk.push_back({l, block, block});
+                chunk.back().end = block + 1;
+                before += kBlockCost + BlockPlace<T>(layer, block).lines;
+            }
+        }
+    }
+
+    // visit(range) for all of them, shared among the team.
+    template <class Visit> void share(Team &team, Visit visit) const {
+        team.share(static_cast<Index>(chunks_.size()), [&](Index chunk, int) {
+            for (const BlockRange &range : chunks_[static_cast<std::size_t>(chunk)])
+                visit(range);
+        });
+    }
+
+  private:
+    std::vector<std::vector<BlockRange>> chunks_;
+};
+
+} // namespace densegrad

@@ -1,0 +1,106 @@
+#include "cpus.hpp"
+
+#include "densegrad/config.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+#if defined(DENSEGRAD_HAVE_OPENMP)
+#include <omp.h>
+#endif
+
+namespace densegrad {
+namespace {
+
+std::atomic<bool> one_cpu{false};
+
+// CPUs' worth of time that the control group grants, rounded up; 0: no limit.
+int cgroup_limit() {
+    long long quota = 0;
+    long long period = 0;
+    if (std::FILE *file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+        const int read = std::fscanf(file, "%lld %lld", &quota, &period); // "max" reads as nothing
+        std::fclose(file);
+        return read == 2 && period > 0 ? static_cast<int>((quota + period - 1) / period) : 0;
+    }
+    const auto number = [](const char *path, long long &out) {
+        std::FILE *file = std::fopen(path, "r");
+        const bool read = file && std::fscanf(file, "%lld", &out) == 1;
+        if (file)
+            std::fclose(file);
+        return read;
+    };
+    if (number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota) &&
+        number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period) && quota > 0 && period > 0)
+        return static_cast<int>((quota + period - 1) / period);
+    return 0;
+}
+
+#if defined(DENSEGRAD_HAVE_OPENMP)
+
+// The OpenMP run-time library starts no thread here. It knows what the user allows: OMP_NUM_THREADS and its
+// relatives, omp_set_num_threads, threadpoolctl. Inside a parallel region of somebody else all CPUs are
+// taken.
+int user_limit() {
+    if (omp_in_parallel() || omp_get_max_active_levels() == 0)
+        return 1;
+    return std::min(omp_get_max_threads(), omp_get_thread_limit());
+}
+
+// Where the library binds threads to CPUs, the caller's own set is one CPU.
+bool caller_is_bound() { return omp_get_proc_bind() != omp_proc_bind_false; }
+int cpus_of_bound_caller() { return omp_get_num_procs(); }
+
+#else
+
+int user_limit() {
+    int limit = 1 << 20;
+    for (const char *name : {"OMP_NUM_THREADS", "OMP_THREAD_LIMIT"})
+        if (const char *text = std::getenv(name))
+            if (const long number = std::strtol(text, nullptr, 10); number > 0) // the first of a list
+                limit = static_cast<int>(std::min<long>(limit, number));
+    return limit;
+}
+
+bool caller_is_bound() { return false; }
+int cpus_of_bound_caller() { return 1; }
+
+#endif
+
+int affinity() {
+    if (caller_is_bound())
+        return cpus_of_bound_caller();
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        return CPU_COUNT(&set);
+#endif
+    return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+} // namespace
+
+int available_threads() {
+    if (one_cpu.load())
+        return 1;
+    static const int quota = cgroup_limit();
+    const int cpus = quota > 0 ? std::min(quota, affinity()) : affinity();
+    return std::max(1, std::min(cpus, user_limit()));
+}
+
+void use_one_cpu() { one_cpu.store(true); }
+
+#if defined(DENSEGRAD_HAVE_OPENMP)
+bool has_openmp() { return true; }
+#else
+bool has_openmp() { return false; }
+#endif
+
+} // namespace densegrad

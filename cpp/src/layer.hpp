@@ -1,0 +1,33 @@
+// A layer: its widths, and where its weights lie.
+#pragma once
+
+#include "densegrad/network.hpp"
+
+#include "../kernels/contract.hpp"
+
+namespace densegrad {
+
+template <class T> struct Layer {
+    Index n_in, n_out;
+    Activation activation;
+    double dropout;
+    Index n_levels = 1;      // as in Head; of hidden layers 1
+    T *weights = nullptr;    // [ceil(n_out / kLanes)][n_in + 1][kLanes]
+    T *transposed = nullptr; // [ceil(n_in / kLanes)][n_out][kLanes]; null until a backward pass needs it
+    T *gradient = nullptr;   // like weights; null until somebody asks for it
+    bool transposed_is_current = false;
+
+    Index weight_count() const { return line_count<T>(n_out) * panel(); }
+    Index transposed_count() const { return line_count<T>(n_in) * n_out * kLanes<T>; }
+    Index panel() const { return (n_in + 1) * kLanes<T>; } // numbers from one panel to the next
+    // Multiplications a row, padding included.
+    double work() const {
+        return static_cast<double>(n_in + 1) * static_cast<double>(line_count<T>(n_out) * kLanes<T>);
+    }
+    Index blocks() const { return block_count<T>(n_in, n_out); }
+    Index parameters() const { return (n_in + 1) * n_out; } // without padding
+    Head head() const { return {activation, n_levels}; }
+    LocalGradient local_gradient() const { return kActivations[static_cast<int>(activation)].local_gradient; }
+};
+
+} // namespace densegrad

@@ -1,0 +1,70 @@
+// Norms: of the whole gradient, which is clipped, and of the weights into each unit, which are limited.
+#pragma once
+
+#include "blocks.hpp"
+#include "updates.hpp"
+
+#include <cmath>
+#include <vector>
+
+namespace densegrad {
+
+// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm.
+template <class T>
+double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states,
+                     double factor, const SharedBlocks &blocks, Team &team) {
+    blocks.share(team, [&](const BlockRange &range) {
+        const Layer<T> &layer = layers[range.l - 1];
+        for (Index block = range.begin; block < range.end; ++block) {
+            const BlockPlace<T> place(layer, block);
+            double sum = 0.0;
+            for (Index i = 0; i < place.lines; ++i)
+                for (Index j = 0; j < place.lanes; ++j) {
+                    const double g =
+                        factor * static_cast<double>(layer.gradient[place.at + i * kLanes<T> + j]);
+                    sum += g * g;
+                }
+            states[range.l - 1].squared_norm[block] = sum;
+        }
+    });
+    double squares = 0.0;
+    for (std::size_t i = 0; i < states.size(); ++i)
+        for (Index block = 0; block < layers[i].blocks(); ++block)
+            squares += states[i].squared_norm[block];
+    return std::sqrt(squares);
+}
+
+// What the gradient is multiplied by so that its norm is at most `limit`.
+template <class T>
+T clipping_factor(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states, double limit,
+                  const SharedBlocks &blocks, Team &team) {
+    double factor = 1.0;
+    double norm = gradient_norm(layers, states, factor, blocks, team);
+    if (std::isinf(norm)) { // the squares are too large
+        factor = 0x1p-600;
+        norm = gradient_norm(layers, states, factor, blocks, team);
+    }
+    return static_cast<T>(norm > limit * factor ? limit * factor / norm : 1.0);
+}
+
+// Scales the weights into each unit whose norm is above `limit` (Srivastava et al. 2014, section 5.1). The
+// bias is left out. The transposed copies and penalties are to be refreshed.
+template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double limit, Team &team) {
+    for (const Layer<T> &layer : layers) {
+        team.share(line_count<T>(layer.n_out), [&](Index panel, int) {
+            T *weights = layer.weights + panel * layer.panel();
+            for (Index j = 0; j < std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>); ++j) {
+                double sum = 0.0;
+                for (Index i = 0; i < layer.n_in; ++i)
+                    sum += static_cast<double>(weights[i * kLanes<T> + j]) *
+                           static_cast<double>(weights[i * kLanes<T> + j]);
+                const double norm = std::sqrt(sum);
+                if (norm > limit)
+                    for (Index i = 0; i < layer.n_in; ++i)
+                        weights[i * kLanes<T> + j] *= static_cast<T>(limit / norm);
+            }
+        });
+    }
+}
+
+} // namespace densegrad

@@ -1,0 +1,127 @@
+// The buffers of a forward and backward pass, and the rows that go through it.
+#pragma once
+
+#include "densegrad/data.hpp"
+
+#include "layer.hpp"
+#include "memory.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+#include <vector>
+
+namespace densegrad {
+
+// Rows that a pass holds at once; longer batches go piece by piece. A multiple of kBatchSlice, so that the
+// pieces add up in the same slices whatever this is.
+inline constexpr Index kPieceRows = 1024;
+static_assert(kPieceRows % kBatchSlice == 0);
+
+// What a pass keeps.
+struct PassOptions {
+    bool training = false;       // dropout is drawn
+    bool loss_gradients = false; // L'_(l) beside delta_(l), and dy/dz of the head
+    bool input_gradient = false; // L'_(0)
+    bool cached = true;          // false: forward only, two layers' outputs at a time
+
+    static PassOptions predicting() {
+        PassOptions options;
+        options.cached = false;
+        return options;
+    }
+};
+
+// The buffers over at most `rows` rows, in columns of lines. A row's part of them is written by the thread
+// that has the row. What the forward pass leaves stays until the next one:
+//
+//     output[l]         written by forward (l = 0: gather); the head overwrites z_(L) with y_(L)
+//     local[l]          written by forward where dy/dz has a buffer; of the head also by the loss layer
+//     delta[l]          written by the loss layer or head_delta (l = L), then by backward, which reads
+//                       delta[l + 1], output[l] and local[l] and changes none of them
+//     loss_gradient[l]  written beside delta[l]; nobody reads it on the way
+//     row_loss, scratch overwritten by every loss layer
+//
+// Where nothing is cached, all output[l] are two buffers in turn, and forward overwrites output[l - 2].
+template <class T> struct Pass {
+    Index rows; // capacity
+    // Numbers from one column of lines to the next: an odd number of lines, which spreads over the cache.
+    Index stride;
+    PassOptions options;
+    std::vector<T *> output;        // y_(l), l = 0 ... L
+    std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, where it has a buffer
+    std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; with input_gradient also L'_(0) at 0
+    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, where asked for
+    double *row_loss;               // (rows,)
+    std::vector<T *> scratch;       // one per thread, for the head
+    Arena arena;
+
+    Pass(const std::vector<Layer<T>> &layers, Index rows_, int n_threads, PassOptions options_)
+        : rows(rows_), stride(checked_product(rows_ | 1, kLanes<T>)), options(options_) {
+        const std::size_t depth = layers.size();
+        output.resize(depth + 1);
+        local.resize(depth + 1);
+        delta.resize(depth + 1);
+        loss_gradient.resize(depth + 1);
+        scratch.resize(static_cast<std::size_t>(n_threads));
+        carve(layers, [&](auto *&buffer, Index count) {
+            using Number = std::remove_reference_t<decltype(*buffer)>;
+            arena.template plan<Number>(count);
+        });
+        arena.allocate();
+        carve(layers, [&](auto *&buffer, Index count) {
+            using Number = std::remove_reference_t<decltype(*buffer)>;
+            buffer = arena.template take<Number>(count);
+        });
+    }
+
+    bool has_local(const Layer<T> &layer) const {
+        return layer.local_gradient() == LocalGradient::buffer || (options.training && layer.dropout > 0);
+    }
+
+  private:
+    template <class Visit> void carve(const std::vector<Layer<T>> &layers, Visit visit) {
+        Index widest = 0;
+        for (std::size_t l = 0; l <= layers.size(); ++l) {
+            const Index width = l == 0 ? layers[0].n_in : layers[l - 1].n_out;
+            const Index count = checked_product(line_count<T>(width), stride);
+            widest = std::max(widest, count);
+            if (!options.cached)
+                continue;
+            visit(output[l], count);
+            if (l > 0 && has_local(layers[l - 1]))
+                visit(local[l], count);
+            if (l > 0 || options.input_gradient)
+                visit(delta[l], count);
+            if (options.loss_gradients)
+                visit(loss_gradient[l], count);
+        }
+        if (!options.cached) {
+            visit(output[0], widest);
+            visit(output[1], widest);
+            for (std::size_t l = 2; l <= layers.size(); ++l)
+                output[l] = output[l - 2];
+            // evaluate() needs somewhere for delta_(L)
+            visit(delta[layers.size()], checked_product(line_count<T>(layers.back().n_out), stride));
+        }
+        visit(row_loss, rows);
+        for (T *&buffer : scratch)
+            visit(buffer, head_scratch_size<T>(layers.back().n_out));
+    }
+};
+
+// The rows of one pass: which rows of X and of the targets, and where in the batch they stand.
+template <class T> struct Batch {
+    const RowsView *rows;
+    Targets targets;
+    const Index *order;   // null: rows first_row, first_row + 1, ...
+    Index first_row;      // the first row when there is no order
+    Index first_in_batch; // for the dropout counter
+    double weight_scale;  // 1 / (sum of the batch's sample weights)
+    std::uint64_t dropout_key;
+
+    GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
+    Index row_number(Index r) const { return order ? order[r] : first_row + r; }
+};
+
+} // namespace densegrad

@@ -1,0 +1,129 @@
+// The forward and the backward pass over a range of rows. Read here how a network computes.
+#pragma once
+
+#include "layer.hpp"
+#include "pass.hpp"
+#include "stop_watch.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace densegrad {
+
+inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+template <class T>
+ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                            std::size_t l) {
+    const Layer<T> &layer = layers[l - 1];
+    DropoutArgs<T> dropout;
+    if (pass.options.training && layer.dropout > 0) {
+        dropout.threshold = static_cast<std::uint32_t>(layer.dropout * 4294967296.0);
+        dropout.scale = static_cast<T>(1.0 / (1.0 - layer.dropout));
+        dropout.key = mix_bits(batch.dropout_key + l);
+    }
+    return {pass.output[l - 1], pass.stride,   layer.weights,       pass.output[l],
+            pass.stride,        pass.local[l], layer.n_in,          layer.n_out,
+            layer.activation,   dropout,       batch.first_in_batch};
+}
+
+template <class T>
+BackwardArgs<T> backward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, std::size_t l) {
+    const Layer<T> &layer = layers[l - 1];
+    return {pass.delta[l],
+            pass.stride,
+            layer.transposed,
+            pass.delta[l - 1],
+            pass.loss_gradient[l - 1],
+            pass.output[l - 1],
+            pass.local[l - 1],
+            pass.stride,
+            layer.n_in,
+            layer.n_out,
+            l == 1 ? Activation::identity : layers[l - 2].activation};
+}
+
+template <class T>
+LossLayerArgs<T> loss_layer_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch,
+                                 int thread) {
+    const std::size_t depth = pass.output.size() - 1;
+    return {loss,
+            pass.output[depth],
+            pass.delta[depth],
+            pass.loss_gradient[depth],
+            pass.options.loss_gradients ? pass.local[depth] : nullptr,
+            pass.stride,
+            batch.targets,
+            batch.order,
+            batch.first_row,
+            batch.weight_scale,
+            pass.row_loss,
+            pass.scratch[static_cast<std::size_t>(thread)]};
+}
+
+template <class T>
+HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, int thread) {
+    const std::size_t depth = layers.size();
+    return {pass.output[depth],
+            pass.delta[depth],
+            pass.local[depth],
+            pass.stride,
+            layers.back().n_out,
+            layers.back().head(),
+            pass.scratch[static_cast<std::size_t>(thread)]};
+}
+
+// Multiplications that take as long as to copy a number.
+inline constexpr double kWorkOfCopy = 16.0;
+
+// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L). False: it was
+// stopped on the way.
+template <class T>
+bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                  bool activate_head, const Kernels<T> &kernels, StopWatch &watch, int thread, Index begin,
+                  Index end) {
+    if (begin >= end)
+        return true;
+    const std::size_t depth = layers.size();
+    const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
+    if (!watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
+                   [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+        return false;
+    for (std::size_t l = 1; l <= depth; ++l) {
+        ForwardArgs<T> args = forward_args(layers, pass, batch, l);
+        if (l == depth && !activate_head) {
+            args.activation = Activation::identity;
+            args.local = nullptr;
+        }
+        if (!watch.run(begin, end, layers[l - 1].work(),
+                       [&](Index from, Index to) { kernels.forward(args, from, to); }))
+            return false;
+    }
+    if (activate_head && layers.back().head().jacobian() != Jacobian::diagonal)
+        kernels.head_activate(head_args(layers, pass, thread), begin, end);
+    return true;
+}
+
+// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. False: it was
+// stopped on the way.
+template <class T>
+bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
+                   const Kernels<T> &kernels, StopWatch &watch, Index begin, Index end) {
+    if (begin >= end)
+        return true;
+    const std::size_t last = input_gradient ? 0 : 1;
+    for (std::size_t l = layers.size(); l > last; --l) {
+        const BackwardArgs<T> args = backward_args(layers, pass, l);
+        if (!watch.run(begin, end, layers[l - 1].work(),
+                       [&](Index from, Index to) { kernels.backward(args, from, to); }))
+            return false;
+    }
+    return true;
+}
+
+} // namespace densegrad
