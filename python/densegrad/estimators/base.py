@@ -323,14 +323,14 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
     def _score_of(
         self, targets: TargetsT, recipe: Recipe, X: Any, y: NDArray[Any], weight: Any
     ) -> Score | None:
-        if self.scoring == "loss":
+        if recipe.scoring == "loss":
             return None
-        if self.scoring is None:
+        if recipe.scoring is None:
             score = self._default_score(targets, y, weight, recipe.loss)
             if score is None:
                 return None
             return lambda network, _: score(network.predict(X, recipe.n_threads))
-        return by_scorer(self._nameless, self.scoring, X, y, weight)
+        return by_scorer(self._nameless, recipe.scoring, X, y, weight)
 
     def _begin(self, training: Training, targets: TargetsT, stand_in: Any, first: bool) -> None:
         """Publish what a fit begins with."""

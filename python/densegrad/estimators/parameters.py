@@ -95,6 +95,7 @@ class Recipe:
     n_iter_no_change: float
     early_stopping: bool
     validation_fraction: float
+    scoring: Any
     restore_best: bool
     max_time: float
     max_fun: int
@@ -134,6 +135,7 @@ class Recipe:
             n_iter_no_change=parameters["n_iter_no_change"],
             early_stopping=parameters["early_stopping"],
             validation_fraction=parameters["validation_fraction"],
+            scoring=parameters["scoring"],
             restore_best=parameters["restore_best"],
             max_time=math.inf if max_time is None else max_time,
             max_fun=parameters["max_fun"],
