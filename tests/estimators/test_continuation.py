@@ -463,3 +463,14 @@ def test_a_checkpoint_of_early_stopping_has_the_best_weights():
     middle = pickle.loads(keep.pickles[best + 5]).set_params(callbacks=None, max_iter=34 - best)
     assert_same_bits(whole, middle.fit(X, Y))
     assert middle.validation_scores_ == whole.validation_scores_
+
+
+def test_a_checkpoint_goes_on_with_the_order_of_a_shared_generator():
+    keep = Checkpoints()
+    parameters = {**COMMON, "random_state": np.random.RandomState(4), "max_iter": 8}
+    keep.model = whole = MLPClassifier(**parameters, callbacks=[keep])
+    whole.fit(X, Y)
+    middle = pickle.loads(keep.pickles[4]).set_params(callbacks=None)
+    for _ in range(3):
+        middle.partial_fit(X, Y)
+    assert_same_bits(whole, middle)
