@@ -40,6 +40,22 @@ def test_a_refused_fit_touches_nothing(wrong):
     np.testing.assert_array_equal(clf.predict_proba(X), proba)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"validation_fraction": 0.001}, {"validation_fraction": 0.001, "dropout": 0.2}, {}],
+)
+def test_a_refused_fit_draws_nothing(wrong):
+    parameters = {**COMMON, "warm_start": True, "max_iter": 2}
+    refused, other = (MLPClassifier(**parameters).fit(X, Y) for _ in range(2))
+    given = refused.get_params()
+    weight = np.zeros(len(X))
+    weight[0] = 1.0  # in one of the two parts of the rows
+    with pytest.raises(ValueError, match=r"validation set is too small|weight is zero for every row"):
+        refused.set_params(early_stopping=True, **wrong).fit(X, Y, weight)
+    refused.set_params(**given).fit(X, Y)
+    np.testing.assert_array_equal(refused.predict_proba(X), other.fit(X, Y).predict_proba(X))
+
+
 def test_max_time_ends_a_fit_in_the_middle_of_an_epoch():
     rows = np.broadcast_to(np.linspace(0, 1, 50), (2_000_000, 50))
     target = np.zeros(len(rows))

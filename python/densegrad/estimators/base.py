@@ -248,14 +248,15 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         samples = Samples(spec, X, target, weight)
         rows = judged = None
         if recipe.optimizer is not None:
-            training.set_optimizer(recipe)
-            if any(part is not None for part in validation):
-                judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
-            elif recipe.early_stopping:
-                rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
-            n_rows = samples.n_rows if rows is None else len(rows)
-            training.set_rates(recipe)
-            training.set_order(recipe, n_rows, rows)
+            with training.undrawn_if_refused():
+                training.set_optimizer(recipe)
+                if any(part is not None for part in validation):
+                    judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
+                elif recipe.early_stopping:
+                    rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
+                n_rows = samples.n_rows if rows is None else len(rows)
+                training.set_rates(recipe)
+                training.set_order(recipe, n_rows, rows)
 
         self._begin(training, targets, stand_in, first)
         hooks = None if incremental else FitHooks(self, X, y, weight)

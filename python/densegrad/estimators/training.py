@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
 from time import monotonic
@@ -83,6 +84,16 @@ class Training:
             other.descent = other.best_parameters = other.last_parameters = None
             other.best = BestSoFar()  # losses and scores of another network are no measure for this one
         return other
+
+    @contextmanager
+    def undrawn_if_refused(self) -> Iterator[None]:
+        """Put the generator back if an error is raised meanwhile: another training may share it."""
+        before = self.random.get_state(legacy=False)
+        try:
+            yield
+        except BaseException:
+            self.random.set_state(before)
+            raise
 
     # Each of these changes this training alone, before its first epoch.
 
