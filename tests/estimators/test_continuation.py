@@ -222,6 +222,16 @@ def test_weights_of_elsewhere_without_a_fit():
     np.testing.assert_array_equal(reg.predict(X_REG), fitted.predict(X_REG))
 
 
+def test_coefs_without_intercepts_are_no_fit():
+    reg = MLPRegressor(**COMMON, max_iter=3)
+    reg.coefs_ = [np.ones((8, 1))]
+    reg.n_features_in_, reg.out_activation_ = 8, "identity"
+    with pytest.raises(NotFittedError):
+        reg.predict(X_REG)
+    assert not hasattr(reg, "network_")
+    assert_same_bits(reg.partial_fit(X_REG, Y_REG), MLPRegressor(**COMMON).partial_fit(X_REG, Y_REG))
+
+
 def test_lists_shown_follow_the_training():
     reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
     before = reg.coefs_
