@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any, ClassVar, Generic
 
 import numpy as np
@@ -248,7 +248,8 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         samples = Samples(spec, X, target, weight)
         rows = judged = None
         if recipe.optimizer is not None:
-            with training.undrawn_if_refused():
+            # A partial_fit is refused before it draws.
+            with nullcontext() if incremental else training.undrawn_if_refused():
                 training.set_optimizer(recipe)
                 if any(part is not None for part in validation):
                     judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
@@ -345,7 +346,7 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         if isinstance(targets, Labels):
             self.classes_ = targets.classes
         if first:
-            for name in ("_weights", *_RECORD):
+            for name in ("_weights", "loss_", *_RECORD):
                 self.__dict__.pop(name, None)
         spec = training.network.spec
         self.n_outputs_ = spec.head.units
@@ -498,7 +499,8 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
             except KeyboardInterrupt:
                 warn("Training interrupted by user.")
                 completed = False
-        network.parameters = parameters
+            finally:
+                network.parameters = parameters  # also after an error: those that n_iter_ and loss_ are of
         return completed
 
     # Names that scikit-learn's own tests of its estimators read and assign.
