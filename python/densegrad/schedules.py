@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes during the training.
 
 A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
-`Trainer` takes any function of (number of the update from 0, number of the one after the fit's last, or None
-where it is not known) that returns a learning rate.
+`Trainer` takes any function (step, n_steps) that returns a learning rate. `step` is the number of the update,
+from 0. `n_steps` is the number of the one after the fit's last, or None if it is not known.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Position:
     steps: NDArray[np.int64]
     #: Number of the epoch, from 0 at the trainer's first one.
     epoch: int
-    #: Number of the first update of this fit, and of the one after its last; None where that is not known.
+    #: Number of the first update of this fit, and of the one after its last; None if that is not known.
     first: int
     last: int | None
     #: What `Schedule.after_epoch` has noted so far.
@@ -289,7 +289,7 @@ class Plateau(Schedule):
 
 @dataclass(frozen=True)
 class Adaptive(Plateau):
-    """As `Plateau`, and the fit ends where the learning rate would become too small to matter.
+    """As `Plateau`, and the fit ends if the learning rate becomes too small to matter.
 
     Parameters
     ----------
