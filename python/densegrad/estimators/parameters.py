@@ -168,7 +168,7 @@ class Recipe:
         return Network(
             spec.n_inputs,
             [*self.hidden, head],
-            loss=self.loss.custom or self.loss.name,
+            loss=self.loss.name if self.loss.custom is None else self.loss.custom,
             dtype=spec.dtype,
             random_state=random,
             label_smoothing=self.loss.label_smoothing,
