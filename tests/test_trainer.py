@@ -304,3 +304,11 @@ def test_shuffling_draws_what_numpy_draws(n_rows: int) -> None:
         numpys.shuffle(expected)
         np.testing.assert_array_equal(order, expected)
     assert ours.randint(2**30) == numpys.randint(2**30)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e160, 1e300])
+def test_max_norm_scales_weights_whose_squares_overflow(size: float) -> None:
+    network = Network(2, [Dense(1, "identity")], dtype="float64")
+    network.parameters = np.array([3.0, 4.0, 1.0]) * size
+    Trainer(network, SGD(1e-300), max_norm=10.0).step(np.zeros((4, 2)), np.full(4, size))
+    np.testing.assert_allclose(network.parameters[:2], [6.0, 8.0], rtol=1e-14)

@@ -9,6 +9,9 @@
 
 namespace densegrad {
 
+// Numbers whose squares float64 cannot hold are multiplied by this first.
+inline constexpr double kOfLargeNumbers = 0x1p-600;
+
 // The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm.
 template <class T>
 double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states,
@@ -41,10 +44,20 @@ T clipping_factor(const std::vector<Layer<T>> &layers, const std::vector<LayerSt
     double factor = 1.0;
     double norm = gradient_norm(layers, states, factor, blocks, team);
     if (std::isinf(norm)) { // the squares are too large
-        factor = 0x1p-600;
+        factor = kOfLargeNumbers;
         norm = gradient_norm(layers, states, factor, blocks, team);
     }
     return static_cast<T>(norm > limit * factor ? limit * factor / norm : 1.0);
+}
+
+// The Euclidean norm of `count` weights into a unit times `factor`.
+template <class T> double norm_of_unit(const T *weights, Index count, double factor) {
+    double sum = 0.0;
+    for (Index i = 0; i < count; ++i) {
+        const double w = factor * static_cast<double>(weights[i * kLanes<T>]);
+        sum += w * w;
+    }
+    return std::sqrt(sum);
 }
 
 // Scales the weights into each unit whose norm is above `limit` (Srivastava et al. 2014, section 5.1). The
@@ -54,14 +67,15 @@ template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double 
         team.share(line_count<T>(layer.n_out), [&](Index panel, int) {
             T *weights = layer.weights + panel * layer.panel();
             for (Index j = 0; j < std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>); ++j) {
-                double sum = 0.0;
-                for (Index i = 0; i < layer.n_in; ++i)
-                    sum += static_cast<double>(weights[i * kLanes<T> + j]) *
-                           static_cast<double>(weights[i * kLanes<T> + j]);
-                const double norm = std::sqrt(sum);
-                if (norm > limit)
+                double factor = 1.0;
+                double norm = norm_of_unit(weights + j, layer.n_in, factor);
+                if (std::isinf(norm)) { // the squares are too large
+                    factor = kOfLargeNumbers;
+                    norm = norm_of_unit(weights + j, layer.n_in, factor);
+                }
+                if (norm > limit * factor)
                     for (Index i = 0; i < layer.n_in; ++i)
-                        weights[i * kLanes<T> + j] *= static_cast<T>(limit / norm);
+                        weights[i * kLanes<T> + j] *= static_cast<T>(limit / norm * factor);
             }
         });
     }

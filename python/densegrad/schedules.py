@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes during the training.
 
-A schedule gives factors of the optimizer's learning rate, one for each update. `Trainer` also takes any
-function (step, n_steps) -> learning rate. `step` counts updates from 0, and `n_steps` is their total, or
-None if it is unknown.
+A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
+`Trainer` takes any function (step, n_steps) that returns a learning rate. `step` is the number of the update,
+from 0. `n_steps` is the number of the one after the fit's last, or None if it is not known.
 """
 
 from __future__ import annotations

@@ -222,6 +222,16 @@ def test_weights_of_elsewhere_without_a_fit():
     np.testing.assert_array_equal(reg.predict(X_REG), fitted.predict(X_REG))
 
 
+def test_coefs_without_intercepts_are_no_fit():
+    reg = MLPRegressor(**COMMON, max_iter=3)
+    reg.coefs_ = [np.ones((8, 1))]
+    reg.n_features_in_, reg.out_activation_ = 8, "identity"
+    with pytest.raises(NotFittedError):
+        reg.predict(X_REG)
+    assert not hasattr(reg, "network_")
+    assert_same_bits(reg.partial_fit(X_REG, Y_REG), MLPRegressor(**COMMON).partial_fit(X_REG, Y_REG))
+
+
 def test_lists_shown_follow_the_training():
     reg = MLPRegressor(**COMMON, max_iter=3).fit(X_REG, Y_REG)
     before = reg.coefs_
@@ -384,3 +394,93 @@ def test_schedules_go_on_from_one_partial_fit_to_the_next(schedule):
     for _ in range(6):
         parts.partial_fit(X, Y, classes=[0, 1, 2])
     assert_same_bits(whole, parts)
+
+
+EARLY = {**COMMON, "early_stopping": True, "warm_start": True, "learning_rate_init": 0.01}
+
+
+def best_of(clf, epochs):
+    """The score of the network, and the best one of the last epochs, which it must have."""
+    assert len(clf.validation_scores_) >= epochs
+    return clf.best_validation_score_, max(clf.validation_scores_[-epochs:])
+
+
+def test_early_stopping_forgets_the_score_of_weights_that_were_replaced():
+    clf = MLPClassifier(**EARLY, max_iter=300).fit(X, Y)
+    random = np.random.RandomState(1)
+    clf.coefs_ = [0.3 * random.normal(size=W.shape) for W in clf.coefs_]
+    before = clf.score(X, Y)
+    best, reached = best_of(clf.set_params(max_iter=30).fit(X, Y), 30)
+    assert best == reached
+    assert clf.score(X, Y) > before + 0.2
+
+
+def test_early_stopping_forgets_the_score_of_another_activation():
+    clf = MLPClassifier(**EARLY, max_iter=300).fit(X, Y)
+    before = clf.network_.parameters
+    best, reached = best_of(clf.set_params(activation="tanh", max_iter=30).fit(X, Y), 30)
+    assert best == reached
+    assert not np.array_equal(clf.network_.parameters, before)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_score_is_compared_with_scores_of_its_own_kind(early_stopping):
+    parameters = {**EARLY, "early_stopping": early_stopping, "max_iter": 20, "scoring": "accuracy"}
+    clf = MLPClassifier(**parameters).fit(X, Y, X_val=X[:60], y_val=Y[:60])
+    assert clf.best_validation_score_ > 0
+    clf.set_params(scoring="loss", n_iter_no_change=5).fit(X, Y, X_val=X[:60], y_val=Y[:60])
+    assert clf.n_iter_ > 6
+    best, reached = best_of(clf, clf.n_iter_)
+    assert best == reached < 0
+
+
+def test_early_stopping_restores_no_weights_for_a_score_without_any():
+    watched = {"X_val": X[:60], "y_val": Y[:60]}
+    clf = MLPClassifier(**EARLY, max_iter=3).fit(X, Y, **watched)
+    clf.set_params(early_stopping=False, max_iter=60).fit(X, Y, **watched)
+    clf.set_params(early_stopping=True, max_iter=5, learning_rate_init=1e-9).fit(X, Y, **watched)
+    best, reached = best_of(clf, 5)
+    assert best == reached == clf.score(X[:60], Y[:60])
+
+
+def test_the_losses_of_another_loss_do_not_end_a_fit():
+    parameters = {**COMMON, "n_iter_no_change": 5, "warm_start": True, "max_iter": 50}
+    reg = MLPRegressor(**parameters, loss="squared_error").fit(X_REG, Y_REG)
+    reg.set_params(loss="absolute_error").fit(X_REG, Y_REG)
+    assert reg.n_iter_ == 50
+    assert reg.best_loss_ == min(reg.loss_curve_[-50:])
+
+
+class Checkpoints:
+    """Keeps a pickle of its model after each epoch."""
+
+    def __init__(self):
+        self.model, self.pickles = None, []
+
+    def __call__(self, epoch, logs):
+        kept, self.pickles = self.pickles, []
+        kept.append(pickle.dumps(self.model))
+        self.pickles = kept
+
+
+def test_a_checkpoint_of_early_stopping_has_the_best_weights():
+    keep = Checkpoints()
+    parameters = {**EARLY, "learning_rate_init": 0.05, "max_iter": 40}
+    keep.model = whole = MLPClassifier(**parameters, callbacks=[keep])
+    whole.fit(X, Y)
+    best = int(np.argmax(whole.validation_scores_))
+    assert best < 30
+    middle = pickle.loads(keep.pickles[best + 5]).set_params(callbacks=None, max_iter=34 - best)
+    assert_same_bits(whole, middle.fit(X, Y))
+    assert middle.validation_scores_ == whole.validation_scores_
+
+
+def test_a_checkpoint_goes_on_with_the_order_of_a_shared_generator():
+    keep = Checkpoints()
+    parameters = {**COMMON, "random_state": np.random.RandomState(4), "max_iter": 8}
+    keep.model = whole = MLPClassifier(**parameters, callbacks=[keep])
+    whole.fit(X, Y)
+    middle = pickle.loads(keep.pickles[4]).set_params(callbacks=None)
+    for _ in range(3):
+        middle.partial_fit(X, Y)
+    assert_same_bits(whole, middle)

@@ -40,6 +40,22 @@ def test_a_refused_fit_touches_nothing(wrong):
     np.testing.assert_array_equal(clf.predict_proba(X), proba)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"validation_fraction": 0.001}, {"validation_fraction": 0.001, "dropout": 0.2}, {}],
+)
+def test_a_refused_fit_draws_nothing(wrong):
+    parameters = {**COMMON, "warm_start": True, "max_iter": 2}
+    refused, other = (MLPClassifier(**parameters).fit(X, Y) for _ in range(2))
+    given = refused.get_params()
+    weight = np.zeros(len(X))
+    weight[0] = 1.0  # in one of the two parts of the rows
+    with pytest.raises(ValueError, match=r"validation set is too small|weight is zero for every row"):
+        refused.set_params(early_stopping=True, **wrong).fit(X, Y, weight)
+    refused.set_params(**given).fit(X, Y)
+    np.testing.assert_array_equal(refused.predict_proba(X), other.fit(X, Y).predict_proba(X))
+
+
 def test_max_time_ends_a_fit_in_the_middle_of_an_epoch():
     rows = np.broadcast_to(np.linspace(0, 1, 50), (2_000_000, 50))
     target = np.zeros(len(rows))
@@ -50,6 +66,23 @@ def test_max_time_ends_a_fit_in_the_middle_of_an_epoch():
     assert reg.n_iter_ == 1
     assert 0 < reg.t_ < len(rows)
     assert np.isfinite(reg.loss_)
+
+
+def test_an_error_in_lbfgs_keeps_the_weights_that_the_loss_is_of():
+    calls = []
+
+    def loss(y_true, y_pred):
+        calls.append(len(y_true))
+        if len(calls) > 20:
+            raise ValueError("no more")
+        error = y_pred - y_true
+        return error[:, 0] ** 2, 2 * error
+
+    reg = MLPRegressor(**{**COMMON, "alpha": 0.0, "solver": "lbfgs"}, loss=loss)
+    with pytest.raises(ValueError, match="no more"):
+        reg.fit(X, Y_REG)
+    assert reg.n_iter_ > 3
+    assert np.mean((reg.predict(X) - Y_REG) ** 2) == pytest.approx(reg.loss_)
 
 
 def test_a_callback_may_not_fit_the_estimator_that_calls_it():
@@ -207,6 +240,15 @@ def test_a_fit_that_has_no_time_at_all_leaves_an_untrained_model():
     assert time.monotonic() - began < 10
     assert np.isfinite(clf.predict_proba(X)).all()
     assert clf.n_iter_ <= 1
+
+
+def test_a_fit_without_an_update_has_no_loss():
+    clf = MLPClassifier(**{**COMMON, "max_iter": 2}).fit(X, Y)
+    rows = np.broadcast_to(X[:1], (100_000, X.shape[1]))
+    clf.set_params(hidden_layer_sizes=(2000, 2000), batch_size=len(rows), max_time=1e-9)
+    clf.fit(rows, np.arange(len(rows)) % 2)
+    assert clf.n_iter_ == 0
+    assert not hasattr(clf, "loss_")
 
 
 def test_the_network_says_how_labels_become_class_numbers():

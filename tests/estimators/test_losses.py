@@ -177,3 +177,20 @@ def test_predictions_are_of_the_loss_that_was_fitted():
     reg.set_params(quantile=0.5)
     assert reg.predict(X_REG).shape == (300, 2)
     assert reg.score(X_REG, Y_REG) == score
+
+
+class Empty:
+    """A custom loss that is taken for false."""
+
+    def __len__(self):
+        return 0
+
+    def __call__(self, y_true, y_pred):
+        error = y_pred - y_true
+        return (0.5 * error**2).sum(axis=1), error
+
+
+def test_a_custom_loss_that_is_taken_for_false():
+    custom = MLPRegressor(**COMMON, loss=Empty()).fit(X_REG, Y_REG)
+    built_in = MLPRegressor(**COMMON).fit(X_REG, Y_REG)
+    np.testing.assert_allclose(custom.predict(X_REG), built_in.predict(X_REG), rtol=1e-6, atol=1e-9)

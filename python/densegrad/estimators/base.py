@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any, ClassVar, Generic
 
 import numpy as np
@@ -248,14 +248,16 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         samples = Samples(spec, X, target, weight)
         rows = judged = None
         if recipe.optimizer is not None:
-            training.set_optimizer(recipe)
-            if any(part is not None for part in validation):
-                judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
-            elif recipe.early_stopping:
-                rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
-            n_rows = samples.n_rows if rows is None else len(rows)
-            training.set_rates(recipe)
-            training.set_order(recipe, n_rows, rows)
+            # A partial_fit is refused before it draws.
+            with nullcontext() if incremental else training.undrawn_if_refused():
+                training.set_optimizer(recipe)
+                if any(part is not None for part in validation):
+                    judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
+                elif recipe.early_stopping:
+                    rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
+                n_rows = samples.n_rows if rows is None else len(rows)
+                training.set_rates(recipe)
+                training.set_order(recipe, n_rows, rows)
 
         self._begin(training, targets, stand_in, first)
         hooks = None if incremental else FitHooks(self, X, y, weight)
@@ -323,14 +325,14 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
     def _score_of(
         self, targets: TargetsT, recipe: Recipe, X: Any, y: NDArray[Any], weight: Any
     ) -> Score | None:
-        if self.scoring == "loss":
+        if recipe.scoring == "loss":
             return None
-        if self.scoring is None:
+        if recipe.scoring is None:
             score = self._default_score(targets, y, weight, recipe.loss)
             if score is None:
                 return None
             return lambda network, _: score(network.predict(X, recipe.n_threads))
-        return by_scorer(self._nameless, self.scoring, X, y, weight)
+        return by_scorer(self._nameless, recipe.scoring, X, y, weight)
 
     def _begin(self, training: Training, targets: TargetsT, stand_in: Any, first: bool) -> None:
         """Publish what a fit begins with."""
@@ -344,7 +346,7 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         if isinstance(targets, Labels):
             self.classes_ = targets.classes
         if first:
-            for name in ("_weights", *_RECORD):
+            for name in ("_weights", "loss_", *_RECORD):
                 self.__dict__.pop(name, None)
         spec = training.network.spec
         self.n_outputs_ = spec.head.units
@@ -497,7 +499,8 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
             except KeyboardInterrupt:
                 warn("Training interrupted by user.")
                 completed = False
-        network.parameters = parameters
+            finally:
+                network.parameters = parameters  # also after an error: those that n_iter_ and loss_ are of
         return completed
 
     # Names that scikit-learn's own tests of its estimators read and assign.

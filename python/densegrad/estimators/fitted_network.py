@@ -30,7 +30,7 @@ class FittedNetwork(BaseEstimator):
     n_threads: int | None
 
     def __sklearn_is_fitted__(self) -> bool:
-        return self._training is not None or "coefs_" in self._lists
+        return self._training is not None or len(self._lists) == 2
 
     @property
     def network_(self) -> Network:

@@ -95,6 +95,7 @@ class Recipe:
     n_iter_no_change: float
     early_stopping: bool
     validation_fraction: float
+    scoring: Any
     restore_best: bool
     max_time: float
     max_fun: int
@@ -134,6 +135,7 @@ class Recipe:
             n_iter_no_change=parameters["n_iter_no_change"],
             early_stopping=parameters["early_stopping"],
             validation_fraction=parameters["validation_fraction"],
+            scoring=parameters["scoring"],
             restore_best=parameters["restore_best"],
             max_time=math.inf if max_time is None else max_time,
             max_fun=parameters["max_fun"],
@@ -166,7 +168,7 @@ class Recipe:
         return Network(
             spec.n_inputs,
             [*self.hidden, head],
-            loss=self.loss.custom or self.loss.name,
+            loss=self.loss.name if self.loss.custom is None else self.loss.custom,
             dtype=spec.dtype,
             random_state=random,
             label_smoothing=self.loss.label_smoothing,

@@ -22,7 +22,7 @@ except ImportError:
 class FitHooks:
     """Calls scikit-learn's callbacks around a fit and around each of its epochs or iterations.
 
-    Costs nothing an epoch where no callback is set.
+    Costs nothing an epoch if no callback is set.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
@@ -49,7 +49,7 @@ class FitHooks:
             )
 
     def epoch_ends(self) -> bool:
-        """Close it; True where a callback asks to stop."""
+        """Close it; True if a callback asks to stop."""
         if self._epoch is None:
             return False
         epoch, self._epoch = self._epoch, None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
 from time import monotonic
@@ -50,6 +51,8 @@ class Training:
     rule: LearningRateRule | None = None
     order: CumulativeOrder | None = None
     best: BestSoFar = field(default_factory=BestSoFar)
+    #: The parameter `scoring` that `best.score` was measured by.
+    scoring: Any = None
     #: Of early stopping: the weights that scored best, and the last ones while the network has the best.
     best_parameters: NDArray[Any] | None = None
     last_parameters: NDArray[Any] | None = None
@@ -78,8 +81,19 @@ class Training:
             )
         if spec != known:
             other.network = Network.from_spec(spec, self.network.parameters)
-            other.descent = other.last_parameters = None
+            other.descent = other.best_parameters = other.last_parameters = None
+            other.best = BestSoFar()  # losses and scores of another network are no measure for this one
         return other
+
+    @contextmanager
+    def undrawn_if_refused(self) -> Iterator[None]:
+        """Put the generator back if an error is raised meanwhile: another training may share it."""
+        before = self.random.get_state(legacy=False)
+        try:
+            yield
+        except BaseException:
+            self.random.set_state(before)
+            raise
 
     # Each of these changes this training alone, before its first epoch.
 
@@ -156,7 +170,10 @@ class Training:
         n_rows = samples.n_rows if rows is None else len(rows)
         by_score = validation is not None and recipe.early_stopping
         self._go_on_from_the_last()
-        best = self._take_best() if by_score and recipe.restore_best else None
+        keeps_weights = by_score and recipe.restore_best
+        if validation is not None:
+            self._prepare_best(recipe.scoring, keeps_weights)
+        best = self.best_parameters if keeps_weights else None
         stopping = NoImprovement(self.best, rule, recipe.tol, recipe.n_iter_no_change, by_score, best)
         rates = Rates(descent, recipe.schedule, rule)
         rates.state = self.schedule_state
@@ -168,6 +185,8 @@ class Training:
 
         def after_epoch(epoch: Epoch) -> bool:
             self.n_rows_seen += epoch.n_rows
+            if keeps_weights:
+                self.best_parameters = stopping.weights  # for a callback that pickles the estimator
             rule.after_epoch(self.n_rows_seen)
             return rates.after_epoch(epoch.monitored())
 
@@ -205,9 +224,15 @@ class Training:
         else:
             self.best_parameters = None
 
-    def _take_best(self) -> NDArray[Any]:
-        best, self.best_parameters = self.best_parameters, None
-        return self.network.parameters if best is None else best
+    def _prepare_best(self, scoring: Any, keeps_weights: bool) -> None:
+        """Forget a best score that was measured by another `scoring`, or whose weights are not here."""
+        if not keeps_weights or scoring != self.scoring:
+            self.best_parameters = None
+        if scoring != self.scoring or (keeps_weights and self.best_parameters is None):
+            self.best.score = -math.inf
+        if keeps_weights and self.best_parameters is None:
+            self.best_parameters = self.network.parameters
+        self.scoring = scoring
 
     def _restore(self, best: NDArray[Any], diverged: bool) -> None:
         last, self.network.parameters = self.network.parameters, best

@@ -121,7 +121,7 @@ class GradientDescent:
         batch_size : int
         n_threads : int or None
         deadline : float
-            Reading of `time.monotonic` after which no further update begins.
+            Reading of `time.monotonic`; soon after it, no further update begins.
 
         Returns
         -------

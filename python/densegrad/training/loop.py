@@ -30,7 +30,7 @@ def epochs(
 
     The network has the weights of the epoch that is yielded. Leaving the loop ends the training. The last
     epoch says in `stopped` why the training ends: "max_time", "schedule", "patience", or "diverged". An epoch
-    that diverges is neither validated nor judged. If there is no time left for a first update, no epoch is
+    that diverges is neither validated nor judged. If the time is up before the first update ends, no epoch is
     yielded.
 
     Parameters
@@ -44,7 +44,8 @@ def epochs(
     limit : int
         Largest number of epochs.
     deadline : float
-        Reading of `time.monotonic` that ends the training, also in the middle of an epoch.
+        Reading of `time.monotonic` that ends the training, also in the middle of an epoch. It is looked at
+        some 20 times a second, so a first epoch that is shorter is trained in full.
     validate : callable or None
         Called with the epoch's number after its updates.
     after_epoch : callable or None

@@ -73,13 +73,14 @@ class CumulativeOrder:
         self._random = random
         self._shared = shared
         self._start: dict[str, Any] = random.get_state(legacy=False)
-        self._end: tuple[int, int] | None = None
+        self._end: tuple[int, int] | None = None  # where the last fit left the generator; None during a fit
         self._n_shuffles = 0
         self._order: NDArray[np.int64] | None = np.arange(n_rows) if rows is None else rows
 
     def of_epoch(self, n_rows: int) -> NDArray[np.int64]:
         """Return the row numbers of the next epoch, int64 of shape (n_rows,)."""
         assert self._order is not None
+        self._end = None
         self._order = self._shuffled(self._random, self._order)
         self._n_shuffles += 1
         return self._order
@@ -115,4 +116,5 @@ class CumulativeOrder:
         return order[permutation]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_order": None}
+        end = _fingerprint(self._random) if self._shared and self._end is None else self._end
+        return {**self.__dict__, "_order": None, "_end": end}

@@ -31,7 +31,7 @@ class Source(Protocol):
     """Trains one epoch after another."""
 
     def epoch(self, deadline: float) -> Run:
-        """Make the updates of the next epoch; none after the deadline, a reading of `time.monotonic`."""
+        """Make the updates of the next epoch, until soon after `deadline`, a reading of `time.monotonic`."""
 
 
 class Rows:
