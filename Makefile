@@ -13,7 +13,7 @@ CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
 # Left out by `make check`: these build the core once more, wait for seconds, or are scikit-learn's own tests.
 SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/test_emulated_avx512.py \
-        tests/test_team.py tests/test_threads.py
+        tests/test_stop.py tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
 .PHONY: help demo docs test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean

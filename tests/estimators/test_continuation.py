@@ -484,3 +484,16 @@ def test_a_checkpoint_goes_on_with_the_order_of_a_shared_generator():
     for _ in range(3):
         middle.partial_fit(X, Y)
     assert_same_bits(whole, middle)
+
+
+@pytest.mark.parametrize(
+    "between", [lambda e: e, reloaded, copy.deepcopy], ids=["alive", "pickled", "copied"]
+)
+def test_the_best_score_of_a_scorer_goes_on(between):
+    parameters = {**EARLY, "learning_rate_init": 0.05, "max_iter": 40, "scoring": "balanced_accuracy"}
+    clf = MLPClassifier(**parameters).fit(X, Y)
+    best, weights = clf.best_validation_score_, clf.network_.parameters
+    assert best > clf.validation_scores_[-1]
+    later = between(clf).set_params(max_iter=2, learning_rate_init=1e-9).fit(X, Y)
+    assert later.best_validation_score_ == best
+    np.testing.assert_array_equal(later.network_.parameters, weights)
