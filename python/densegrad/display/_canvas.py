@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from densegrad.display._drawing import colours_on
+from densegrad.display._drawing import colours_on, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,7 @@ class Canvas:
     def __init__(self, ax: Axes, width: float, height: float) -> None:
         self.ax = ax
         self.colours = colours_on(ax)
-        figure = ax.get_figure(root=True)
-        assert figure is not None
+        figure = figure_of(ax)
         place = ax.get_position()
         in_inches = figure.get_size_inches()
         self.scale = min(in_inches[0] * place.width / width, in_inches[1] * place.height / height)

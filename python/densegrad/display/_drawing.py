@@ -42,11 +42,17 @@ def pyplot() -> Any:
     return pyplot
 
 
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure that `ax` is drawn in, the outermost if it is in a part of one."""
+    figure: Figure = ax.figure.figure
+    return figure
+
+
 def colours_on(ax: Axes) -> Colours:
     """Return colours that stand out on the background of `ax`."""
     from matplotlib.colors import to_hex, to_rgba
 
-    backgrounds = (ax.get_facecolor(), ax.get_figure(root=True).get_facecolor())  # type: ignore[union-attr]
+    backgrounds = (ax.get_facecolor(), figure_of(ax).get_facecolor())
     red, green, blue, alpha = to_rgba(backgrounds[0])
     if alpha == 0:
         red, green, blue, alpha = to_rgba(backgrounds[1])
@@ -72,8 +78,8 @@ def panels(ax: Any, count: int, size: tuple[float, float], columns: int = 1) -> 
             raise ValueError(f"ax must hold {count} axes, one for each panel, or be one; got {len(axes)}")
         for unused in axes[count:]:
             unused.set_axis_off()
-        return axes[0].get_figure(root=True), axes[:count]
-    figure = ax.get_figure(root=True)
+        return figure_of(axes[0]), axes[:count]
+    figure = figure_of(ax)
     if count == 1:
         return figure, [ax]
     place = ax.get_subplotspec()

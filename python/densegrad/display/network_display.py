@@ -8,7 +8,7 @@ import numpy as np
 
 from densegrad import Network
 from densegrad.display._detail import Detail
-from densegrad.display._drawing import pyplot
+from densegrad.display._drawing import figure_of, pyplot
 from densegrad.display._graph import Graph
 from densegrad.display._models import network_of, target_of
 from densegrad.display._passes import Passes
@@ -180,7 +180,6 @@ class NetworkDisplay:
             figure = pyplot().figure(figsize=(picture.width, picture.height))
             ax = figure.add_axes((0, 0, 1, 1))
         picture.draw(ax)
-        figure = ax.get_figure(root=True)
-        assert figure is not None
+        figure = figure_of(ax)
         self.figure_, self.axes_ = figure, ax
         return self
