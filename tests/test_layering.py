@@ -16,7 +16,7 @@ CPP = ROOT / "cpp"
 
 # A module may import from the rows above its own. A new module takes its place here.
 LAYERS = [
-    {"_validation"},
+    {"_validation", "_versions"},
     {"_arrays"},
     {"_cpp", "_core"},
     {"_tables", "config", "_optimizers", "schedules"},
@@ -24,9 +24,9 @@ LAYERS = [
     {"initializers", "spec"},
     {"samples", "storage", "backpropagation"},
     {"network"},
-    {"gradient_check"},
+    {"gradient_check", "files"},
     {"training.history", "training.descent", "training.order", "training"},
-    {"training.rates", "training.observers"},
+    {"training.checkpoint", "training.rates", "training.observers"},
     {"training.sources", "training.stopping"},
     {"training.loop"},
     {"training.trainer"},
@@ -35,6 +35,7 @@ LAYERS = [
     {"estimators.validation"},
     {"estimators.training", "estimators.lbfgs"},
     {"estimators.fitted_network"},
+    {"estimators.persistence"},
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},

@@ -60,6 +60,13 @@ def real(
     return number
 
 
+def number(name: str, value: object) -> float:
+    """Return `value` as a float, which may be infinite or NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must hold numbers; got {value!r}")
+    return float(value)
+
+
 def boolean(name: str, value: object) -> bool:
     """Return `value` as a bool."""
     if not isinstance(value, (bool, np.bool_)):

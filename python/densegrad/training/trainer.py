@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _validation, schedules
+from densegrad import _arrays, _core, _validation, _versions, files, schedules
+from densegrad._losses import CustomLoss
 from densegrad._optimizers import Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.descent import GradientDescent, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
 from densegrad.training.order import FreshOrder
-from densegrad.training.rates import AnySchedule, Rates, checked_rates
+from densegrad.training.rates import AnySchedule, Rates, checked_memory, checked_rates
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
 
@@ -79,7 +83,8 @@ class Trainer:
     -----
     A second fit continues the first: optimizer state, counts of steps and epochs, and random state are kept.
     fit(epochs=10) twice equals fit(epochs=20) bit for bit, even if the trainer was pickled in between. The
-    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew.
+    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew, and so does `patience`.
+    To continue one fit, give it a `checkpoint`.
 
     Examples
     --------
@@ -123,12 +128,23 @@ class Trainer:
             max_norm=_checked_limit("max_norm", max_norm),
             clip_norm=_checked_limit("clip_norm", clip_norm),
         )
-        self._random = _validation.random_source(random_state)
-        self._order = FreshOrder(self._random)
-        seed = _drawn_seed(self._random) if any(layer.dropout for layer in network.layers) else 0
-        self._descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-        self._rates = Rates(self._descent, schedules.checked(schedule))
+        random = _validation.random_source(random_state)
+        seed = _drawn_seed(random) if any(layer.dropout for layer in network.layers) else 0
+        descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
+        self._train_by(descent, random, schedules.checked(schedule), {})
         self.history: History | None = None
+
+    def _train_by(
+        self,
+        descent: GradientDescent,
+        random: _validation.RandomSource,
+        schedule: AnySchedule | None,
+        schedule_state: dict[str, float],
+    ) -> None:
+        self._descent = descent
+        self._random, self._order = random, FreshOrder(random)
+        self._rates = Rates(descent, schedule)
+        self._rates.state = schedule_state
 
     @property
     def optimizer(self) -> Optimizer:
@@ -229,6 +245,9 @@ class Trainer:
         max_time: float | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        resume: bool = True,
     ) -> History:
         """Train for some epochs.
 
@@ -254,6 +273,15 @@ class Trainer:
             Called after each epoch with its number, from 0, and its figures by name. True ends the fit.
         progress : bool, default False
             Show a progress bar.
+        checkpoint : str or path-like or None
+            A file of this fit, from which the same call continues after a crash. It is replaced in one step.
+            A trainer with the same arguments, the same data and this file ends bit for bit as without the
+            break. `epochs` is the number for the whole fit. `Trainer.load` reads the file, too.
+        checkpoint_every : int, default 1
+            Epochs from one writing of the file to the next. It is also written when the fit ends. An epoch
+            that `max_time` cuts short is not in it.
+        resume : bool, default True
+            Continue from the file if it exists. A fit that has ended returns at once. False begins anew.
 
         Returns
         -------
@@ -266,6 +294,10 @@ class Trainer:
             mini-batches from an iterable it keeps the updates of the batches before.
             If the loss, the weights or the score become NaN, or loss or weights infinite. The network keeps
             the updates made so far.
+            If the file of `checkpoint` is damaged or of another training. Nothing is changed.
+        OSError
+            If the file of `checkpoint` cannot be written. The one before stays, and the network keeps the
+            updates made so far.
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -275,18 +307,26 @@ class Trainer:
         callbacks = callbacks_from(callbacks)
         progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
+        saver = Checkpoint.of(checkpoint, checkpoint_every, resume)
         source = self._source(X, target, sample_weight, epochs)
-        last = None if source.n_steps is None else self.steps + epochs * source.n_steps
-        history = self.history = History()
+        so_far = Progress(0, self.steps, source.n_steps, "")
+        if saver is not None and saver.resumes():
+            so_far = self._resume(saver, epochs, source.n_steps, stopping)
+        else:
+            self.history = History()
+        assert self.history is not None
+        history, first, unsaved = self.history, so_far.first, False
+        last = None if source.n_steps is None else first + epochs * source.n_steps
         with (
-            self._rates.over(self.steps, last),
-            Observers(callbacks, epochs, progress) as observers,
+            self._rates.over(first, last),
+            Observers(callbacks, epochs, progress, done=so_far.epochs) as observers,
         ):
             for epoch in epochs_of(
                 self.network,
                 source,
                 stopping,
-                limit=epochs,
+                limit=so_far.epochs if so_far.ended else epochs,
+                done=so_far.epochs,
                 deadline=deadline,
                 validate=validate,
                 after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
@@ -296,11 +336,19 @@ class Trainer:
                 history.stopped = epoch.stopped
                 if epoch.stopped == "diverged":
                     raise self._divergence()
-                if observers.see(epoch):
+                ended = observers.see(epoch)
+                if ended:
                     history.stopped = epoch.stopped or "callback"
+                unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                if saver is not None and unsaved and saver.due(epoch.number + 1):
+                    self._write_checkpoint(saver, first, source.n_steps, stopping)
+                    unsaved = False
+                if ended:
                     break
         if not history.stopped:
             history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
+        if saver is not None and unsaved:
+            self._write_checkpoint(saver, first, source.n_steps, stopping)
         stopping.restore(self.network)
         self._check_weights()
         return history
@@ -358,7 +406,142 @@ class Trainer:
     def _drawn_order(self, n_rows: int) -> NDArray[np.int64] | None:
         return self._order.of_epoch(n_rows) if self.shuffle else None
 
-    # --- state ---
+    # --- files and state ---
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trainer to a safetensors file: all that its next fit depends on, and its network.
+
+        A custom loss and a schedule that is a callable are not written: pass them to `load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            As in `Network.save`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there before stays.
+        """
+        with _core.Reading(self.network):  # another thread may train
+            files.write(path, "trainer", self._file_state())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        loss: CustomLoss | None = None,
+        schedule: AnySchedule | None = None,
+    ) -> Self:
+        """Read a trainer that `save` or a fit with `checkpoint` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+        loss : callable or None
+            The custom loss, if the network was made with one.
+        schedule : callable or Schedule or None
+            The schedule, if it was a callable or a class of your own.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, was written by something else or by a newer version, or an argument is
+            not what it needs.
+        FileNotFoundError
+        """
+        state = files.read(path, "trainer", loss)
+        with files.damage(path, "trainer"):
+            if (schedule is None) == ("schedule" not in state):
+                needs = "None: the file names it" if schedule is not None else "given, as it was a callable"
+                raise ValueError(f"schedule must be {needs} ({os.fsdecode(path)!r})")
+            schedule = schedules.checked(schedule or state["schedule"])
+            network, history = state["network"], state["history"]
+            names = ("batch_size", "shuffle", "n_threads")
+            trainer = cls(network, state["descent"]["optimizer"], **{name: state[name] for name in names})
+            trainer.__setstate__(
+                _versions.stamped(
+                    {
+                        "members": {"history": None if history is None else History.from_state(history)},
+                        "descent": state["descent"],
+                        "random_state": _validation.random_source(state["random_state"]),
+                        "schedule": schedule,
+                        "schedule_state": checked_memory(state["schedule_state"]),
+                    }
+                )
+            )
+        return trainer
+
+    def _file_state(self) -> dict[str, Any]:
+        state = {
+            "network": self.network,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "n_threads": self.n_threads,
+            "history": None if self.history is None else self.history.to_state(),
+            **self._training_state(),
+        }
+        if not files.is_writable(self.schedule):
+            del state["schedule"]
+        return state
+
+    def _training_state(self) -> dict[str, Any]:
+        return {
+            "descent": self._descent.to_state(),
+            "random_state": self._random,
+            "schedule": self.schedule,
+            "schedule_state": dict(self._rates.state),
+        }
+
+    def _write_checkpoint(
+        self, saver: Checkpoint, first: int, n_steps: int | None, stopping: Patience
+    ) -> None:
+        assert self.history is not None
+        if not _arrays.all_finite(self.network.parameters):
+            return  # the next epoch diverges
+        progress = Progress(len(self.history.loss), first, n_steps, self.history.stopped)
+        fit = {**asdict(progress), "patience": stopping.to_state()}
+        with _core.Reading(self.network):
+            files.write(saver.path, "trainer", {**self._file_state(), "fit": fit})
+
+    def _resume(self, saver: Checkpoint, epochs: int, n_steps: int | None, stopping: Patience) -> Progress:
+        """Take over what a checkpoint holds, and return how far its fit had come."""
+        state = files.read(saver.path, "trainer", self.network.custom_loss)
+        with files.damage(saver.path, "trainer"):
+            if "fit" not in state:
+                raise saver.refuse("`save` wrote it, not a fit")
+            network, random = state["network"], _validation.random_source(state["random_state"])
+            if network.spec != self.network.spec:
+                raise saver.refuse("its network has another description")
+            if not _arrays.all_finite(network.parameters):
+                raise ValueError("its weights must be finite")
+            progress = Progress.from_state(state["fit"])
+            progress.check(saver, epochs, n_steps, "epochs")
+            history = History.from_state(state["history"])
+            if len(history.loss) != progress.epochs:
+                raise ValueError(f"it has losses of {len(history.loss)} epochs of {progress.epochs}")
+            memory = checked_memory(state["schedule_state"])
+            stopping.take_state(state["fit"]["patience"], self.network)
+            self._descent.restore_counts_and_arrays(state["descent"])
+        self.network.parameters = network.parameters
+        self._random, self._order = random, FreshOrder(random)
+        self._rates.state = memory
+        self.history = history
+        if not progress.ended:
+            history.stopped = ""
+        return progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        inner = ("_descent", "_random", "_order", "_rates")
+        members = {name: value for name, value in vars(self).items() if name not in inner}
+        return _versions.stamped({"members": members, **self._training_state()})
+
+    def __setstate__(self, state: Any) -> None:
+        parts = _versions.read("Trainer", state)
+        vars(self).update(parts["members"])
+        descent = GradientDescent.from_state(self.network, parts["descent"])
+        self._train_by(descent, parts["random_state"], parts["schedule"], parts["schedule_state"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything except the weights that the next update depends on.
