@@ -18,6 +18,7 @@ from densegrad.estimators.fitted_network import FittedNetwork
 from densegrad.estimators.targets import Targets
 from densegrad.estimators.training import Training
 from densegrad.estimators.weights import WeightLists
+from densegrad.spec import NetworkSpec
 from densegrad.training.checkpoint import Checkpoint, Progress
 
 
@@ -29,8 +30,12 @@ def _number_or_none(name: str, value: Any) -> float | None:
     return None if value is None else _validation.number(name, value)
 
 
-def _curve(name: str, value: Any) -> list[float] | None:
-    return None if value is None else [_validation.number(name, number) for number in value]
+def _curve(name: str, value: Any) -> list[float]:
+    return [_validation.number(name, number) for number in value]
+
+
+def _curve_or_none(name: str, value: Any) -> list[float] | None:
+    return None if value is None else _curve(name, value)
 
 
 #: The fitted attributes that files hold, and their checks; the others follow from network and targets.
@@ -39,10 +44,13 @@ _RECORD: Final[dict[str, Callable[[str, Any], Any]]] = {
     "loss_": _validation.number,
     "best_loss_": _number_or_none,
     "loss_curve_": _curve,
-    "validation_scores_": _curve,
-    "validation_loss_curve_": _curve,
+    "validation_scores_": _curve_or_none,
+    "validation_loss_curve_": _curve_or_none,
     "best_validation_score_": _number_or_none,
 }
+
+
+_OF_VALIDATION: Final = ("validation_scores_", "validation_loss_curve_", "best_validation_score_")
 
 
 @dataclass(frozen=True)
@@ -199,13 +207,11 @@ def _read(path: str | os.PathLike[str], kind: str, custom_loss: CustomLoss | Non
             raise ValueError(f"it holds an {state['estimator']}, not an {kind}")
         training = None if state["training"] is None else Training.from_state(state["training"])
         targets: Targets | None = None if state["targets"] is None else targets_.from_state(state["targets"])
-        record = {name: _RECORD[name](name, value) for name, value in state["record"].items()}
+        record = _checked_record(state["record"])
         names = state["feature_names"]
         if training is not None:
             spec = training.network.spec
-            head = (spec.head.units, spec.head.activation)
-            if targets is not None and head != (targets.n_outputs(spec.loss), targets.head(spec.loss)):
-                raise ValueError(f"its network has the head {head}, which does not fit its targets")
+            _check_targets(kind, targets, spec)
             if names is not None:
                 if len(names) != spec.n_inputs or not all(isinstance(name, str) for name in names):
                     raise ValueError(f"feature_names must be {spec.n_inputs} strings")
@@ -218,6 +224,28 @@ def _read(path: str | os.PathLike[str], kind: str, custom_loss: CustomLoss | Non
             record,
             Progress.from_state(state["fit"]) if "fit" in state else None,
         )
+
+
+def _check_targets(kind: str, targets: Targets | None, spec: NetworkSpec) -> None:
+    """Raise ValueError if an estimator of a `kind` cannot predict its targets by such a network."""
+    if targets is None and kind == "MLPRegressor":
+        return  # its weights were assigned, and never fitted
+    if not isinstance(targets, targets_.Labels if kind == "MLPClassifier" else targets_.Values):
+        raise ValueError(f"an {kind} must have targets of its own kind")
+    head = (spec.head.units, spec.head.activation)
+    if head != (targets.n_outputs(spec.loss), targets.head(spec.loss)):
+        raise ValueError(f"its network has the head {head}, which does not fit its targets")
+
+
+def _checked_record(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fitted attributes in a file, if they fit each other."""
+    checked = {name: _RECORD[name](name, value) for name, value in record.items()}
+    curves = [name for name in ("loss_curve_", *_OF_VALIDATION) if name in checked]
+    if len(curves) not in (0, 1 + len(_OF_VALIDATION)):
+        raise ValueError(f"record must have all curves or none; it has {', '.join(curves)}")
+    if len({checked.get(name) is None for name in _OF_VALIDATION}) > 1:
+        raise ValueError(f"{', '.join(_OF_VALIDATION)} must all be there or all be None")
+    return checked
 
 
 def _members(saved: Saved) -> dict[str, Any]:
