@@ -445,3 +445,18 @@ def test_the_safetensors_library_reads_a_trainer(tmp_path: Path) -> None:
     with safetensors.safe_open(tmp_path / "trainer", framework="numpy") as file:
         assert same_bits(file.get_tensor("network.weights.2"), trainer.network.weights[2])
         assert same_bits(file.get_tensor("descent.state.0.1"), trainer.state_dict()["state"][0][1])
+
+
+@pytest.mark.parametrize("random", [np.random.default_rng(2), np.random.RandomState(2)], ids=str)
+def test_skops_loads_a_trainer(random: Any) -> None:
+    sio = pytest.importorskip("skops.io")
+    trainer = new_trainer(schedule=schedules.WarmUp(4, schedules.Plateau()), random_state=random)
+    trainer.fit(X, TARGET, epochs=2)
+    dumped = sio.dumps(trainer)
+    types = sio.get_untrusted_types(data=dumped)
+    assert all(name.startswith("densegrad.") for name in types)
+    loaded = sio.loads(dumped, trusted=types)
+    assert loaded.history == trainer.history
+    trainer.fit(X, TARGET, epochs=2)
+    loaded.fit(X, TARGET, epochs=2)
+    assert same_bits(loaded.network.parameters, trainer.network.parameters)

@@ -63,6 +63,13 @@ def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(error) < 1e-5
 
 
+def test_files_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "files.md").read_text(), re.DOTALL)
+    exec(compile("".join(blocks), "files.md", "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"clf.safetensors", "fit.safetensors"}
+
+
 def test_links_between_the_pages() -> None:
     for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
