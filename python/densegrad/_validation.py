@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.random.mtrand import _rand as global_random_state
 
+from densegrad._names import suggestion
+
 # The core calls these here.
 
 #: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
@@ -80,7 +82,9 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(names)}; got {value!r}")
     if value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}")
+        meant = suggestion(value, names)
+        hint = "" if meant is None else f". Did you mean {meant!r}?"
+        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}{hint}")
     return value
 
 

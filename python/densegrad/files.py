@@ -23,9 +23,7 @@ from densegrad._losses import CustomLoss
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
 
-_OPTIMIZERS: Final[dict[str, type[Any]]] = {
-    name: getattr(_optimizers, name) for name in _optimizers.__all__ if name != "Optimizer"
-}
+_OPTIMIZERS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in _optimizers.BY_NAME.values()}
 _SCHEDULES: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in schedules.BY_NAME.values()}
 _BIT_GENERATORS: Final = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _TEXT_KINDS: Final = "UO"  # arrays of these are written as JSON: strings, and objects that are plain data

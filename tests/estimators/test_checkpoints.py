@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification, make_multilabel_classification
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -138,6 +139,13 @@ def test_pipelines_pass_the_path_on(tmp_path):
     np.testing.assert_array_equal(whole.predict_proba(X), again.predict_proba(X))
 
 
+def test_folds_do_not_go_on_from_each_other(tmp_path):
+    with pytest.raises(ValueError, match="its y has other values"):
+        cross_val_score(
+            estimator("adam"), X, NAMES, params={"checkpoint": tmp_path / "fit"}, error_score="raise"
+        )
+
+
 def test_checkpoints_of_other_trainings_are_refused(tmp_path):
     path = tmp_path / "fit"
     estimator("adam").fit(X, NAMES, checkpoint=path)
@@ -147,6 +155,7 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
         (estimator("adam", activation="tanh"), NAMES, "its network is not that"),
         (estimator("adam"), np.char.upper(NAMES), "y has other labels"),
         (estimator("adam", batch_size=10), NAMES, "its epochs have 5 updates, those of this fit 23"),
+        (estimator("adam"), NAMES[::-1], "its y has other values"),
         (estimator("adam", max_iter=5), NAMES, "it has 12 epochs behind it, and max_iter is 5"),
         (estimator("adam", kind=MLPRegressor), Y, "holds an MLPClassifier, not an MLPRegressor"),
     ):

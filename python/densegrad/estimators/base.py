@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _check_sample_weight
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
 from densegrad.estimators.lbfgs import Objective, minimise
-from densegrad.estimators.parameters import CONSTRAINTS, Recipe
+from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
 from densegrad.estimators.persistence import Persistent, Saved
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
 from densegrad.estimators.targets import Labels, Targets, TargetsT, same_targets
@@ -120,6 +122,13 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         other = self._stand_in()
         other.__dict__.pop("feature_names_in_", None)
         return other
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; an error about a name says which one may be meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{hint(vars(self), str(error))}") from None
 
     # Training.
 
@@ -290,10 +299,11 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             training.set_order(recipe, n_rows, rows)
 
             batch_size = recipe.rows_of_batch(n_rows)
-            so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "")
+            checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
+            so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
             if saver is not None and saved is not None:
                 assert saved.progress is not None
-                saved.progress.check(saver, recipe.max_iter, so_far.n_steps, "max_iter")
+                saved.progress.check(saver, so_far, recipe.max_iter, "max_iter")
                 so_far = saved.progress
 
         self._begin(training, targets, stand_in, first)

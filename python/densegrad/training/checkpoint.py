@@ -57,6 +57,8 @@ class Progress:
     n_steps: int | None
     #: Why the fit ended; "" if it did not.
     stopped: str
+    #: Checksum of the target; None if it is not at hand.
+    target: int | None = None
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
@@ -67,6 +69,7 @@ class Progress:
             _validation.integer("first", state["first"], 0),
             None if n_steps is None else _validation.integer("n_steps", n_steps, 0),
             _validation.choice("stopped", state["stopped"], ENDS),
+            None if state["target"] is None else _validation.integer("target", state["target"], 0),
         )
 
     @property
@@ -74,9 +77,13 @@ class Progress:
         """Whether the fit ended by itself; more epochs or more time would not make it go on."""
         return self.stopped in ("patience", "schedule", "callback")
 
-    def check(self, checkpoint: Checkpoint, epochs: int, n_steps: int | None, name: str) -> None:
-        """Raise ValueError if a fit of so many epochs and updates cannot go on from here."""
-        if n_steps != self.n_steps:
-            raise checkpoint.refuse(f"its epochs have {self.n_steps} updates, those of this fit {n_steps}")
+    def check(self, checkpoint: Checkpoint, fit: Progress, epochs: int, name: str) -> None:
+        """Raise ValueError if `fit`, of so many epochs, is not the one that has come so far."""
+        if fit.n_steps != self.n_steps:
+            raise checkpoint.refuse(
+                f"its epochs have {self.n_steps} updates, those of this fit {fit.n_steps}"
+            )
+        if fit.target != self.target:
+            raise checkpoint.refuse("its y has other values")
         if epochs < self.epochs:
             raise checkpoint.refuse(f"it has {self.epochs} epochs behind it, and {name} is {epochs}")

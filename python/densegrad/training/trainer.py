@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
-from densegrad._optimizers import Adam, Optimizer
+from densegrad._optimizers import BY_NAME, Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
@@ -38,7 +38,8 @@ class Trainer:
     ----------
     network : Network
         Changed in place.
-    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad or Lion, default Adam()
+    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion or str, default Adam()
+        A name, such as "adam", stands for an optimizer with its defaults.
     batch_size : int or "auto", default "auto"
         Rows in an update; "auto" is min(200, number of rows). The last batch of an epoch may be smaller.
     shuffle : bool, default True
@@ -100,7 +101,7 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        optimizer: Optimizer = Adam(),  # noqa: B008 - frozen
+        optimizer: Optimizer | str = Adam(),  # noqa: B008 - frozen
         *,
         batch_size: int | str = "auto",
         shuffle: bool = True,
@@ -311,14 +312,14 @@ class Trainer:
         source = self._source(X, target, sample_weight, epochs)
         so_far = Progress(0, self.steps, source.n_steps, "")
         if saver is not None and saver.resumes():
-            so_far = self._resume(saver, epochs, source.n_steps, stopping)
+            so_far = self._resume(saver, so_far, epochs, stopping)
         else:
             self.history = History()
         assert self.history is not None
-        history, first, unsaved = self.history, so_far.first, False
-        last = None if source.n_steps is None else first + epochs * source.n_steps
+        history, unsaved = self.history, False
+        last = None if source.n_steps is None else so_far.first + epochs * source.n_steps
         with (
-            self._rates.over(first, last),
+            self._rates.over(so_far.first, last),
             Observers(callbacks, epochs, progress, done=so_far.epochs) as observers,
         ):
             for epoch in epochs_of(
@@ -341,14 +342,14 @@ class Trainer:
                     history.stopped = epoch.stopped or "callback"
                 unsaved = epoch.stopped != "max_time"  # which may have cut it short
                 if saver is not None and unsaved and saver.due(epoch.number + 1):
-                    self._write_checkpoint(saver, first, source.n_steps, stopping)
+                    self._write_checkpoint(saver, so_far, stopping)
                     unsaved = False
                 if ended:
                     break
         if not history.stopped:
             history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
         if saver is not None and unsaved:
-            self._write_checkpoint(saver, first, source.n_steps, stopping)
+            self._write_checkpoint(saver, so_far, stopping)
         stopping.restore(self.network)
         self._check_weights()
         return history
@@ -494,18 +495,16 @@ class Trainer:
             "schedule_state": dict(self._rates.state),
         }
 
-    def _write_checkpoint(
-        self, saver: Checkpoint, first: int, n_steps: int | None, stopping: Patience
-    ) -> None:
+    def _write_checkpoint(self, saver: Checkpoint, began: Progress, stopping: Patience) -> None:
         assert self.history is not None
         if not _arrays.all_finite(self.network.parameters):
             return  # the next epoch diverges
-        progress = Progress(len(self.history.loss), first, n_steps, self.history.stopped)
+        progress = replace(began, epochs=len(self.history.loss), stopped=self.history.stopped)
         fit = {**asdict(progress), "patience": stopping.to_state()}
         with _core.Reading(self.network):
             files.write(saver.path, "trainer", {**self._file_state(), "fit": fit})
 
-    def _resume(self, saver: Checkpoint, epochs: int, n_steps: int | None, stopping: Patience) -> Progress:
+    def _resume(self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience) -> Progress:
         """Take over what a checkpoint holds, and return how far its fit had come."""
         state = files.read(saver.path, "trainer", self.network.custom_loss)
         with files.damage(saver.path, "trainer"):
@@ -517,7 +516,7 @@ class Trainer:
             if not _arrays.all_finite(network.parameters):
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
-            progress.check(saver, epochs, n_steps, "epochs")
+            progress.check(saver, fit, epochs, "epochs")
             history = History.from_state(state["history"])
             if len(history.loss) != progress.epochs:
                 raise ValueError(f"it has losses of {len(history.loss)} epochs of {progress.epochs}")
@@ -604,8 +603,12 @@ def _drawn_seed(random: _validation.RandomSource) -> int:
 
 
 def _checked_optimizer(optimizer: Any) -> Optimizer:
+    if isinstance(optimizer, str):
+        return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an instance of {', '.join(OPTIMIZERS)}; got {optimizer!r}")
+        raise TypeError(
+            f"optimizer must be an instance of {', '.join(OPTIMIZERS)}, or the name of one; got {optimizer!r}"
+        )
     return optimizer
 
 
