@@ -62,7 +62,7 @@ def test_losses_of_classes(given: str) -> None:
 
 
 def test_a_loss_of_the_other_estimator_is_not_proposed() -> None:
-    with pytest.raises(ValueError, match="Got 'mse' instead.$"):
+    with pytest.raises(ValueError, match=r"Got 'mse' instead\.$"):
         MLPClassifier(loss="mse").fit(ROWS, LABELS)
 
 
