@@ -29,7 +29,7 @@ LAYERS = [
     {"training.history", "training.descent", "training.order", "training"},
     {"training.checkpoint", "training.rates", "training.observers"},
     {"training.sources", "training.stopping"},
-    {"training.loop"},
+    {"training.loop", "training.trainer_state"},
     {"training.trainer"},
     {"estimators.docs", "estimators.sklearn_callbacks", "estimators.warn", "estimators.weights"},
     {"estimators.parameters", "estimators.targets"},

@@ -106,6 +106,7 @@ class Writer:
     def __init__(self) -> None:
         self.tensors: list[storage.Tensor] = []
         self.arrays: list[Callable[[], NDArray[Any]]] = []
+        self._names: set[str] = set()
         self._generators: list[Any] = []
 
     def plain(self, value: Any, where: str) -> Any:
@@ -159,6 +160,9 @@ class Writer:
     def _tensor(
         self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], make: Callable[[], NDArray[Any]]
     ) -> dict[str, Any]:
+        while name in self._names:  # a key with a dot in it
+            name += "_"
+        self._names.add(name)
         self.tensors.append(storage.Tensor(name, dtype, shape))
         self.arrays.append(make)
         return {"$tensor": name}

@@ -295,9 +295,9 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[Reader]:
     with open(path, "rb") as file:
         try:
             reader = Reader(path, kind, file)
-        except _NotOurs:
-            raise
         except DAMAGE as error:
+            if repr(path) in str(error):  # whole, but nothing that this version can read
+                raise
             raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
         yield reader
 
@@ -337,10 +337,6 @@ def check_custom_loss(description: Any, custom_loss: CustomLoss | None, path: st
         raise ValueError(f"loss must be {needs} ({path!r})")
 
 
-class _NotOurs(ValueError):
-    """The file is whole, but nothing that this version can read."""
-
-
 def _header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
     """Return the header, and where in the file the tensors begin."""
     (length,) = struct.unpack("<Q", file.read(8))
@@ -361,11 +357,8 @@ def _description(path: str, kind: str, header: dict[str, Any]) -> dict[str, Any]
     found = _FORMAT.fullmatch(text) if isinstance(text, str) else None
     if found is None or found[1] != kind:
         article = "an" if kind == "estimator" else "a"
-        raise _NotOurs(f"{path!r} is not {article} densegrad {kind}: its format is {reprlib.repr(text)}")
-    try:
-        _versions.check(repr(path), int(found[2]), _FORMATS[kind], metadata.get("densegrad"))
-    except ValueError as error:
-        raise _NotOurs(error) from None
+        raise ValueError(f"{path!r} is not {article} densegrad {kind}: its format is {reprlib.repr(text)}")
+    _versions.check(repr(path), int(found[2]), _FORMATS[kind], metadata.get("densegrad"))
     description = json.loads(metadata[kind])
     if not isinstance(description, dict):
         raise ValueError("the description is not an object")

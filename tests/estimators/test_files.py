@@ -208,6 +208,13 @@ def test_kinds_of_files_are_told_apart(tmp_path):
             kind.load(path)
 
 
+def test_names_with_dots_do_not_collide(tmp_path):
+    weight = {"a.b": np.array([1.0]), "a": {"b": np.array([2.0])}}
+    clf = saved(MLPClassifier(class_weight=weight), tmp_path)
+    assert clf.class_weight["a.b"] == 1
+    assert clf.class_weight["a"]["b"] == 2
+
+
 def test_a_subclass_loads_as_itself(tmp_path):
     class Mine(MLPClassifier):
         pass

@@ -103,7 +103,7 @@ class Training:
 
     def to_state(self) -> dict[str, Any]:
         """Return plain data, of which `from_state` makes the training again."""
-        rule, order, split = self.rule, self.order, self.split
+        rule, split = self.rule, self.split
         state = {
             "network": self.network,
             "random": self.random,
@@ -111,7 +111,7 @@ class Training:
             "descent": None if self.descent is None else self.descent.to_state(),
             "schedule_state": dict(self.schedule_state),
             "rule": None if rule is None else [*rule.settings, rule.learning_rate],
-            "order": order.to_state() if order is not None and order.draws_from(self.random) else None,
+            "order": self._order_state(),
             "best": asdict(self.best),
             "best_parameters": self.best_parameters,
             "last_parameters": self.last_parameters,
@@ -121,6 +121,12 @@ class Training:
         if self.random_from is _NOT_GIVEN:
             del state["random_from"]
         return state
+
+    def _order_state(self) -> dict[str, Any] | None:
+        if self.order is None or not self.order.draws_from(self.random):
+            return None  # the next fit begins another
+        state = self.order.to_state()
+        return state if state["n_shuffles"] <= self.n_rows_seen else None
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Training:
@@ -137,6 +143,9 @@ class Training:
             training.rule = LearningRateRule(initial, _validation.choice("rule", name, RULES), power_t)
             training.rule.learning_rate = _validation.real("learning_rate", learning_rate, 0)
         if state["order"] is not None:
+            # Each shuffle is made again in the next fit, so there may not be more than epochs.
+            n_rows_seen = _validation.integer("n_rows_seen", state["n_rows_seen"], 0)
+            _validation.integer("n_shuffles", state["order"]["n_shuffles"], 0, n_rows_seen)
             training.order = CumulativeOrder.from_state(random, state["order"])
         best = state["best"]
         training.best = BestSoFar(
