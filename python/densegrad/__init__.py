@@ -54,6 +54,11 @@ __all__ = [
     "show_config",
 ]
 
+# What pickles name the classes by, so that their files may move.
+for _kind in tuple(vars().values()):
+    if isinstance(_kind, type) and _kind.__module__.startswith("densegrad."):
+        _kind.__module__ = "densegrad"
+
 try:
     _core.set_instruction_set(os.environ.get("DENSEGRAD_ISA", ""))
 except ValueError as error:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from densegrad import _validation
 
@@ -199,3 +199,8 @@ class Lion(_Checked):
 
 
 Optimizer: TypeAlias = SGD | Adam | AdamW | NAdam | RMSprop | Adagrad | Lion
+
+#: By the names that stand for them: `Trainer` takes their defaults, the estimators numbers of their own.
+BY_NAME: Final[dict[str, type[Optimizer]]] = {
+    kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion)
+}

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.random.mtrand import _rand as global_random_state
 
+from densegrad._names import suggestion
+
 # The core calls these here.
 
 #: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
@@ -60,6 +62,13 @@ def real(
     return number
 
 
+def number(name: str, value: object) -> float:
+    """Return `value` as a float, which may be infinite or NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must hold numbers; got {value!r}")
+    return float(value)
+
+
 def boolean(name: str, value: object) -> bool:
     """Return `value` as a bool."""
     if not isinstance(value, (bool, np.bool_)):
@@ -73,7 +82,9 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(names)}; got {value!r}")
     if value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}")
+        meant = suggestion(value, names)
+        hint = "" if meant is None else f". Did you mean {meant!r}?"
+        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}{hint}")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _validation, storage
+from densegrad import _arrays, _core, _validation, _versions, storage
 from densegrad._losses import CustomLoss, Loss, custom_mean
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
 from densegrad.backpropagation import (
@@ -162,18 +163,21 @@ class Network(_core.Network):
                 self._set_weights(l, rows, row)
                 row += len(rows)
 
-    def __setstate__(self, state: tuple[NetworkSpec, Iterable[NDArray[Any]]]) -> None:
-        """Make the network of its description and W_(1), …, W_(L): what pickles, copies and files hold."""
-        spec, weights = state
-        self._make(spec)
-        remaining = iter(weights)
-        for l in range(1, spec.depth + 1):
-            self._set_weights(l, next(remaining))  # which no name holds: only one is in memory
-
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> dict[str, Any]:
         with _core.Reading(self):  # another thread may train
             weights = [self._weights(l) for l in range(1, self.depth + 1)]
-        return _unmade, (type(self),), (self.spec, weights)
+        return _versions.stamped({"spec": self.spec, "weights": weights})
+
+    def __setstate__(self, state: Any) -> None:
+        parts = _versions.read("Network", state)
+        self._make(parts["spec"])
+        weights = iter(parts["weights"])
+        for l in range(1, self.depth + 1):
+            self._set_weights(l, next(weights))  # which no name holds: only one is in memory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `__newobj__` stands for the call of __new__, which pickles have an instruction for.
+        return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
 
     def _make(self, spec: NetworkSpec) -> None:
         """Make the core's network, whose weights are zero."""
@@ -215,9 +219,7 @@ class Network(_core.Network):
         array = _arrays.real_array("parameters", parameters)
         if array.shape != (spec.n_parameters,):
             raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")
-        network = _unmade(cls)
-        network.__setstate__((spec, spec.split(np.ascontiguousarray(_arrays.to_float(array)))))
-        return network
+        return _made(cls, spec, spec.split(np.ascontiguousarray(_arrays.to_float(array))))
 
     def astype(self, dtype: Any) -> Self:
         """Return a copy in another precision, with the same weights as far as it can hold them.
@@ -232,10 +234,8 @@ class Network(_core.Network):
             If `dtype` is not as described, or a weight is too large for it.
         """
         spec = self.spec.astype(dtype)
-        other = _unmade(type(self))
         with _core.Reading(self):
-            other.__setstate__((spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))))
-        return other
+            return _made(type(self), spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1)))
 
     def _converted(self, l: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         try:
@@ -513,13 +513,11 @@ class Network(_core.Network):
             If the file is damaged or was written by something else, or `loss` is not what it needs.
         FileNotFoundError
         """
-        network = _unmade(cls)
-        with storage.opened(path, loss) as state:
+        with storage.opened(path, loss) as (spec, weights):
             try:
-                network.__setstate__(state)
+                return _made(cls, spec, weights)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)!r} is not a network: {error}") from error
-        return network
 
     def _repr_html_(self) -> str:
         picture: str = import_module("densegrad.display").network_html(self)
@@ -544,9 +542,11 @@ class Network(_core.Network):
         return "\n".join(lines)
 
 
-def _unmade(kind: type[N]) -> N:
-    """Return a network that its `__setstate__` is to make."""
-    return kind.__new__(kind)
+def _made(kind: type[N], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> N:
+    """Return a network of a description and W_(1), …, W_(L)."""
+    network = kind.__new__(kind)
+    network.__setstate__(_versions.stamped({"spec": spec, "weights": weights}))
+    return network
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _validation
+from densegrad import _validation, _versions
 from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSSES
 from densegrad.layers import Dense, checked_layers
@@ -49,6 +49,15 @@ class NetworkSpec:
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "n_inputs", _validation.integer("n_inputs", self.n_inputs, 1))
         object.__setattr__(self, "dtype", _validation.float_dtype(self.dtype))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _versions.stamped({**self.to_json(), "custom_loss": self.loss.custom})
+
+    def __setstate__(self, state: Any) -> None:
+        description = _versions.read("NetworkSpec", state)
+        spec = self.from_json(description, description.get("custom_loss"))
+        for name, value in vars(spec).items():
+            object.__setattr__(self, name, value)
 
     @property
     def depth(self) -> int:

@@ -1,4 +1,4 @@
-"""Files of networks in the safetensors format: the length of the header, the header in JSON, the tensors."""
+"""Files in the safetensors format: the length of the header, the header in JSON, the tensors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ import errno
 import json
 import math
 import os
+import re
 import reprlib
 import secrets
 import stat
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _validation
+from densegrad import _validation, _versions
 from densegrad._losses import CustomLoss
 from densegrad.spec import NetworkSpec
 
-_FORMAT = "densegrad network 1"
+_FORMAT = re.compile(r"densegrad (network|trainer|estimator) (\d{1,9})")
+#: Of each kind of file, the newest format, which is the one that is written.
+_FORMATS: Final = {"network": 1, "trainer": 1, "estimator": 1}
 _MAX_HEADER = 100_000_000  # bytes, as in the format's own library
-_DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_NAMES: dict[np.dtype[Any], str] = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "BOOL": np.dtype(np.bool_),
+    **{f"{kind}{8 * size}": np.dtype(f"<{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+}
+_NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
+_WEIGHTS: Final = ("F16", "F32", "F64")
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -35,26 +43,73 @@ _KINDS = {
 }
 
 
-def save(path: str | os.PathLike[str], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> None:
-    """Write W_(1), …, W_(L), one at a time; a file that is there already is replaced in one step."""
+class Tensor(NamedTuple):
+    """An array that a file is to hold."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def is_storable(dtype: np.dtype[Any]) -> bool:
+    """Tell whether files can hold arrays of this type."""
+    return dtype.newbyteorder("<") in _NAMES
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    description: dict[str, Any],
+    tensors: Iterable[Tensor],
+    arrays: Iterable[NDArray[Any]],
+) -> None:
+    """Write a file of a `kind`; one that is there already is replaced in one step.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : {"network", "trainer", "estimator"}
+    description : dict
+        Goes into the header as JSON, under the name of the kind.
+    tensors : iterable of Tensor
+    arrays : iterable of ndarray
+        The numbers of the tensors, asked for one at a time.
+    """
     header: dict[str, Any] = {
-        "__metadata__": {"format": _FORMAT, "network": json.dumps(spec.to_json())},
-    }
-    end = 0
-    for l, shape in enumerate(spec.weight_shapes, 1):
-        begin, end = end, end + math.prod(shape) * spec.dtype.itemsize
-        header[f"weights.{l}"] = {
-            "dtype": _NAMES[spec.dtype],
-            "shape": shape,
-            "data_offsets": [begin, end],
+        "__metadata__": {
+            "format": f"densegrad {kind} {_FORMATS[kind]}",
+            "densegrad": _versions.installed(),
+            kind: json.dumps(description, allow_nan=False),
         }
+    }
+    dtypes, end = [], 0
+    for name, dtype, shape in tensors:
+        dtypes.append(dtype.newbyteorder("<"))
+        begin, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _NAMES[dtypes[-1]], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the tensors are aligned
+    if len(text) > _MAX_HEADER:
+        raise ValueError(f"a file's header has at most {_MAX_HEADER} bytes; this would need {len(text)}")
     with _replacement(os.fsdecode(path)) as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for W in weights:
-            file.write(W.astype(_DTYPES[_NAMES[spec.dtype]], copy=False).data)
-            del W  # before the next one is made
+        remaining = iter(arrays)
+        for dtype in dtypes:
+            file.write(np.ascontiguousarray(next(remaining), dtype).data)  # which no name holds
+
+
+def save(path: str | os.PathLike[str], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> None:
+    """Write a network: W_(1), …, W_(L), one at a time."""
+    tensors = [Tensor(f"weights.{l}", spec.dtype, shape) for l, shape in enumerate(spec.weight_shapes, 1)]
+    write(path, "network", spec.to_json(), tensors, weights)
+
+
+def _check_plain(path: str, mode: int, allowed: str) -> None:
+    """Raise OSError if `path`, whose stat has this mode, is a directory, a device or the like."""
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no plain file")
+        error = IsADirectoryError if stat.S_ISDIR(mode) else OSError
+        raise error(f"path must name {allowed}; {path!r} is {kind}")
 
 
 @contextlib.contextmanager
@@ -71,10 +126,8 @@ def _replacement(path: str) -> Iterator[BinaryIO]:
         before = os.stat(path)
     except FileNotFoundError:
         before = None
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(before.st_mode), "no plain file")
-        error = IsADirectoryError if stat.S_ISDIR(before.st_mode) else OSError
-        raise error(f"path must name a plain file or none; {path!r} is {kind}")
+    if before is not None:
+        _check_plain(path, before.st_mode, "a plain file or none")
     descriptor, name = _new_file(folder, 0o666 if before is None else 0o600)
     try:
         with open(descriptor, "wb") as file:
@@ -131,6 +184,124 @@ def _flush_folder(folder: str) -> None:
             os.close(descriptor)
 
 
+class Reader:
+    """An open file: its description, and its tensors, each of which is read once.
+
+    Attributes
+    ----------
+    description : dict
+    """
+
+    def __init__(self, path: str, kind: str, file: BinaryIO) -> None:
+        header, self._data = _header(path, file)
+        self.description = _description(path, kind, header)
+        self._file = file
+        self._places = {name: _Place.of(name, tensor) for name, tensor in header.items() if name[:2] != "__"}
+        size = os.fstat(file.fileno()).st_size - self._data
+        # Side by side without a gap, as the format wants it, so that no piece is read twice.
+        pieces = sorted((place.begin, place.end) for place in self._places.values())
+        if [0, *(end for _, end in pieces)] != [*(begin for begin, _ in pieces), size]:
+            raise ValueError(f"its tensors do not fill the {size} bytes after the header")
+
+    @property
+    def n_tensors(self) -> int:
+        """The number of tensors that are left."""
+        return len(self._places)
+
+    def expect(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
+        """Raise ValueError if the file has no such tensor."""
+        place = self._place(name)
+        if place.dtype not in dtypes:
+            raise ValueError(f"{name} must hold {', '.join(dtypes)}; got {reprlib.repr(place.dtype)}")
+        if place.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {reprlib.repr(list(place.shape))}")
+
+    def take(self, name: str) -> NDArray[Any]:
+        """Return a tensor, once."""
+        place = self._place(name)
+        del self._places[name]
+        self._file.seek(self._data + place.begin)
+        array = np.empty(place.shape, _DTYPES[place.dtype])
+        if array.nbytes and self._file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:  # type: ignore[attr-defined]
+            raise ValueError("it has become shorter while it was read")
+        if array.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+            raise ValueError(f"{name} must hold 0 and 1")
+        return array
+
+    def finish(self) -> None:
+        """Raise ValueError if the file has tensors that nobody took."""
+        if self._places:
+            raise ValueError(f"it has tensors that are not named: {reprlib.repr(sorted(self._places))}")
+
+    def _place(self, name: str) -> _Place:
+        place = self._places.get(name)
+        if place is None:
+            raise ValueError(f"it has no {name}")
+        return place
+
+
+class _Place(NamedTuple):
+    """Where a tensor lies, counted from the end of the header."""
+
+    begin: int
+    end: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, tensor: dict[str, Any]) -> _Place:
+        """Return the place that the header names, if it has the size of the tensor."""
+        dtype, sizes = tensor["dtype"], tensor["shape"]
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
+            raise ValueError(f"{name} must hold {', '.join(_DTYPES)}; got {reprlib.repr(dtype)}")
+        if not isinstance(sizes, list) or len(sizes) > 32:
+            raise ValueError(f"{name} must have at most 32 dimensions; got {reprlib.repr(sizes)}")
+        shape = tuple(_validation.integer("a size", size, 0) for size in sizes)
+        begin, end = (_validation.integer("an offset", offset, 0) for offset in tensor["data_offsets"])
+        if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
+            raise ValueError(f"{name} must have {math.prod(shape)} numbers; got {end - begin} bytes")
+        return cls(begin, end, dtype, shape)
+
+
+#: What a description or a header that is not as we write it may raise.
+DAMAGE: Final = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[Reader]:
+    """Give the reader of a file of a `kind`.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, was written by something else or has a newer format; it names the file.
+    OSError
+        If there is no such file, or it is a directory, a device, a FIFO or a socket.
+    """
+    path = os.fsdecode(path)
+    try:
+        _check_plain(path, os.stat(path).st_mode, "a plain file")
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+    with open(path, "rb") as file:
+        try:
+            reader = Reader(path, kind, file)
+        except DAMAGE as error:
+            if repr(path) in str(error):  # whole, but nothing that this version can read
+                raise
+            raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
+        yield reader
+
+
 @contextlib.contextmanager
 def opened(
     path: str | os.PathLike[str], custom_loss: CustomLoss | None
@@ -138,100 +309,57 @@ def opened(
     """Give the description of the network in a file, and W_(1), …, W_(L), read one at a time.
 
     Nothing of the description's size is allocated before the file is known to hold as many weights.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or was written by something else; it names the file.
-    FileNotFoundError
     """
-    path = os.fsdecode(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(errno.ENOENT, "no such file", path)
-    with open(path, "rb") as file:
-        header, data = _header(path, file)
-        spec = _described(path, header, custom_loss)
+    with reading(path, "network") as reader:
+        path = os.fsdecode(path)
+        check_custom_loss(reader.description, custom_loss, path)
         try:
-            tensors = _tensors(header, spec, os.fstat(file.fileno()).st_size - data)
-        except (KeyError, TypeError, ValueError) as error:
+            spec = NetworkSpec.from_json(reader.description, custom_loss)
+        except ValueError as error:
+            raise ValueError(f"{path!r} is not a network: {error}") from error
+        names = [f"weights.{l}" for l in range(1, spec.depth + 1)]
+        try:
+            for name, shape in zip(names, spec.weight_shapes, strict=True):
+                reader.expect(name, shape, _WEIGHTS)
+            if len(names) < reader.n_tensors:
+                raise ValueError(f"it has {reader.n_tensors} tensors; the network has {len(names)} layers")
+        except ValueError as error:
             raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
-        yield spec, _read(file, data, tensors)
+        yield spec, map(reader.take, names)
 
 
-def _header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return the header, and where in the file the tensors begin."""
-    try:
-        (length,) = struct.unpack("<Q", file.read(8))
-        size = os.fstat(file.fileno()).st_size
-        if length > min(size - 8, _MAX_HEADER):
-            raise ValueError(f"a header of {length} bytes in a file of {size}")
-        header = json.loads(file.read(length))
-        if not isinstance(header, dict):
-            raise ValueError("the header is not an object")
-    except (struct.error, ValueError, RecursionError) as error:
-        raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
-    return header, 8 + length
-
-
-def _described(path: str, header: dict[str, Any], custom_loss: CustomLoss | None) -> NetworkSpec:
-    metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict):
-        metadata = {}
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(
-            f"{path!r} is not a densegrad network: its format is {reprlib.repr(metadata.get('format'))}"
-        )
-    try:
-        description = json.loads(metadata["network"])
-        if not isinstance(description, dict):
-            raise ValueError("the description is not an object")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path!r} is damaged or not a safetensors file: {error}") from error
+def check_custom_loss(description: Any, custom_loss: CustomLoss | None, path: str) -> None:
+    """Raise ValueError if a network needs a custom loss and there is none, or the other way round."""
     if (description.get("loss") == "custom") != (custom_loss is not None):
         needs = "None: the file names it"
         if custom_loss is None:
             needs = "a callable, as the network was made with one"
         raise ValueError(f"loss must be {needs} ({path!r})")
-    try:
-        return NetworkSpec.from_json(description, custom_loss)
-    except ValueError as error:
-        raise ValueError(f"{path!r} is not a network: {error}") from error
 
 
-def _tensors(
-    header: dict[str, Any], spec: NetworkSpec, size: int
-) -> list[tuple[int, np.dtype[Any], tuple[int, int]]]:
-    """Return where each layer's weights begin, their type and shape; `size` is that of all of them."""
-    tensors, pieces = [], []
-    for l, shape in enumerate(spec.weight_shapes, 1):
-        name = f"weights.{l}"
-        if name not in header:
-            raise ValueError(f"it has no {name}")
-        tensor = header[name]
-        if tensor["dtype"] not in _DTYPES:
-            raise ValueError(f"{name} must hold {', '.join(_DTYPES)}; got {reprlib.repr(tensor['dtype'])}")
-        if tensor["shape"] != list(shape):
-            raise ValueError(f"{name} must have shape {shape}; got {reprlib.repr(tensor['shape'])}")
-        dtype = _DTYPES[tensor["dtype"]]
-        begin, end = (_validation.integer("an offset", offset, 0) for offset in tensor["data_offsets"])
-        if end - begin != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{name} must have {math.prod(shape)} numbers; got {end - begin} bytes")
-        tensors.append((begin, dtype, shape))
-        pieces.append((begin, end))
-    # Side by side without a gap, as the format wants it, so that no piece is read twice.
-    pieces.sort()
-    if [0, *(end for _, end in pieces)] != [*(begin for begin, _ in pieces), size]:
-        raise ValueError(f"its tensors do not fill the {size} bytes after the header")
-    return tensors
+def _header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Return the header, and where in the file the tensors begin."""
+    (length,) = struct.unpack("<Q", file.read(8))
+    size = os.fstat(file.fileno()).st_size
+    if length > min(size - 8, _MAX_HEADER):
+        raise ValueError(f"a header of {length} bytes in a file of {size}")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("the header is not an object")
+    return header, 8 + length
 
 
-def _read(
-    file: BinaryIO, data: int, tensors: list[tuple[int, np.dtype[Any], tuple[int, int]]]
-) -> Iterator[NDArray[Any]]:
-    for begin, dtype, shape in tensors:
-        file.seek(data + begin)
-        W = np.empty(shape, dtype)
-        if file.readinto(W.data.cast("B")) != W.nbytes:  # type: ignore[attr-defined]
-            raise ValueError("it has become shorter while it was read")
-        yield W
-        del W  # before the next one is made
+def _description(path: str, kind: str, header: dict[str, Any]) -> dict[str, Any]:
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    text = metadata.get("format")
+    found = _FORMAT.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[1] != kind:
+        article = "an" if kind == "estimator" else "a"
+        raise ValueError(f"{path!r} is not {article} densegrad {kind}: its format is {reprlib.repr(text)}")
+    _versions.check(repr(path), int(found[2]), _FORMATS[kind], metadata.get("densegrad"))
+    description = json.loads(metadata[kind])
+    if not isinstance(description, dict):
+        raise ValueError("the description is not an object")
+    return description

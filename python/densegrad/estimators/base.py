@@ -6,6 +6,8 @@ This is the only file that writes a fitted attribute. What it calls takes values
 from __future__ import annotations
 
 import math
+import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -15,19 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _check_sample_weight
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
-from densegrad.estimators.fitted_network import FittedNetwork
 from densegrad.estimators.lbfgs import Objective, minimise
-from densegrad.estimators.parameters import CONSTRAINTS, Recipe
+from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
+from densegrad.estimators.persistence import Persistent, Saved
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
-from densegrad.estimators.targets import Labels, TargetsT
+from densegrad.estimators.targets import Labels, Targets, TargetsT, same_targets
 from densegrad.estimators.training import Training
 from densegrad.estimators.validation import Score, Validation, by_scorer
 from densegrad.estimators.warn import warn
 from densegrad.samples import Samples
+from densegrad.spec import NetworkSpec
+from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.history import Epoch
 from densegrad.training.loop import advice_on_divergence
 from densegrad.training.observers import Observers
@@ -44,7 +49,7 @@ _RECORD = (
 )
 
 
-class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
+class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
     """Base of the two estimators, by the kind of their targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -118,6 +123,13 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         other.__dict__.pop("feature_names_in_", None)
         return other
 
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; an error about a name says which one may be meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{hint(vars(self), str(error))}") from None
+
     # Training.
 
     @with_callbacks
@@ -131,6 +143,9 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        resume: bool = True,
     ) -> Any:
         """Fit the network to X and y.
 
@@ -148,6 +163,15 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
             'adaptive' follow them.
         sample_weight_val : array-like of shape (n_val,), default=None
             Sample weights of the validation data. A classifier multiplies them by `class_weight`.
+        checkpoint : str or path-like, default=None
+            A file of this fit, from which the same call continues after a crash. It is replaced in one step.
+            An estimator with the same parameters, the same data and this file ends bit for bit as without
+            the break. `load` reads the file, too. Not for solver='lbfgs'.
+        checkpoint_every : int, default=1
+            Epochs from one writing of the file to the next. It is also written when the fit ends. An epoch
+            that `max_time` cuts short is not in it.
+        resume : bool, default=True
+            Continue from the file if it exists. A fit that has ended returns at once. False begins anew.
 
         Returns
         -------
@@ -156,10 +180,16 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         Raises
         ------
         ValueError
-            If an argument is not as described; the estimator is unchanged.
+            If an argument is not as described, or the file of `checkpoint` is damaged or of another training;
+            the estimator is unchanged.
             If training diverges or `scoring` returns NaN; the estimator keeps the training so far.
+        OSError
+            If the file of `checkpoint` cannot be written; the one before stays, and the estimator keeps the
+            training so far.
         """
-        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        saver = Checkpoint.of(checkpoint, checkpoint_every, resume)
+        validation = (X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, validation, incremental=False, saver=saver)
         return self
 
     def _check_solver(self) -> bool:
@@ -200,6 +230,7 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         *,
         incremental: bool,
         classes: Any = None,
+        saver: Checkpoint | None = None,
     ) -> bool:
         """Train; False if Ctrl-C has ended it."""
         if self.__dict__.setdefault("_fit_under_way", mine := object()) is not mine:
@@ -208,7 +239,7 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
                 " thread cannot do at the same time; fit a clone of it"
             )
         try:
-            return self._fit_alone(X, y, sample_weight, validation, incremental, classes)
+            return self._fit_alone(X, y, sample_weight, validation, incremental, classes, saver)
         finally:
             del self._fit_under_way
 
@@ -220,15 +251,21 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         validation: tuple[Any, Any, Any],
         incremental: bool,
         classes: Any,
+        saver: Checkpoint | None,
     ) -> bool:
         recipe = Recipe.of(vars(self))
         if incremental and recipe.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if recipe.optimizer is None and any(part is not None for part in validation):
             raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
+        if recipe.optimizer is None and saver is not None:
+            raise ValueError("checkpoint needs a stochastic solver; got solver='lbfgs'")
+        saved = None
+        if saver is not None and saver.resumes():
+            saved = self._read_checkpoint(saver, recipe.loss.custom)
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
 
-        known = self._known_targets(y, classes, incremental)
+        known = None if saved else self._known_targets(y, classes, incremental)
         stand_in = self._stand_in()
         X, y = self._read(stand_in, X, y, reset=first or "n_features_in_" not in vars(self))
         X = X.tocsr() if hasattr(X, "tocsr") else X
@@ -236,7 +273,11 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         weight = self._row_weights(targets, y, _weights_like_rows(sample_weight, X), incremental)
         outputs = targets.n_outputs(recipe.loss), targets.head(recipe.loss)
 
-        if first:
+        if saver is not None and saved is not None:
+            spec = recipe.spec(X.shape[1], *outputs, X.dtype)
+            training = _resumed(saver, saved, recipe, spec, targets)
+            first = True  # the record is the file's
+        elif first:
             spec = recipe.spec(X.shape[1], *outputs, X.dtype)
             training = Training.begun(recipe, spec, self.activation)
         else:
@@ -259,12 +300,25 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
                 training.set_rates(recipe)
                 training.set_order(recipe, n_rows, rows)
 
+            batch_size = recipe.rows_of_batch(n_rows)
+            checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
+            so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
+            if saver is not None and saved is not None:
+                assert saved.progress is not None
+                saved.progress.check(saver, so_far, recipe.max_iter, "max_iter")
+                so_far = saved.progress
+
         self._begin(training, targets, stand_in, first)
+        if saved is not None:
+            for name, value in saved.record.items():
+                setattr(self, name, value)
         hooks = None if incremental else FitHooks(self, X, y, weight)
         if recipe.optimizer is None:
             completed = self._minimise(training, recipe, X, target, weight, hooks)
         else:
-            completed = self._train(training, recipe, samples, rows, judged, hooks, incremental)
+            completed = self._train(
+                training, recipe, samples, rows, batch_size, judged, hooks, incremental, so_far, saver
+            )
         if hooks is not None:
             hooks.fit_ends()
         return completed
@@ -386,21 +440,24 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         recipe: Recipe,
         samples: Samples,
         rows: NDArray[np.int64] | None,
+        batch_size: int,
         judged: Validation | None,
         hooks: FitHooks | None,
         incremental: bool,
+        so_far: Progress,
+        saver: Checkpoint | None,
     ) -> bool:
         """Train epoch after epoch; False if Ctrl-C has ended it."""
         self._begin_record(recipe, judged is not None)
-        n_rows = samples.n_rows if rows is None else len(rows)
         limit = 1 if incremental else recipe.max_iter
         epochs = training.epochs(
-            recipe, samples, rows, recipe.rows_of_batch(n_rows), judged, incremental=incremental
+            recipe, samples, rows, batch_size, judged, incremental=incremental, so_far=so_far
         )
         watched = () if incremental else recipe.callbacks
-        stopped, completed = "", True
+        stopped, completed, unsaved = so_far.stopped if so_far.ended else "", True, False
+        title = type(self).__name__
         with (
-            Observers(watched, limit, recipe.progress and not incremental, type(self).__name__) as observers,
+            Observers(watched, limit, recipe.progress and not incremental, title, so_far.epochs) as observers,
             closing(epochs),
         ):
             try:
@@ -411,9 +468,17 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
                     stopped = epoch.stopped
                     if stopped == "diverged":
                         break
-                    if _seen_by_all(epoch, hooks, observers, limit):
+                    ended = _seen_by_all(epoch, hooks, observers, limit)
+                    if ended:
                         stopped = stopped or "callback"
+                    unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                    if saver is not None and unsaved and saver.due(epoch.number + 1):
+                        self._write_checkpoint(saver, training, so_far, stopped)
+                        unsaved = False
+                    if ended:
                         break
+                if saver is not None and unsaved:
+                    self._write_checkpoint(saver, training, so_far, stopped)
             except KeyboardInterrupt:
                 warn("Training interrupted by user.")
                 completed = False
@@ -527,6 +592,20 @@ class BaseMLP(CallbackSupportMixin, FittedNetwork, ABC, Generic[TargetsT]):
         """
         objective = Objective(self.network_, X, y, sample_weight, self.alpha, self.n_threads)
         return objective(np.asarray(packed, np.float64))
+
+
+def _resumed(
+    saver: Checkpoint, saved: Saved, recipe: Recipe, spec: NetworkSpec, targets: Targets
+) -> Training:
+    """Return the training of a checkpoint, to go on with."""
+    training = saved.training
+    assert training is not None
+    if training.network.spec != spec:
+        raise saver.refuse("its network is not that of these parameters, X and y")
+    if not same_targets(targets, saved.targets):
+        raise saver.refuse("y has other labels")
+    training.random_from = recipe.random_state  # one that was drawn from stands in the file
+    return training.continued(recipe, spec)
 
 
 def _seen_by_all(epoch: Epoch, hooks: FitHooks | None, observers: Observers, limit: int) -> bool:

@@ -68,6 +68,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     (5,)
     """
 
+    _kind: ClassVar[str] = "MLPClassifier"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],

@@ -1,10 +1,9 @@
-"""The network of an estimator: how it predicts, and how it is shown, assigned to, pickled and copied."""
+"""The network of an estimator: how it predicts, and how it is shown and assigned to."""
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,26 +112,6 @@ class FittedNetwork(BaseEstimator):
         self._shown(name)
         for key in ("_weights", "_training"):
             self.__dict__.pop(key, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._training is not None:
-            self._current_network()
-        state: dict[str, Any] = {**super().__getstate__()}
-        state.pop("_fit_under_way", None)
-        if self._training is not None:
-            state.pop("_weights", None)
-        return state
-
-    def __copy__(self) -> Self:
-        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
-        state = self.__getstate__()
-        given = self.get_params(deep=False)
-        made = [key for key in state if key.startswith("_") or key.endswith("_")]
-        trained = {key: state[key] for key in made if key not in given and "callback" not in key}
-        other = object.__new__(type(self))
-        other.__dict__.update(state)
-        other.__dict__.update(copy.deepcopy(trained, {id(value): value for value in given.values()}))
-        return other
 
     def _forward(self, X: Any) -> NDArray[Any]:
         """Return y_(L) for X, (n_samples, n_outputs_)."""

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from densegrad import _optimizers, schedules
+from densegrad import schedules
 from densegrad._losses import Loss
-from densegrad._optimizers import Optimizer, RMSprop
-from densegrad._tables import ACTIVATIONS, LOSSES, optimizers
+from densegrad._names import suggestion
+from densegrad._optimizers import BY_NAME, Optimizer, RMSprop
+from densegrad._tables import ACTIVATIONS, LOSSES
 from densegrad._validation import choice
 from densegrad.estimators.warn import warn
 from densegrad.layers import Dense
@@ -26,16 +27,13 @@ from densegrad.training.descent import Regularisation
 from densegrad.training.observers import Callback
 from densegrad.training.rates import AnySchedule
 
-OPTIMIZERS: Final[dict[str, type[Optimizer]]] = {
-    name.lower(): getattr(_optimizers, name) for name in optimizers()
-}
 HIDDEN_ACTIVATIONS: Final = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
 
 #: What scikit-learn checks of each parameter that both estimators have.
 CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
-    "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
+    "solver": [StrOptions({"lbfgs", *BY_NAME})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -114,7 +112,7 @@ class Recipe:
         solver, rule = parameters["solver"], parameters["learning_rate"]
         if solver == "lbfgs":
             _check_lbfgs(parameters)
-        optimizer = None if solver == "lbfgs" else _optimizer(OPTIMIZERS[solver], parameters)
+        optimizer = None if solver == "lbfgs" else _optimizer(BY_NAME[solver], parameters)
         max_time = parameters["max_time"]
         return cls(
             hidden=_hidden_layers(parameters),
@@ -190,6 +188,23 @@ class GlorotWithBias:
         limit = np.sqrt(self.bound / (n_in + n_out))
         weights = random.uniform(-limit, limit, (n_in, n_out))
         return np.vstack([weights, random.uniform(-limit, limit, n_out)])
+
+
+def hint(parameters: Mapping[str, Any], error: str) -> str:
+    """Return what may be meant by the unknown name that scikit-learn's `error` is about, or nothing."""
+    names = {
+        "activation": HIDDEN_ACTIVATIONS,
+        "solver": ["lbfgs", *BY_NAME],
+        "learning_rate": ["constant", "invscaling", "adaptive"],
+        "schedule": list(schedules.BY_NAME),
+        "loss": [name for name in LOSSES if repr(name) in error],
+    }
+    for parameter, allowed in names.items():
+        value = parameters.get(parameter)
+        if isinstance(value, str) and f"{parameter!r} parameter" in error:
+            meant = suggestion(value, allowed)
+            return "" if meant is None else f" Did you mean {meant!r}?"
+    return ""
 
 
 def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:

@@ -70,6 +70,7 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
     (2,)
     """
 
+    _kind: ClassVar[str] = "MLPRegressor"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), callable],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from densegrad import _validation
 from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.samples import check_lowest
@@ -31,6 +34,9 @@ class Targets(Protocol):
 
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
         """Return the network's target for y."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data, of which `from_state` makes the targets again."""
 
 
 TargetsT = TypeVar("TargetsT", bound=Targets)
@@ -60,6 +66,24 @@ class Labels:
         if classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return cls(LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes))
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data, of which `from_state` makes the labels again."""
+        sparse = bool(self.binarizer.sparse_input_)
+        return {"classes": self.classes, "multilabel": self.multilabel, "sparse": sparse}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Labels:
+        """Return the labels of which `to_state` was made."""
+        classes = np.asarray(state["classes"])
+        if state["multilabel"]:
+            indicators = np.eye(len(classes), dtype=np.int64)
+            labels = cls.of(csr_matrix(indicators) if state["sparse"] else indicators)
+        else:
+            labels = cls.of(classes)
+        if not np.array_equal(labels.classes, classes):
+            raise ValueError(f"classes must be the labels in order; got {reprlib.repr(classes.tolist())}")
+        return labels
 
     @property
     def classes(self) -> NDArray[Any]:
@@ -227,6 +251,10 @@ class Values:
         """Return the activation of the head."""
         return "exp" if loss.name in POSITIVE_LOSSES else "identity"
 
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data, of which `from_state` makes the targets again."""
+        return {"n_targets": self.n_targets}
+
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
         """Return the network's target for y, (n_samples, n_targets)."""
         check_lowest("y", y, loss.name)
@@ -244,6 +272,20 @@ class Values:
     def deviations(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the standard deviations that the loss 'gaussian_nll' predicts."""
         return flat(np.exp(0.5 * outputs[:, self.n_targets :]))
+
+
+def from_state(state: dict[str, Any]) -> Labels | Values:
+    """Return the targets that `to_state` of either kind was made of."""
+    if "n_targets" in state:
+        return Values(_validation.integer("n_targets", state["n_targets"], 1))
+    return Labels.from_state(state)
+
+
+def same_targets(a: Any, b: Any) -> bool:
+    """Tell whether two trainings have the same targets."""
+    if isinstance(a, Labels) and isinstance(b, Labels):
+        return a.multilabel == b.multilabel and np.array_equal(a.classes, b.classes)
+    return bool(a == b)
 
 
 def flat(outputs: NDArray[Any]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from time import monotonic
 from typing import Any
@@ -15,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from densegrad import _validation
 from densegrad._arrays import all_finite
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.validation import Validation, split_rows
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
+from densegrad.training.checkpoint import Progress
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import Epoch
 from densegrad.training.loop import epochs
-from densegrad.training.order import CumulativeOrder
-from densegrad.training.rates import LearningRateRule, Rates
+from densegrad.training.order import CumulativeOrder, generator_in
+from densegrad.training.rates import RULES, LearningRateRule, Rates, checked_memory
 from densegrad.training.sources import Rows
 from densegrad.training.stopping import BestSoFar, NoImprovement
 
@@ -60,6 +62,8 @@ class Training:
     split: tuple[int, dict[str, Any]] | None = None
     #: Rows trained on so far.
     n_rows_seen: int = 0
+    #: While a fit runs: what judges its epochs.
+    stopping: NoImprovement | None = None
 
     @classmethod
     def begun(cls, recipe: Recipe, spec: NetworkSpec, scaled_for: Any) -> Training:
@@ -94,6 +98,85 @@ class Training:
         except BaseException:
             self.random.set_state(before)
             raise
+
+    @property
+    def steps(self) -> int:
+        """Updates made so far with this optimizer."""
+        return 0 if self.descent is None else self.descent.steps
+
+    def as_if_ended(self) -> Training:
+        """Return this training as it would be if the fit that runs ended now, after an epoch."""
+        if self.order is not None:
+            self.order.pause()
+        if self.stopping is None or self.stopping.weights is None:
+            return self
+        other = copy.copy(self)
+        other.network = Network.from_spec(self.network.spec, self.stopping.weights)
+        other.best_parameters, other.last_parameters = self.stopping.weights, self.network.parameters
+        return other
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data, of which `from_state` makes the training again."""
+        rule, split = self.rule, self.split
+        state = {
+            "network": self.network,
+            "random": self.random,
+            "random_from": self.random_from,
+            "descent": None if self.descent is None else self.descent.to_state(),
+            "schedule_state": dict(self.schedule_state),
+            "rule": None if rule is None else [*rule.settings, rule.learning_rate],
+            "order": self._order_state(),
+            "best": asdict(self.best),
+            "scoring": self.scoring,
+            "best_parameters": self.best_parameters,
+            "last_parameters": self.last_parameters,
+            "split": None if split is None else [split[0], generator_in(split[1])],
+            "n_rows_seen": self.n_rows_seen,
+        }
+        if self.random_from is _NOT_GIVEN:
+            del state["random_from"]
+        return state
+
+    def _order_state(self) -> dict[str, Any] | None:
+        if self.order is None or not self.order.draws_from(self.random):
+            return None  # the next fit begins another
+        state = self.order.to_state()
+        return state if state["n_shuffles"] <= self.n_rows_seen else None
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Training:
+        """Return the training of which `to_state` was made."""
+        network, random = state["network"], state["random"]
+        if not isinstance(network, Network) or not isinstance(random, np.random.RandomState):
+            raise ValueError("a training must have a network and a RandomState")
+        training = cls(network, random, state.get("random_from", _NOT_GIVEN))
+        if state["descent"] is not None:
+            training.descent = GradientDescent.from_state(network, state["descent"])
+        training.schedule_state = checked_memory(state["schedule_state"])
+        if state["rule"] is not None:
+            initial, name, power_t, learning_rate = state["rule"]
+            training.rule = LearningRateRule(initial, _validation.choice("rule", name, RULES), power_t)
+            training.rule.learning_rate = _validation.real("learning_rate", learning_rate, 0)
+        if state["order"] is not None:
+            # Each shuffle is made again in the next fit, so there may not be more than epochs.
+            n_rows_seen = _validation.integer("n_rows_seen", state["n_rows_seen"], 0)
+            _validation.integer("n_shuffles", state["order"]["n_shuffles"], 0, n_rows_seen)
+            training.order = CumulativeOrder.from_state(random, state["order"])
+        best = state["best"]
+        training.best = BestSoFar(
+            _validation.integer("no_improvement_count", best["no_improvement_count"], 0),
+            _validation.number("loss", best["loss"]),
+            _validation.number("score", best["score"]),
+        )
+        training.scoring = state["scoring"]
+        for name in ("best_parameters", "last_parameters"):
+            setattr(training, name, _checked_parameters(name, state[name], network))
+        if state["split"] is not None:
+            n_rows, drawn_with = state["split"]
+            split = _validation.integer("split", n_rows, 1), drawn_with.get_state(legacy=False)
+            training.split = split
+        training.n_rows_seen = _validation.integer("n_rows_seen", state["n_rows_seen"], 0)
+        return training
 
     # Each of these changes this training alone, before its first epoch.
 
@@ -158,6 +241,7 @@ class Training:
         validation: Validation | None,
         *,
         incremental: bool,
+        so_far: Progress,
     ) -> Generator[tuple[Epoch, str], None, None]:
         """Train on `samples`, on the row numbers `rows` of them; yield each epoch and what to print of it.
 
@@ -175,12 +259,13 @@ class Training:
             self._prepare_best(recipe.scoring, keeps_weights)
         best = self.best_parameters if keeps_weights else None
         stopping = NoImprovement(self.best, rule, recipe.tol, recipe.n_iter_no_change, by_score, best)
+        self.stopping = stopping
         rates = Rates(descent, recipe.schedule, rule)
         rates.state = self.schedule_state
         draw_order = (lambda _: rows) if self.order is None else self.order.of_epoch
         source = Rows(descent, samples, n_rows, batch_size, draw_order, rates, recipe.n_threads)
         # partial_fit does not know how long training will last: max_iter epochs like this one.
-        rates.first = 0 if incremental else descent.steps
+        rates.first = 0 if incremental else so_far.first
         rates.last = rates.first + source.n_steps * recipe.max_iter
 
         def after_epoch(epoch: Epoch) -> bool:
@@ -200,7 +285,8 @@ class Training:
                 network,
                 source,
                 stopping,
-                limit=1 if incremental else recipe.max_iter,
+                limit=so_far.epochs if so_far.ended else 1 if incremental else recipe.max_iter,
+                done=so_far.epochs,
                 deadline=math.inf if incremental else monotonic() + recipe.max_time,
                 validate=None if validation is None else validate,
                 after_epoch=after_epoch,
@@ -208,6 +294,7 @@ class Training:
                 diverged = epoch.stopped == "diverged"
                 yield epoch, stopping.message
         finally:
+            self.stopping = None
             if self.order is not None:
                 self.order.pause()
             if stopping.weights is not None:
@@ -241,6 +328,15 @@ class Training:
             self.descent = None  # the optimizer's state is of no more use than the last weights
         else:
             self.last_parameters = last
+
+
+def _checked_parameters(name: str, value: Any, network: Network) -> NDArray[Any] | None:
+    if value is None:
+        return None
+    array: NDArray[Any] = value
+    if (array.shape, array.dtype) != ((network.n_parameters,), network.dtype):
+        raise ValueError(f"{name} must have shape ({network.n_parameters},), {network.dtype}")
+    return array
 
 
 def _same(a: Any, b: Any) -> bool:

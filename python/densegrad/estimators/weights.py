@@ -24,8 +24,8 @@ class WeightLists:
         By the names "coefs_" and "intercepts_": the list shown or assigned, or nothing.
     """
 
-    def __init__(self) -> None:
-        self.lists: dict[str, list[NDArray[Any]]] = {}
+    def __init__(self, lists: dict[str, list[NDArray[Any]]] | None = None) -> None:
+        self.lists = {} if lists is None else lists
         self._shown: dict[str, list[NDArray[Any]]] = {}
 
     def show(self, network: Network) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _arrays, _core
+from densegrad import _arrays, _core, _validation
 from densegrad._losses import custom_rows
 from densegrad._optimizers import Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
@@ -168,12 +168,15 @@ class GradientDescent:
 
     def checked_state(self, state: Any) -> list[list[NDArray[Any]]]:
         """Return a state from elsewhere if it fits the network and could be one of this optimizer's."""
+        self._check_counts(state)
+        return [[self._checked_array(s, array) for s, array in enumerate(arrays)] for arrays in state]
+
+    def _check_counts(self, state: Any) -> None:
         n_states = OPTIMIZERS[self.optimizer_name]["state_count"]
         if len(state) != self.network.depth:
             raise ValueError(f"state must have {self.network.depth} layers; got {len(state)}")
         if any(len(arrays) != n_states for arrays in state):
             raise ValueError(f"state must have {n_states} arrays for each layer")
-        return [[self._checked_array(s, array) for s, array in enumerate(arrays)] for arrays in state]
 
     def _checked_array(self, s: int, array: Any) -> NDArray[Any]:
         numbers = _arrays.real_array("state", array)
@@ -193,12 +196,36 @@ class GradientDescent:
             other.restore(self.state(), steps=self.steps, epochs=self.epochs, seed=self.seed)
         return other
 
-    def __getstate__(self) -> dict[str, Any]:
-        members = {name: value for name, value in vars(self).items() if name != "_core"}
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this descent of again; its network is not part of it."""
         with _core.Reading(self.network):
-            return {"members": members, "state": self.state(), "steps": self.steps}
+            return {
+                "optimizer": self._optimizer,
+                "regularisation": asdict(self.regularisation),
+                "seed": self.seed,
+                "epochs": self.epochs,
+                "steps": self.steps,
+                "state": self.state(),
+            }
 
-    def __setstate__(self, pickled: dict[str, Any]) -> None:
-        vars(self).update(pickled["members"])
-        # As it was, even if training had diverged.
-        self.restore(pickled["state"], steps=pickled["steps"], epochs=self.epochs, seed=self.seed)
+    @classmethod
+    def from_state(cls, network: Network, state: dict[str, Any]) -> GradientDescent:
+        """Return the descent of which `to_state` was made, even if its training had diverged."""
+        regularisation = Regularisation(
+            **{name: _validation.real(name, value, 0) for name, value in state["regularisation"].items()}
+        )
+        descent = cls(network, state["optimizer"], regularisation, 0)
+        descent.restore_counts_and_arrays(state)
+        return descent
+
+    def restore_counts_and_arrays(self, state: dict[str, Any]) -> None:
+        """Take over what `to_state` returned for the same optimizer, but not its hyperparameters."""
+        if type(state["optimizer"]) is not type(self._optimizer):
+            raise ValueError(f"optimizer must be of class {self.optimizer_name}; got {state['optimizer']!r}")
+        self._check_counts(state["state"])
+        self.restore(
+            state["state"],
+            steps=_validation.integer("steps", state["steps"], 0),
+            epochs=_validation.integer("epochs", state["epochs"], 0),
+            seed=_validation.integer("seed", state["seed"], 0, 2**64 - 1),
+        )

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Final
+
+from densegrad import _validation
+
+#: Why a fit ended; "" if it ended with an error, or is not at its end.
+ENDS: Final = ("", "epochs", "patience", "max_time", "schedule", "callback")
 
 
 @dataclass(slots=True)
@@ -75,6 +81,22 @@ class History:
             self.validation_loss.append(epoch.validation_loss)
         if epoch.score is not None:
             self.score.append(epoch.score)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this record of again."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> History:
+        """Return the record of which `to_state` was made."""
+        record = cls(**state)
+        for name, value in vars(record).items():
+            if name not in ("best_epoch", "stopped"):
+                setattr(record, name, [_validation.number(name, number) for number in value])
+        if record.best_epoch is not None:
+            _validation.integer("best_epoch", record.best_epoch, 0)
+        _validation.choice("stopped", record.stopped, ENDS)
+        return record
 
     def lists(self) -> dict[str, list[float]]:
         """Return the lists that have numbers, by their names."""

@@ -22,6 +22,7 @@ def epochs(
     stopping: Stopping,
     *,
     limit: int,
+    done: int = 0,
     deadline: float = math.inf,
     validate: Validate | None = None,
     after_epoch: Callable[[Epoch], bool] | None = None,
@@ -42,7 +43,9 @@ def epochs(
     stopping : Stopping
         Judges the epochs.
     limit : int
-        Largest number of epochs.
+        Largest number of epochs, with those of `done`.
+    done : int
+        Epochs that an earlier run of the same training has done.
     deadline : float
         Reading of `time.monotonic` that ends the training, also in the middle of an epoch. It is looked at
         some 20 times a second, so a first epoch that is shorter is trained in full.
@@ -51,8 +54,8 @@ def epochs(
     after_epoch : callable or None
         Sees each epoch; True ends the training: a schedule.
     """
-    for number in range(limit):
-        if number and monotonic() >= deadline:
+    for number in range(done, limit):
+        if number > done and monotonic() >= deadline:
             return
         run = source.epoch(deadline)
         if run.n_rows == 0:

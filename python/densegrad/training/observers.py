@@ -33,17 +33,24 @@ class Observers:
         Whether to show a bar.
     title : str or None
         Text in front of the bar.
+    done : int
+        Epochs that an earlier run of the same training has done.
     """
 
     def __init__(
-        self, callbacks: tuple[Callback, ...], epochs: int, progress: bool, title: str | None = None
+        self,
+        callbacks: tuple[Callback, ...],
+        epochs: int,
+        progress: bool,
+        title: str | None = None,
+        done: int = 0,
     ) -> None:
         self._callbacks = callbacks
         self._bar: Any = None
         if progress:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=epochs, unit="epoch", desc=title)
+            self._bar = tqdm(total=epochs, initial=done, unit="epoch", desc=title)
 
     def __enter__(self) -> Observers:
         return self

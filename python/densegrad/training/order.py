@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _core
+from densegrad import _core, _validation
 from densegrad._validation import RandomSource
 
 
@@ -33,8 +33,12 @@ class FreshOrder:
         _core.shuffle(order, self._random)
         return order
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ascending": self._ascending[:0]}
+
+def generator_in(state: dict[str, Any]) -> np.random.RandomState:
+    """Return a generator of its own in a state that `get_state` gave."""
+    random = np.random.RandomState()
+    random.set_state(state)
+    return random
 
 
 def _fingerprint(random: np.random.RandomState) -> tuple[int, int]:
@@ -45,8 +49,8 @@ def _fingerprint(random: np.random.RandomState) -> tuple[int, int]:
 class CumulativeOrder:
     """scikit-learn's order: each epoch shuffles the order of the epoch before it.
 
-    So the order is part of what a continued training needs. It is as long as the training set. A pickle
-    therefore holds the generator's first state and the number of shuffles; the order is drawn again when
+    So the order is part of what a continued training needs. It is as long as the training set. Pickles and
+    files therefore hold the generator's first state and the number of shuffles; the order is drawn again when
     needed.
 
     Parameters
@@ -99,11 +103,14 @@ class CumulativeOrder:
             return False
         return not self._shared or _fingerprint(random) == self._end
 
+    def draws_from(self, random: np.random.RandomState) -> bool:
+        """Tell whether this is the generator of the order."""
+        return self._random is random
+
     def resume(self, rows: NDArray[np.int64] | None = None) -> None:
         """Draw the order again if it was dropped. `rows` as at construction."""
         if self._order is None:
-            random = np.random.RandomState()
-            random.set_state(self._start)
+            random = generator_in(self._start)
             order: NDArray[np.int64] = np.arange(self.n_rows) if rows is None else rows
             for _ in range(self._n_shuffles):
                 order = self._shuffled(random, order)
@@ -115,6 +122,30 @@ class CumulativeOrder:
         _core.shuffle(permutation, random)
         return order[permutation]
 
-    def __getstate__(self) -> dict[str, Any]:
-        end = _fingerprint(self._random) if self._shared and self._end is None else self._end
-        return {**self.__dict__, "_order": None, "_end": end}
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this order of again; the generator and the rows are not part."""
+        return {
+            "n_rows": self.n_rows,
+            "shared": self._shared,
+            "start": generator_in(self._start),
+            "end": _fingerprint(self._random) if self._shared and self._end is None else self._end,
+            "n_shuffles": self._n_shuffles,
+        }
+
+    @classmethod
+    def from_state(cls, random: np.random.RandomState, state: dict[str, Any]) -> CumulativeOrder:
+        """Return the order of which `to_state` was made; `random` is in the state of that moment."""
+        shared = _validation.boolean("shared", state["shared"])
+        n_rows = _validation.integer("n_rows", state["n_rows"], 1)
+        order = cls(random, n_rows, np.zeros(0, np.int64), shared=shared)
+        end = state["end"]
+        order.restore(
+            state["start"].get_state(legacy=False),
+            None if end is None else (int(end[0]), int(end[1])),
+            _validation.integer("n_shuffles", state["n_shuffles"], 0),
+        )
+        return order
+
+    def restore(self, start: dict[str, Any], end: tuple[int, int] | None, n_shuffles: int) -> None:
+        """Stand where `n_shuffles` from the generator's state `start` lead; `resume` draws them again."""
+        self._start, self._end, self._n_shuffles, self._order = start, end, n_shuffles, None

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import schedules
+from densegrad import _validation, schedules
 from densegrad._arrays import readable_array
 from densegrad.training.descent import GradientDescent
 
 AnySchedule: TypeAlias = schedules.Schedule | Callable[[int, int | None], float]
+
+
+RULES: Final = ("constant", "invscaling", "adaptive")
 
 
 class LearningRateRule:
@@ -107,8 +110,10 @@ class Rates:
             self.state, monitored
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_constant": np.zeros(0)}
+
+def checked_memory(memory: Any) -> dict[str, float]:
+    """Return what a schedule has noted, from a file or a pickle."""
+    return {str(name): _validation.number("schedule_state", value) for name, value in memory.items()}
 
 
 def checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:

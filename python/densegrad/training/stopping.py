@@ -55,6 +55,30 @@ class Patience:
                 self._weights = network.parameters
         return self._patience is not None and self._waited >= self._patience
 
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data of what the epochs so far have left."""
+        return {
+            "lowest": self._lowest,
+            "reference": self._reference,
+            "waited": self._waited,
+            "best_epoch": self.best_epoch,
+            "weights": self._weights,
+        }
+
+    def take_state(self, state: dict[str, Any], network: Network) -> None:
+        """Go on from what `to_state` returned."""
+        weights, best = state["weights"], state["best_epoch"]
+        if best is not None and self._keeps_weights != (weights is not None):
+            raise ValueError("patience and restore_best must be as they were: the best weights are not there")
+        if weights is not None and (weights.shape, weights.dtype) != ((network.n_parameters,), network.dtype):
+            raise ValueError(
+                f"the best weights must have shape ({network.n_parameters},); got {weights.shape}"
+            )
+        self._lowest, self._reference = float(state["lowest"]), float(state["reference"])
+        self._waited = _validation.integer("waited", state["waited"], 0)
+        self._weights = weights
+        self.best_epoch = None if best is None else _validation.integer("best_epoch", best, 0)
+
     def restore(self, network: Network) -> None:
         """Give the network the weights of the best epoch, if that was asked for."""
         if self._weights is not None:

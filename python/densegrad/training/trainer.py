@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -11,30 +11,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _validation, schedules
-from densegrad._optimizers import Adam, Optimizer
+from densegrad import _arrays, _validation, schedules
+from densegrad._optimizers import BY_NAME, Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.descent import GradientDescent, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
-from densegrad.training.order import FreshOrder
-from densegrad.training.rates import AnySchedule, Rates, checked_rates
+from densegrad.training.rates import checked_rates
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
+from densegrad.training.trainer_state import TrainerState, checked_settings
 
 
-class Trainer:
+class Trainer(TrainerState):
     """Trains a network by gradient descent on batches.
 
     Parameters
     ----------
     network : Network
         Changed in place.
-    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad or Lion, default Adam()
+    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion or str, default Adam()
+        A name, such as "adam", stands for an optimizer with its defaults.
     batch_size : int or "auto", default "auto"
         Rows in an update; "auto" is min(200, number of rows). The last batch of an epoch may be smaller.
     shuffle : bool, default True
@@ -79,7 +81,8 @@ class Trainer:
     -----
     A second fit continues the first: optimizer state, counts of steps and epochs, and random state are kept.
     fit(epochs=10) twice equals fit(epochs=20) bit for bit, even if the trainer was pickled in between. The
-    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew.
+    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew, and so does `patience`.
+    To continue one fit, give it a `checkpoint`.
 
     Examples
     --------
@@ -95,7 +98,7 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        optimizer: Optimizer = Adam(),  # noqa: B008 - frozen
+        optimizer: Optimizer | str = Adam(),  # noqa: B008 - frozen
         *,
         batch_size: int | str = "auto",
         shuffle: bool = True,
@@ -111,11 +114,7 @@ class Trainer:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
         self.network = network
-        self.batch_size = "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1)
-        self.shuffle = _validation.boolean("shuffle", shuffle)
-        self.n_threads = (
-            None if n_threads is None else _validation.integer("n_threads", n_threads, 1, 1 << 20)
-        )
+        vars(self).update(checked_settings(batch_size, shuffle, n_threads))
         regularisation = Regularisation(
             l2=_validation.real("l2", l2, 0),
             l1=_validation.real("l1", l1, 0),
@@ -123,42 +122,11 @@ class Trainer:
             max_norm=_checked_limit("max_norm", max_norm),
             clip_norm=_checked_limit("clip_norm", clip_norm),
         )
-        self._random = _validation.random_source(random_state)
-        self._order = FreshOrder(self._random)
-        seed = _drawn_seed(self._random) if any(layer.dropout for layer in network.layers) else 0
-        self._descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-        self._rates = Rates(self._descent, schedules.checked(schedule))
+        random = _validation.random_source(random_state)
+        seed = _drawn_seed(random) if any(layer.dropout for layer in network.layers) else 0
+        descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
+        self._train_by(descent, random, schedules.checked(schedule), {})
         self.history: History | None = None
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer; assign another of the same class to change its hyperparameters, not its state."""
-        return self._descent.optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        self._descent.optimizer = optimizer
-
-    @property
-    def schedule(self) -> AnySchedule | None:
-        """How the learning rate changes; assign a schedule, its name, a callable or None to change it."""
-        return self._rates.schedule
-
-    @schedule.setter
-    def schedule(self, schedule: AnySchedule | str | None) -> None:
-        self._rates.schedule = schedules.checked(schedule)
-
-    @property
-    def steps(self) -> int:
-        """The number of updates made so far."""
-        return self._descent.steps
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs done so far."""
-        return self._descent.epochs
-
-    # --- training ---
 
     def step(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> float:
         """Make one update with all rows of X as its batch.
@@ -229,6 +197,9 @@ class Trainer:
         max_time: float | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        resume: bool = True,
     ) -> History:
         """Train for some epochs.
 
@@ -254,6 +225,15 @@ class Trainer:
             Called after each epoch with its number, from 0, and its figures by name. True ends the fit.
         progress : bool, default False
             Show a progress bar.
+        checkpoint : str or path-like or None
+            A file of this fit, from which the same call continues after a crash. It is replaced in one step.
+            A trainer with the same arguments, the same data and this file ends bit for bit as without the
+            break. `epochs` is the number for the whole fit. `Trainer.load` reads the file, too.
+        checkpoint_every : int, default 1
+            Epochs from one writing of the file to the next. It is also written when the fit ends. An epoch
+            that `max_time` cuts short is not in it.
+        resume : bool, default True
+            Continue from the file if it exists. A fit that has ended returns at once. False begins anew.
 
         Returns
         -------
@@ -266,6 +246,10 @@ class Trainer:
             mini-batches from an iterable it keeps the updates of the batches before.
             If the loss, the weights or the score become NaN, or loss or weights infinite. The network keeps
             the updates made so far.
+            If the file of `checkpoint` is damaged or of another training. Nothing is changed.
+        OSError
+            If the file of `checkpoint` cannot be written. The one before stays, and the network keeps the
+            updates made so far.
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
@@ -275,18 +259,26 @@ class Trainer:
         callbacks = callbacks_from(callbacks)
         progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
+        saver = Checkpoint.of(checkpoint, checkpoint_every, resume)
         source = self._source(X, target, sample_weight, epochs)
-        last = None if source.n_steps is None else self.steps + epochs * source.n_steps
-        history = self.history = History()
+        so_far = Progress(0, self.steps, source.n_steps, "")
+        if saver is not None and saver.resumes():
+            so_far = self._resume(saver, so_far, epochs, stopping)
+        else:
+            self.history = History()
+        assert self.history is not None
+        history, unsaved = self.history, False
+        last = None if source.n_steps is None else so_far.first + epochs * source.n_steps
         with (
-            self._rates.over(self.steps, last),
-            Observers(callbacks, epochs, progress) as observers,
+            self._rates.over(so_far.first, last),
+            Observers(callbacks, epochs, progress, done=so_far.epochs) as observers,
         ):
             for epoch in epochs_of(
                 self.network,
                 source,
                 stopping,
-                limit=epochs,
+                limit=so_far.epochs if so_far.ended else epochs,
+                done=so_far.epochs,
                 deadline=deadline,
                 validate=validate,
                 after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
@@ -296,11 +288,19 @@ class Trainer:
                 history.stopped = epoch.stopped
                 if epoch.stopped == "diverged":
                     raise self._divergence()
-                if observers.see(epoch):
+                ended = observers.see(epoch)
+                if ended:
                     history.stopped = epoch.stopped or "callback"
+                unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                if saver is not None and unsaved and saver.due(epoch.number + 1):
+                    self._write_checkpoint(saver, so_far, stopping)
+                    unsaved = False
+                if ended:
                     break
         if not history.stopped:
             history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
+        if saver is not None and unsaved:
+            self._write_checkpoint(saver, so_far, stopping)
         stopping.restore(self.network)
         self._check_weights()
         return history
@@ -358,53 +358,6 @@ class Trainer:
     def _drawn_order(self, n_rows: int) -> NDArray[np.int64] | None:
         return self._order.of_epoch(n_rows) if self.shuffle else None
 
-    # --- state ---
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything except the weights that the next update depends on.
-
-        Returns
-        -------
-        dict
-            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
-            "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
-        """
-        with _core.Reading(self.network):  # another thread may train
-            return {
-                "optimizer": self._descent.optimizer_name,
-                "state": self._descent.state(),
-                "steps": self.steps,
-                "epochs": self.epochs,
-                "random_state": copy.deepcopy(self._random),
-                "seed": self._descent.seed,
-                "schedule": dict(self._rates.state),
-            }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned.
-
-        Raises
-        ------
-        ValueError
-            If the state is for another optimizer or other shapes, contains NaN, contains infinity outside a
-            mean of squares, or has a negative mean of squares. The trainer is unchanged.
-        """
-        name = self._descent.optimizer_name
-        try:
-            if state["optimizer"] != name:
-                raise ValueError(f"state must be of the optimizer {name}; got one of {state['optimizer']!r}")
-            arrays = self._descent.checked_state(state["state"])
-            seed = _validation.integer("seed", state["seed"], 0, 2**64 - 1)
-            steps = _validation.integer("steps", state["steps"], 0)
-            epochs = _validation.integer("epochs", state["epochs"], 0)
-            random = copy.deepcopy(_validation.random_source(state["random_state"]))
-            schedule_state = dict(state["schedule"])
-            self._descent.restore(arrays, steps=steps, epochs=epochs, seed=seed)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"state must be what state_dict returned; {error!r}") from error
-        self._random, self._order = random, FreshOrder(random)
-        self._rates.state = schedule_state
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
 
@@ -421,8 +374,12 @@ def _drawn_seed(random: _validation.RandomSource) -> int:
 
 
 def _checked_optimizer(optimizer: Any) -> Optimizer:
+    if isinstance(optimizer, str):
+        return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an instance of {', '.join(OPTIMIZERS)}; got {optimizer!r}")
+        raise TypeError(
+            f"optimizer must be an instance of {', '.join(OPTIMIZERS)}, or the name of one; got {optimizer!r}"
+        )
     return optimizer
 
 

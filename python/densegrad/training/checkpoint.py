@@ -1,0 +1,89 @@
+"""Checkpoints: files from which a fit that was cut off goes on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from densegrad import _validation
+from densegrad.training.history import ENDS
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """When a fit writes its file, and whether it begins with what is in it."""
+
+    path: str
+    #: Epochs from one file to the next.
+    every: int
+    resume: bool
+
+    @classmethod
+    def of(cls, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:
+        """Return what the arguments of `fit` ask for; None without a path."""
+        every = _validation.integer("checkpoint_every", every, 1)
+        resume = _validation.boolean("resume", resume)
+        if checkpoint is None:
+            return None
+        if not isinstance(checkpoint, (str, bytes, os.PathLike)):
+            raise TypeError(f"checkpoint must be a path or None; got {checkpoint!r}")
+        return cls(os.fsdecode(checkpoint), every, resume)
+
+    def due(self, epochs: int) -> bool:
+        """Tell whether the file is to be written after so many epochs."""
+        return epochs % self.every == 0
+
+    def resumes(self) -> bool:
+        """Tell whether there is a file to go on from."""
+        return self.resume and os.path.exists(self.path)
+
+    def refuse(self, difference: str) -> ValueError:
+        """Return the error of a file that is of another training."""
+        return ValueError(
+            f"checkpoint {self.path!r} is of another training: {difference}. Give another path, or"
+            " resume=False to begin anew and replace it"
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fit had come when its checkpoint was written."""
+
+    #: Epochs done.
+    epochs: int
+    #: Updates before the fit, and updates of an epoch, None if not known.
+    first: int
+    n_steps: int | None
+    #: Why the fit ended; "" if it did not.
+    stopped: str
+    #: Checksum of the target; None if it is not at hand.
+    target: int | None = None
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """Return the progress whose fields are in `state`."""
+        n_steps = state["n_steps"]
+        return cls(
+            _validation.integer("epochs", state["epochs"], 0),
+            _validation.integer("first", state["first"], 0),
+            None if n_steps is None else _validation.integer("n_steps", n_steps, 0),
+            _validation.choice("stopped", state["stopped"], ENDS),
+            None if state["target"] is None else _validation.integer("target", state["target"], 0),
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the fit ended by itself; more epochs or more time would not make it go on."""
+        return self.stopped in ("patience", "schedule", "callback")
+
+    def check(self, checkpoint: Checkpoint, fit: Progress, epochs: int, name: str) -> None:
+        """Raise ValueError if `fit`, of so many epochs, is not the one that has come so far."""
+        if fit.n_steps != self.n_steps:
+            raise checkpoint.refuse(
+                f"its epochs have {self.n_steps} updates, those of this fit {fit.n_steps}"
+            )
+        if fit.target != self.target:
+            raise checkpoint.refuse("its y has other values")
+        if epochs < self.epochs:
+            raise checkpoint.refuse(f"it has {self.epochs} epochs behind it, and {name} is {epochs}")

@@ -1,0 +1,260 @@
+"""The state of a trainer: what its next update depends on, in memory, in pickles and in files."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import asdict, replace
+from typing import Any, Self
+
+from densegrad import _arrays, _core, _validation, _versions, files, schedules
+from densegrad._losses import CustomLoss
+from densegrad._optimizers import Optimizer
+from densegrad.network import Network
+from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.descent import GradientDescent
+from densegrad.training.history import History
+from densegrad.training.order import FreshOrder
+from densegrad.training.rates import AnySchedule, Rates, checked_memory
+from densegrad.training.stopping import Patience
+
+
+class TrainerState:
+    """The part of a trainer that holds its state and saves it."""
+
+    network: Network
+    batch_size: int | str
+    shuffle: bool
+    n_threads: int | None
+    history: History | None
+
+    def _train_by(
+        self,
+        descent: GradientDescent,
+        random: _validation.RandomSource,
+        schedule: AnySchedule | None,
+        schedule_state: dict[str, float],
+    ) -> None:
+        self._descent = descent
+        self._random, self._order = random, FreshOrder(random)
+        self._rates = Rates(descent, schedule)
+        self._rates.state = schedule_state
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another of the same class to change its hyperparameters, not its state."""
+        return self._descent.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._descent.optimizer = optimizer
+
+    @property
+    def schedule(self) -> AnySchedule | None:
+        """How the learning rate changes; assign a schedule, its name, a callable or None to change it."""
+        return self._rates.schedule
+
+    @schedule.setter
+    def schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._rates.schedule = schedules.checked(schedule)
+
+    @property
+    def steps(self) -> int:
+        """The number of updates made so far."""
+        return self._descent.steps
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs done so far."""
+        return self._descent.epochs
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trainer to a safetensors file: all that its next fit depends on, and its network.
+
+        A custom loss and a schedule that is a callable are not written: pass them to `load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            As in `Network.save`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there before stays.
+        """
+        with _core.Reading(self.network):  # another thread may train
+            files.write(path, "trainer", self._file_state())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        loss: CustomLoss | None = None,
+        schedule: AnySchedule | None = None,
+    ) -> Self:
+        """Read a trainer that `save` or a fit with `checkpoint` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+        loss : callable or None
+            The custom loss, if the network was made with one.
+        schedule : callable or Schedule or None
+            The schedule, if it was a callable or a class of your own.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, was written by something else or by a newer version, or an argument is
+            not what it needs.
+        FileNotFoundError
+        """
+        state = files.read(path, "trainer", loss)
+        with files.damage(path, "trainer"):
+            if (schedule is None) == ("schedule" not in state):
+                needs = "None: the file names it" if schedule is not None else "given, as it was a callable"
+                raise ValueError(f"schedule must be {needs} ({os.fsdecode(path)!r})")
+            network, history = state["network"], state["history"]
+            if not isinstance(network, Network):
+                raise ValueError("a trainer must have a network")
+            trainer = cls.__new__(cls)
+            trainer.__setstate__(
+                _versions.stamped(
+                    {
+                        "members": {
+                            "network": network,
+                            **checked_settings(state["batch_size"], state["shuffle"], state["n_threads"]),
+                            "history": None if history is None else History.from_state(history),
+                        },
+                        "descent": state["descent"],
+                        "random_state": _validation.random_source(state["random_state"]),
+                        "schedule": schedules.checked(schedule or state["schedule"]),
+                        "schedule_state": checked_memory(state["schedule_state"]),
+                    }
+                )
+            )
+        return trainer
+
+    def _file_state(self) -> dict[str, Any]:
+        state = {
+            "network": self.network,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "n_threads": self.n_threads,
+            "history": None if self.history is None else self.history.to_state(),
+            **self._training_state(),
+        }
+        if not files.is_writable(self.schedule):
+            del state["schedule"]
+        return state
+
+    def _training_state(self) -> dict[str, Any]:
+        return {
+            "descent": self._descent.to_state(),
+            "random_state": self._random,
+            "schedule": self.schedule,
+            "schedule_state": dict(self._rates.state),
+        }
+
+    def _write_checkpoint(self, saver: Checkpoint, began: Progress, stopping: Patience) -> None:
+        assert self.history is not None
+        if not _arrays.all_finite(self.network.parameters):
+            return  # the next epoch diverges
+        progress = replace(began, epochs=len(self.history.loss), stopped=self.history.stopped)
+        fit = {**asdict(progress), "patience": stopping.to_state()}
+        with _core.Reading(self.network):
+            files.write(saver.path, "trainer", {**self._file_state(), "fit": fit})
+
+    def _resume(self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience) -> Progress:
+        """Take over what a checkpoint holds, and return how far its fit had come."""
+        state = files.read(saver.path, "trainer", self.network.custom_loss)
+        with files.damage(saver.path, "trainer"):
+            if "fit" not in state:
+                raise saver.refuse("`save` wrote it, not a fit")
+            network, random = state["network"], _validation.random_source(state["random_state"])
+            if network.spec != self.network.spec:
+                raise saver.refuse("its network has another description")
+            if not _arrays.all_finite(network.parameters):
+                raise ValueError("its weights must be finite")
+            progress = Progress.from_state(state["fit"])
+            progress.check(saver, fit, epochs, "epochs")
+            history = History.from_state(state["history"])
+            if len(history.loss) != progress.epochs:
+                raise ValueError(f"it has losses of {len(history.loss)} epochs of {progress.epochs}")
+            memory = checked_memory(state["schedule_state"])
+            stopping.take_state(state["fit"]["patience"], self.network)
+            self._descent.restore_counts_and_arrays(state["descent"])
+        self.network.parameters = network.parameters
+        self._random, self._order = random, FreshOrder(random)
+        self._rates.state = memory
+        self.history = history
+        if not progress.ended:
+            history.stopped = ""
+        return progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        inner = ("_descent", "_random", "_order", "_rates")
+        members = {name: value for name, value in vars(self).items() if name not in inner}
+        return _versions.stamped({"members": members, **self._training_state()})
+
+    def __setstate__(self, state: Any) -> None:
+        parts = _versions.read("Trainer", state)
+        vars(self).update(parts["members"])
+        descent = GradientDescent.from_state(self.network, parts["descent"])
+        self._train_by(descent, parts["random_state"], parts["schedule"], parts["schedule_state"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of everything except the weights that the next update depends on.
+
+        Returns
+        -------
+        dict
+            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
+            "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
+        """
+        with _core.Reading(self.network):  # another thread may train
+            return {
+                "optimizer": self._descent.optimizer_name,
+                "state": self._descent.state(),
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "random_state": copy.deepcopy(self._random),
+                "seed": self._descent.seed,
+                "schedule": dict(self._rates.state),
+            }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state that `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If the state is for another optimizer or other shapes, contains NaN, contains infinity outside a
+            mean of squares, or has a negative mean of squares. The trainer is unchanged.
+        """
+        name = self._descent.optimizer_name
+        try:
+            if state["optimizer"] != name:
+                raise ValueError(f"state must be of the optimizer {name}; got one of {state['optimizer']!r}")
+            arrays = self._descent.checked_state(state["state"])
+            seed = _validation.integer("seed", state["seed"], 0, 2**64 - 1)
+            steps = _validation.integer("steps", state["steps"], 0)
+            epochs = _validation.integer("epochs", state["epochs"], 0)
+            random = copy.deepcopy(_validation.random_source(state["random_state"]))
+            schedule_state = dict(state["schedule"])
+            self._descent.restore(arrays, steps=steps, epochs=epochs, seed=seed)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"state must be what state_dict returned; {error!r}") from error
+        self._random, self._order = random, FreshOrder(random)
+        self._rates.state = schedule_state
+
+
+def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any) -> dict[str, Any]:
+    """Return these arguments of `Trainer`, checked, by the names of its attributes."""
+    return {
+        "batch_size": "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1),
+        "shuffle": _validation.boolean("shuffle", shuffle),
+        "n_threads": None if n_threads is None else _validation.integer("n_threads", n_threads, 1, 1 << 20),
+    }
