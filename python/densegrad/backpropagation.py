@@ -15,6 +15,7 @@ from densegrad.per_layer import PerLayer, numbers_text
 from densegrad.products import Affine, Head
 from densegrad.spec import NetworkSpec
 
+
 @dataclass(frozen=True, repr=False, eq=False)
 class LocalGradients:
     """The local gradients of layer l: how y_(l) changes with the layer's input and weights, per sample.

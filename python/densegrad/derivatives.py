@@ -133,11 +133,11 @@ def hessian_vector_product(
     loss_hessian: LossHessian | None,
     n_threads: int | None,
 ) -> NDArray[Any]:
-    """Return the Hessian times v by Pearlmutter's R-operator: R q is how q changes as the weights move along v.
+    """Return the Hessian times v; R q is how q changes as the weights move along v (Pearlmutter).
 
-    Both passes of `p` are followed once more, and every step is differentiated: R z_(l) = [y_(l-1), 1] V_(l) +
-    [R y_(l-1), 0] W_(l), and so on. R dLoss/dW_(l) is the result. One matrix holds V_(l) and W_(l), so that
-    the products of a layer are those of a single affine map of [y_(l-1), R y_(l-1)].
+    Both passes of `p` are followed once more, and every step is differentiated, such as
+    R z_(l) = [y_(l-1), 1] V_(l) + [R y_(l-1), 0] W_(l). R dLoss/dW_(l) is the result. One matrix holds V_(l)
+    and W_(l), so that the products of a layer are those of a single affine map of [y_(l-1), R y_(l-1)].
     """
     L = p.spec.depth
     maps: list[Affine] = []
@@ -217,11 +217,13 @@ def _head_change(
     gradient_change = np.where(share > 0, share * rate, 0).astype(y.dtype)
     gradient = p.loss_gradients[L]
     if slope.ndim == 2:
-        delta_change = slope * gradient_change
+        delta_change: NDArray[Any] = slope * gradient_change
         curvature = _curvature(p, L)
-        return delta_change if curvature is None else delta_change + curvature * preactivation_change * gradient
+        if curvature is not None:
+            delta_change += curvature * preactivation_change * gradient
+        return delta_change
     # dLoss/dz_j = sum_i L'_i dy_i/dz_j
-    through = np.sum(slope * gradient_change[:, :, np.newaxis], axis=1)
+    through: NDArray[Any] = np.sum(slope * gradient_change[:, :, np.newaxis], axis=1)
     if p.spec.head.activation == "softmax":
         # dy_i/dz_j = y_i (δ_ij - y_j)
         mean = np.sum(y * gradient, axis=1, keepdims=True)
@@ -230,4 +232,5 @@ def _head_change(
     else:
         # dy_i/dz_j = s_j for i ≥ j of one target, and s_j = softplus'(z_j), so R s_j = s_j (1 - s_j) R z_j
         moved_slope = np.sum(slope * (1 - slope) * gradient[:, :, np.newaxis], axis=1) * preactivation_change
-    return through + moved_slope
+    through += moved_slope
+    return through

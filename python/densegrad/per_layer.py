@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def numbers_text(value: Any, indent: int = 0) -> str:
-    """Return an array with its shape and at most some tens of numbers of four digits; others as their repr."""
+    """Return an array with its shape and some of its numbers, four digits each; others as their repr."""
     if not isinstance(value, np.ndarray):
         return f"{value:.6g}" if isinstance(value, float) else repr(value)
     text = np.array2string(
@@ -87,23 +87,23 @@ class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
         result = getattr(ufunc, method)(*(_plain(array) for array in inputs), **options)
         return given[0] if given is not None and len(given) == 1 else result
 
-    def copy(self, order: Any = "C") -> NDArray[Any]:
+    def copy(self, order: Any = "C") -> NDArray[Any]:  # type: ignore[override]
         """Return a plain array with the same numbers."""
         return np.array(self, order=order, subok=False)
 
     def _replaced(self, ufunc: np.ufunc, other: Any) -> Any:
         return ufunc(self, other, out=self) if self.flags.writeable else ufunc(self, other)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._replaced(np.add, other)
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._replaced(np.subtract, other)
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._replaced(np.multiply, other)
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._replaced(np.true_divide, other)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -140,7 +140,7 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
         super().__init__(1, last, get)
         self._set, self._set_row = set_, set_row
 
-    def __getitem__(self, l: Any) -> Any:  # type: ignore[override]
+    def __getitem__(self, l: Any) -> Any:
         if isinstance(l, tuple) and l:
             return self._get(self._checked(l[0])).view(np.ndarray)[l[1:]]
         return super().__getitem__(l)

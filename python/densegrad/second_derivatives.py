@@ -5,6 +5,7 @@ Formulas in terms of y = a(z), a'(z) and, where these do not suffice, z.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -21,12 +22,14 @@ def _silu(z: Array) -> Array:
     z = np.clip(z, -700, 700)
     s = 1 / (1 + np.exp(-z))
     slope = s * (1 - s)
-    return slope * (2 + z * (1 - 2 * s))
+    curvature: Array = slope * (2 + z * (1 - 2 * s))
+    return curvature
 
 
 def _gelu(z: Array) -> Array:
     z = np.clip(z, -40, 40)
-    return (2 - z * z) * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+    curvature: Array = (2 - z * z) * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    return curvature
 
 
 def _mish(z: Array) -> Array:
@@ -36,7 +39,8 @@ def _mish(z: Array) -> Array:
     m = e * (e + 2) + 2
     slope = 4 * e * (e + 1) / m**2
     curvature = 4 * e * (2 * e + 1) / m**2 - 16 * (e * (e + 1)) ** 2 / m**3
-    return 2 * slope + z * curvature
+    total: Array = 2 * slope + z * curvature
+    return total
 
 
 _OF_PREACTIVATION: dict[str, Callable[[Array], Array]] = {"silu": _silu, "gelu": _gelu, "mish": _mish}
@@ -79,7 +83,8 @@ def activation_curvature(
 
 def _log_cosh(y: Array, t: Array, parameter: float) -> Array:
     e = np.exp(-2 * np.abs(y - t))
-    return 4 * e / (1 + e) ** 2
+    second: Array = 4 * e / (1 + e) ** 2
+    return second
 
 
 def _squared_hinge(y: Array, t: Array, parameter: float) -> Array:
@@ -161,4 +166,5 @@ def target_columns(spec: NetworkSpec, samples: Samples) -> Array:
     if spec.head.units == 1:
         return samples.classes[:, np.newaxis].astype(np.float64)
     columns = np.arange(spec.head.units)
-    return (samples.classes[:, np.newaxis] == columns).astype(np.float64)
+    numbers: Array = (samples.classes[:, np.newaxis] == columns).astype(np.float64)
+    return numbers

@@ -58,9 +58,12 @@ def test_layers_by_number(l: Any) -> None:
     network = make_network((1, 2, 3, 1))
     network.backpropagate(np.zeros((1, 2)), np.zeros((1, 1)))
     p = network.backpropagate(np.zeros((1, 2)), np.zeros((1, 1)))
-    for values in (network.weights, network.weight_gradients, p.weight_gradients, p.local_gradients):
+    for values in (network.weights, network.weight_gradients, p.weight_gradients, p.preactivations):
         with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 2"):
             values[l]
+    if l != 3:  # the loss layer
+        with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 3"):
+            p.local_gradients[l]
     with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 2"):
         network.weights[l] = np.zeros((3, 3))
 
