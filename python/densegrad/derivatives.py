@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from densegrad import _validation
 from densegrad.backpropagation import Backpropagation, read_only
 from densegrad.per_layer import PerLayer
-from densegrad.products import Affine
+from densegrad.products import Affine, product
 from densegrad.samples import Samples
 from densegrad.second_derivatives import activation_curvature, loss_derivative_change
 
@@ -135,41 +135,40 @@ def hessian_vector_product(
 ) -> NDArray[Any]:
     """Return the Hessian times v; R q is how q changes as the weights move along v (Pearlmutter).
 
-    Both passes of `p` are followed once more, and every step is differentiated, such as
-    R z_(l) = [y_(l-1), 1] V_(l) + [R y_(l-1), 0] W_(l). R dLoss/dW_(l) is the result. One matrix holds V_(l)
-    and W_(l), so that the products of a layer are those of a single affine map of [y_(l-1), R y_(l-1)].
+    Both passes of `p` are followed once more, and every step is differentiated. R dLoss/dW_(l) is the result.
+    For a product, R(A B) = R A · B + A · R B, which is one product of matrices side by side.
     """
     L = p.spec.depth
-    maps: list[Affine] = []
-    preactivation_changes: list[NDArray[Any]] = []
-    change: NDArray[Any] | None = None  # R y_(l-1); none for the input
+    preactivation_changes: list[NDArray[Any]] = []  # R z_(1), …
+    output_changes: list[NDArray[Any]] = []  # R y_(1), …
     for l in range(1, L + 1):
         V, W, y = v[l - 1], p.weights[l], p.outputs[l - 1]
-        if change is None:
-            maps.append(Affine(V))
-            preactivation_change = maps[-1].forward(y, n_threads)
+        if l == 1:  # the input does not change
+            preactivation_change = Affine(V)(y, n_threads)
         else:
-            maps.append(Affine(np.concatenate([V[:-1], W[:-1], V[-1:]])))
-            preactivation_change = maps[-1].forward(np.concatenate([y, change], axis=1), n_threads)
+            map_of_both = Affine(np.concatenate([V[:-1], W[:-1], V[-1:]]))
+            preactivation_change = map_of_both(np.hstack([y, output_changes[-1]]), n_threads)
         preactivation_changes.append(preactivation_change)
-        change = _through(p.local_gradients[l].wrt_preactivation, preactivation_change)
-    assert change is not None
-    delta_change = _head_change(p, samples, preactivation_changes[-1], change, loss_hessian)
+        output_changes.append(_through(p.local_gradients[l].wrt_preactivation, preactivation_change))
+    delta_change = _head_change(p, samples, preactivation_changes[-1], output_changes[-1], loss_hessian)
     products: list[NDArray[Any]] = []
     for l in range(L, 0, -1):
-        below, gradient = maps[l - 1].backward(delta_change, n_threads)
+        extended = np.concatenate([p.outputs[l - 1], np.ones((len(delta_change), 1), p.spec.dtype)], axis=1)
         if l == 1:
-            products.append(gradient)
+            products.append(product(extended.T, delta_change, n_threads))
             break
-        n = p.outputs[l - 1].shape[1]
-        below_by_v, gradient_by_change = maps[l - 1].backward(p.deltas[l], n_threads)
-        products.append(np.concatenate([gradient[:n] + gradient_by_change[n:-1], gradient[-1:]]))
-        slope = p.local_gradients[l - 1].wrt_preactivation
-        delta_change = slope * (below[:, n:] + below_by_v[:, :n])
+        change = np.concatenate([output_changes[l - 2], np.zeros_like(extended[:, -1:])], axis=1)
+        both = np.concatenate([delta_change, p.deltas[l]])
+        products.append(product(np.concatenate([extended, change]).T, both, n_threads))
+        W, V = p.weights[l][:-1], v[l - 1][:-1]
+        gradient_change = product(
+            np.hstack([delta_change, p.deltas[l]]), np.concatenate([W.T, V.T]), n_threads
+        )
+        delta_change = p.local_gradients[l - 1].wrt_preactivation * gradient_change
         curvature = _curvature(p, l - 1)
         if curvature is not None:
             delta_change += curvature * preactivation_changes[l - 2] * p.loss_gradients[l - 1]
-    return np.concatenate([product.reshape(-1) for product in reversed(products)])
+    return np.concatenate([of_layer.reshape(-1) for of_layer in reversed(products)])
 
 
 def _through(local: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:

@@ -640,7 +640,7 @@ class Network(_core.Network):
     ) -> NDArray[Any]:
         """Return the Hessian of the loss by `parameters`, times v; exact, by Pearlmutter's R-operator.
 
-        It costs about four times as much as the gradient, and keeps what `backpropagate` keeps. At a kink,
+        It costs three to five times as much as `backpropagate`, and keeps what that keeps. At a kink,
         such as relu's at 0, the second derivative is taken as 0. Leaves `weight_gradients`.
 
         Parameters

@@ -38,18 +38,14 @@ class Affine(_core.Network):
         self._set_weights(1, W)
 
     def __call__(self, X: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
-        """Return [X, 1] W and keep nothing."""
+        """Return [X, 1] W."""
         return self._predict(X, n_threads)
 
-    def forward(self, X: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
-        """Return [X, 1] W and keep X for `backward`."""
-        return self._forward(X, n_threads)
 
-    def backward(
-        self, delta: NDArray[Any], n_threads: int | None = None
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return delta Wᵀ without the bias's column, and [X, 1]ᵀ delta."""
-        return self._backward(delta, n_threads), self._weight_gradient(1)
+def product(A: NDArray[Any], B: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
+    """Return A B, of two matrices of one dtype."""
+    no_bias = np.zeros((1, B.shape[1]), B.dtype)
+    return Affine(np.concatenate([B, no_bias]))(A, n_threads)
 
 
 class Head(_core.Network):
