@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,3 +149,15 @@ def test_a_library_that_is_missing(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"pip install {module}"):
         make_function(make())
+
+
+def test_the_examples_of_the_page_run() -> None:
+    pytest.importorskip("jax", reason="JAX is not installed")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "gradients.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "gradients.md", "exec"), names)
+    assert names["loss"].item() < 0.1
+    assert names["gradient"].shape == (33,)
