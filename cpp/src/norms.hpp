@@ -9,7 +9,8 @@
 
 namespace densegrad {
 
-// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm.
+// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm,
+// which stays zero for a layer that has no blocks here.
 template <class T>
 double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states,
                      double factor, const SharedBlocks &blocks, Team &team) {
@@ -51,6 +52,8 @@ T clipping_factor(const std::vector<Layer<T>> &layers, const std::vector<LayerSt
 // bias is left out. The transposed copies and penalties are to be refreshed.
 template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double limit, Team &team) {
     for (const Layer<T> &layer : layers) {
+        if (!layer.trainable)
+            continue;
         team.share(line_count<T>(layer.n_out), [&](Index panel, int) {
             T *weights = layer.weights + panel * layer.panel();
             for (Index j = 0; j < std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>); ++j) {

@@ -191,7 +191,10 @@ class Network(_core.Network):
         try:
             super().__init__(
                 spec.n_inputs,
-                [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in spec.layers],
+                [
+                    (layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout, layer.trainable)
+                    for layer in spec.layers
+                ],
                 LOSS_NUMBER[spec.loss.name],
                 spec.loss.parameter,
                 spec.loss.quantile_levels,
@@ -776,7 +779,7 @@ class Network(_core.Network):
         ):
             lines.append(
                 f"{l:>3} {layer.units:>7}  {layer.activation:<12} {layer.dropout:>7g} "
-                f"{n_rows * n_columns:>12,}"
+                f"{n_rows * n_columns:>12,}{'' if layer.trainable else '  frozen'}"
             )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)

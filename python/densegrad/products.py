@@ -28,7 +28,7 @@ class Affine(_core.Network):
         identity = ACTIVATION_NUMBER["identity"]
         super().__init__(
             len(W) - 1,
-            [(W.shape[1], identity, 0.0)],
+            [(W.shape[1], identity, 0.0, True)],
             LOSS_NUMBER["squared_error"],
             0.0,
             (),
@@ -63,7 +63,7 @@ class Head(_core.Network):
         loss = spec.loss
         super().__init__(
             len(W) - 1,
-            [(spec.head.units, ACTIVATION_NUMBER[spec.head.activation], 0.0)],
+            [(spec.head.units, ACTIVATION_NUMBER[spec.head.activation], 0.0, True)],
             LOSS_NUMBER[loss.name],
             loss.parameter,
             loss.quantile_levels,

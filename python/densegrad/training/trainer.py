@@ -110,6 +110,8 @@ class Trainer:
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
+        if not any(layer.trainable for layer in network.layers):
+            raise ValueError("network must have a layer that is trainable; all of its layers are frozen")
         self.network = network
         self.batch_size = "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1)
         self.shuffle = _validation.boolean("shuffle", shuffle)
