@@ -529,10 +529,11 @@ class Network(_core.Network):
         >>> net.vjp([[0.5, -1.0]], [[1.0]]).shape
         (1, 2)
         """
-        outputs = self.forward(X, n_threads)
-        vectors = _arrays.real_array("v", v)
-        if vectors.shape != outputs.shape:
-            raise ValueError(f"v must have shape {outputs.shape}; got {vectors.shape}")
+        rows = _core.Rows(X, self.n_inputs, "X")
+        vectors, shape = _arrays.real_array("v", v), (rows.n_rows, self.width(self.depth))
+        if vectors.shape != shape:
+            raise ValueError(f"v must have shape {shape}; got {vectors.shape}")
+        self.forward(rows, n_threads)
         return self.backward(vectors, n_threads)
 
     def jacobian(

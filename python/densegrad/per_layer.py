@@ -140,6 +140,12 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
         super().__init__(1, last, get)
         self._set, self._set_row = set_, set_row
 
+    @overload
+    def __getitem__(self, l: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, l: slice) -> list[NDArray[Any]]: ...
+    @overload
+    def __getitem__(self, l: tuple[Any, ...]) -> Any: ...
     def __getitem__(self, l: Any) -> Any:
         if isinstance(l, tuple) and l:
             return self._get(self._checked(l[0])).view(np.ndarray)[l[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from densegrad import (
     Network,
     Trainer,
 )
+from densegrad.interop import jax_function, torch_function
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,11 @@ def test_n_threads(n_threads: Any) -> None:
         lambda: Trainer(network, n_threads=n_threads),
     ):
         refused("n_threads must be", action)
+
+
+@pytest.mark.parametrize(("make_function", "library"), [(torch_function, "torch"), (jax_function, "jax")])
+def test_functions_of_libraries(make_function: Any, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(ImportError, match=f"needs .*: pip install {library}"):
+        make_function(make_network((1, 2, 1)))
+    refused("network must be a Network; got 'net'", lambda: make_function("net"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +137,6 @@ def test_jax_in_float32() -> None:
     network.vjp(X, [[1, 0, 0], [1, 0, 0]])
     assert np.allclose(gradient, np.concatenate([g.ravel() for g in network.weight_gradients]), atol=1e-6)
     refused("X must have shape", lambda: function(network.parameters, X[0]))
-
-
-@pytest.mark.parametrize(("make_function", "module"), [(torch_function, "torch"), (jax_function, "jax")])
-def test_a_library_that_is_missing(
-    make_function: Callable[[Network], Any], module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=f"pip install {module}"):
-        make_function(make())
 
 
 def test_the_examples_of_the_page_run() -> None:
