@@ -214,6 +214,21 @@ def test_prints_are_short_and_have_numbers(rng: np.random.Generator) -> None:
         assert len(printed) < 4000
 
 
+def test_prints_of_deep_networks_leave_layers_out(rng: np.random.Generator) -> None:
+    network = make_network((1, *[3] * 31))
+    p = network.backpropagate(np.ones((1, 3)), np.ones((1, 3)))
+    for printed in (repr(p), repr(p.outputs)):
+        assert len(printed.splitlines()) < 140
+    assert repr(p).startswith("Backpropagation of 1 sample, loss")
+    assert "W_(30)" in repr(p)
+    assert "W_(15)" not in repr(p)
+    assert [line[:4] for line in repr(network.weights).splitlines() if line[3:4] in (":", "")] == [
+        *("  1:", "  2:", "  3:", "  4:"),
+        "...",
+        *(" 27:", " 28:", " 29:", " 30:"),
+    ]
+
+
 def test_a_history_prints_as_a_table(rng: np.random.Generator) -> None:
     X, target = regression(rng)
     network = make_network((300, 4, 8, 2))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.per_layer import PerLayer, numbers_text
+from densegrad.per_layer import PerLayer, numbers_text, shown_layers
 from densegrad.products import Affine, Head
 from densegrad.spec import NetworkSpec
 
@@ -190,17 +190,25 @@ class Backpropagation:
 
     def __repr__(self) -> str:
         """Return the loss and, layer by layer, some of the numbers of both passes."""
-        L = self.spec.depth
-        lines = [f"{type(self).__name__} of {len(self.outputs[0])} samples, loss {self.loss:.6g}"]
-        forward = [("y_(0)", self.outputs[0])]
-        for l in range(1, L + 1):
-            forward += [(f"W_({l})", self.weights[l]), (f"y_({l})", self.outputs[l])]
-        lines += ["forward pass", *(f"  {name} {numbers_text(value, 4)}" for name, value in forward)]
+        n_samples = len(self.outputs[0])
+        lines = [
+            f"{type(self).__name__} of {n_samples} sample{'s' * (n_samples != 1)}, loss {self.loss:.6g}",
+            "forward pass",
+        ]
+
+        def show(name: str, values: PerLayer[Any], l: int) -> None:
+            lines.append(f"  {name}_({l}) {numbers_text(values[l], 4)}")
+
+        show("y", self.outputs, 0)
+        shown = shown_layers(range(1, self.spec.depth + 1))
+        for l in shown:
+            show("W", self.weights, l)
+            show("y", self.outputs, l)
         lines.append("backward pass")
-        for l in range(L, -1, -1):
-            lines.append(f"  L'_({l}) {numbers_text(self.loss_gradients[l], 4)}")
-            if l > 0:
-                lines.append(f"  dLoss/dW_({l}) {numbers_text(self.weight_gradients[l], 4)}")
+        for l in reversed(shown):
+            show("L'", self.loss_gradients, l)
+            show("dLoss/dW", self.weight_gradients, l)
+        show("L'", self.loss_gradients, 0)
         return "\n".join(lines)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 T = TypeVar("T")
 
+_SHOWN = 4  # first and last layers that are printed
+
 
 def numbers_text(value: Any, indent: int = 0) -> str:
     """Return an array with its shape and some of its numbers, four digits each; others as their repr."""
@@ -17,13 +19,18 @@ def numbers_text(value: Any, indent: int = 0) -> str:
         return f"{value:.6g}" if isinstance(value, float) else repr(value)
     text = np.array2string(
         value,
-        formatter={"float_kind": lambda x: f"{x:9.4g}"},
+        formatter={"float_kind": lambda x: f"{x:10.4g}"},
         threshold=48,
         edgeitems=2,
         max_line_width=100,
         prefix=" " * indent,
     )
     return f"{value.shape}\n{' ' * indent}{text}"
+
+
+def shown_layers(numbers: range) -> list[int]:
+    """Return the layers that are printed: the first and the last ones, if there are many."""
+    return list(numbers) if len(numbers) <= 2 * _SHOWN else [*numbers[:_SHOWN], *numbers[-_SHOWN:]]
 
 
 class PerLayer(Generic[T]):
@@ -71,7 +78,11 @@ class PerLayer(Generic[T]):
 
     def __repr__(self) -> str:
         """Return one block a layer, with its number, shape and some of the numbers."""
-        return "\n".join(f"{l:>3}: {numbers_text(self._get(l), 5)}" for l in self._numbers)
+        shown = shown_layers(self._numbers)
+        blocks = [f"{l:>3}: {numbers_text(self._get(l), 5)}" for l in shown]
+        if len(shown) < len(self):
+            blocks.insert(_SHOWN, "...")
+        return "\n".join(blocks)
 
 
 class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
