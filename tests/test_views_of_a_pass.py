@@ -166,6 +166,9 @@ def test_a_part_of_a_copy_cannot_be_set() -> None:
         network.weights[1][0] *= 2
     with pytest.raises(ValueError, match="read-only"):
         np.add(network.weights[1], 1, out=network.weights[1])
+    for W in (*network.weights, *network.weights[2:]):
+        with pytest.raises(ValueError, match="read-only"):
+            W *= 2
     W = network.weights[1].copy()
     W[0, 0] = 3
     W -= 1

@@ -34,7 +34,7 @@ from densegrad.derivatives import (
 )
 from densegrad.initializers import initial_rows
 from densegrad.layers import Dense, checked_layers
-from densegrad.per_layer import LayerWeights, PerLayer, WeightsPerLayer
+from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
 
@@ -271,7 +271,7 @@ class Network(_core.Network):
         """
         return WeightsPerLayer(
             self.depth,
-            lambda l: read_only(self._weights(l)).view(LayerWeights),
+            lambda l: read_only(self._weights(l)),
             self._set_checked_weights,
             self._set_checked_row,
         )

@@ -88,6 +88,8 @@ class PerLayer(Generic[T]):
 class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
     """W_(l): a read-only copy, which ``net.weights[l] -= …`` replaces and which cannot be written to in part.
 
+    Python turns that line into ``W = net.weights[l]; W = W.__isub__(…); net.weights[l] = W``. So the
+    operators in place return a new array here.
     What is computed with it is a plain array. `copy` returns an array that can be written to.
     """
 
@@ -158,9 +160,11 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
     @overload
     def __getitem__(self, l: tuple[Any, ...]) -> Any: ...
     def __getitem__(self, l: Any) -> Any:
+        if isinstance(l, slice):
+            return [self._get(number) for number in self._sliced(l)]
         if isinstance(l, tuple) and l:
-            return self._get(self._checked(l[0])).view(np.ndarray)[l[1:]]
-        return super().__getitem__(l)
+            return self._get(self._checked(l[0]))[l[1:]]
+        return self._get(self._checked(l)).view(LayerWeights)  # one, which may be assigned to again
 
     def __setitem__(self, l: int | tuple[Any, ...], W: ArrayLike) -> None:
         if not isinstance(l, tuple) or not l:
