@@ -39,7 +39,7 @@ check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, 
 	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
 
 # Targets that need PyTorch or JAX have environments of their own: these libraries are large.
-test-torch: ## compare gradients and optimizers with PyTorch
+test-torch: ## compare derivatives and optimizers with PyTorch and JAX
 	$(MAKE) VENV=$(VENV)-torch BUILD=$(BUILD)-torch .test-torch
 .test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)

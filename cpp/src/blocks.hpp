@@ -41,17 +41,24 @@ struct BlockRange {
 // The blocks of all layers in chunks of about the same number of lines, a few for each member of a team.
 class SharedBlocks {
   public:
-    template <class T> SharedBlocks(const std::vector<Layer<T>> &layers, int team_size) {
+    // trainable_only: leave out the layers whose weights are not updated.
+    template <class T>
+    SharedBlocks(const std::vector<Layer<T>> &layers, int team_size, bool trainable_only = false) {
+        const auto has_blocks = [=](const Layer<T> &layer) { return layer.trainable || !trainable_only; };
         const Index n_chunks = team_size == 1 ? 1 : 4 * team_size;
         chunks_.resize(static_cast<std::size_t>(n_chunks));
         // A block costs its lines; a little is the same for each.
         constexpr Index kBlockCost = 2;
         Index total = 0;
         for (const Layer<T> &layer : layers)
-            total += line_count<T>(layer.n_out) * (layer.n_in + 1 + kBlockCost * line_count<T>(layer.n_in));
+            if (has_blocks(layer))
+                total +=
+                    line_count<T>(layer.n_out) * (layer.n_in + 1 + kBlockCost * line_count<T>(layer.n_in));
         Index before = 0;
         for (std::size_t l = 1; l <= layers.size(); ++l) {
             const Layer<T> &layer = layers[l - 1];
+            if (!has_blocks(layer))
+                continue;
             for (Index block = 0; block < layer.blocks(); ++block) {
                 std::vector<BlockRange> &chunk = chunks_[static_cast<std::size_t>(before * n_chunks / total)];
                 if (chunk.empty() || chunk.back().l != l)

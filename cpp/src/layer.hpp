@@ -11,6 +11,7 @@ template <class T> struct Layer {
     Index n_in, n_out;
     Activation activation;
     double dropout;
+    bool trainable = true;
     Index n_levels = 1;      // as in Head; of hidden layers 1
     T *weights = nullptr;    // [ceil(n_out / kLanes)][n_in + 1][kLanes]
     T *transposed = nullptr; // [ceil(n_in / kLanes)][n_out][kLanes]; null until a backward pass needs it

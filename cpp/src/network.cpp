@@ -41,7 +41,7 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         levels_.push_back(static_cast<T>(spec.loss.parameter));
     Index n_in = spec.n_inputs;
     for (const LayerSpec &layer : spec.layers) {
-        layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout});
+        layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable});
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));

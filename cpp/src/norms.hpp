@@ -12,7 +12,8 @@ namespace densegrad {
 // Numbers whose squares float64 cannot hold are multiplied by this first.
 inline constexpr double kOfLargeNumbers = 0x1p-600;
 
-// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm.
+// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm,
+// which stays zero for a layer that has no blocks here.
 template <class T>
 double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states,
                      double factor, const SharedBlocks &blocks, Team &team) {
@@ -64,6 +65,8 @@ template <class T> double norm_of_unit(const T *weights, Index count, double fac
 // bias is left out. The transposed copies and penalties are to be refreshed.
 template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double limit, Team &team) {
     for (const Layer<T> &layer : layers) {
+        if (!layer.trainable)
+            continue;
         team.share(line_count<T>(layer.n_out), [&](Index panel, int) {
             T *weights = layer.weights + panel * layer.panel();
             for (Index j = 0; j < std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>); ++j) {

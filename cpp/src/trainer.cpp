@@ -364,7 +364,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
         options.training = true;
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
     }
-    const SharedBlocks blocks(network_.layers(), threads);
+    const SharedBlocks blocks(network_.layers(), threads, true);
     const Index *order = spec.order ? order_.data() : nullptr;
     Epoch epoch{spec, order, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, blocks, stored};
     if (spec.custom_loss)

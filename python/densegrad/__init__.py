@@ -12,7 +12,7 @@ from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSpro
 from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
-from densegrad.gradient_check import GradientReport, check_gradients
+from densegrad.gradient_check import GradientReport, check_function, check_gradients
 from densegrad.layers import Dense
 from densegrad.network import Network
 from densegrad.samples import Samples
@@ -45,6 +45,7 @@ __all__ = [
     "Samples",
     "Trainer",
     "activations",
+    "check_function",
     "check_gradients",
     "export",
     "initializers",
@@ -68,14 +69,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def __getattr__(name: str) -> Any:
-    # scikit-learn takes a second to import and is only needed by the estimators; pictures need no import of
-    # their own.
+    # scikit-learn takes a second to import and is only needed by the estimators; pictures and other libraries
+    # need no import of their own.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
-    if name in ("display", "export"):
+    if name in ("display", "export", "interop"):
         return import_module(f"densegrad.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "display"])
+    return sorted([*__all__, "display", "interop"])

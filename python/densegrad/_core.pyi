@@ -67,7 +67,7 @@ class Network:
     def __init__(
         self,
         n_inputs: int,
-        layers: list[tuple[int, int, float]],
+        layers: list[tuple[int, int, float, bool]],
         loss: int,
         parameter: float,
         levels: tuple[float, ...],

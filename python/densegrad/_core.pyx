@@ -533,10 +533,11 @@ cdef class Network:
         if self.core.get() != NULL:
             raise RuntimeError("this network has been initialised already")
         spec.n_inputs = n_inputs
-        for units, activation, dropout in layers:
+        for units, activation, dropout, trainable in layers:
             layer.n_units = units
             layer.activation = <cpp.Activation><int>activation
             layer.dropout = dropout
+            layer.trainable = trainable
             spec.layers.push_back(layer)
         spec.loss.loss = <cpp.Loss>loss
         spec.loss.parameter = parameter

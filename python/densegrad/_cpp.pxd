@@ -86,6 +86,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         int64_t n_units
         Activation activation
         double dropout
+        cbool trainable
     cdef struct LossSpec:
         Loss loss
         double parameter

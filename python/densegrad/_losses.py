@@ -119,14 +119,10 @@ def custom_rows(
     return losses, derivative
 
 
-def custom_mean(
-    loss: CustomLoss,
-    y_true: NDArray[Any],
-    y_pred: NDArray[Any],
-    sample_weight: NDArray[np.float64] | None,
+def weighted_mean(
+    losses: NDArray[np.float64], derivative: NDArray[Any], sample_weight: NDArray[np.float64] | None
 ) -> tuple[float, NDArray[Any]]:
     """Return the weighted mean of the rows' losses, and L'_(L) of that mean."""
-    losses, derivative = custom_rows(loss, y_true, y_pred)
     if sample_weight is None:
         weights = np.ones(len(losses))
     else:
@@ -135,5 +131,5 @@ def custom_mean(
         losses = np.where(counts, losses, 0.0)
         derivative = np.where(counts[:, np.newaxis], derivative, 0)
     total = weights.sum()
-    loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(y_pred.dtype)
+    loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(derivative.dtype)
     return float(np.sum(weights * losses) / total), loss_gradient

@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from densegrad.per_layer import PerLayer, numbers_text, shown_layers
+from densegrad.products import Affine, Head
 from densegrad.spec import NetworkSpec
-
-T = TypeVar("T")
-
-
-class PerLayer(Generic[T]):
-    """Values by the number l of the layer: the first is not always 0, and -1 is not the last."""
-
-    def __init__(self, first: int, last: int, get: Callable[[int], T]) -> None:
-        self._numbers = range(first, last + 1)
-        self._get = get
-
-    def __getitem__(self, l: int) -> T:
-        if l not in self._numbers:
-            raise IndexError(f"layers are numbered {self._numbers.start} ... {self._numbers[-1]}; got {l!r}")
-        return self._get(l)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = dict(zip(self._numbers, self, strict=True))
-        return PerLayer, (self._numbers.start, self._numbers[-1], values.__getitem__)
-
-    def __iter__(self) -> Iterator[T]:
-        return (self._get(l) for l in self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{l}: {_outline(self._get(l))}" for l in self._numbers)
-        return f"{type(self).__name__}({shapes})"
-
-
-def _outline(value: Any) -> str:
-    """Return an array's shape, and of anything else, the loss or local gradients, its repr."""
-    return str(value.shape) if isinstance(value, np.ndarray) else repr(value)
-
-
-class WeightsPerLayer(PerLayer[NDArray[Any]]):
-    """The weights W_(l) of a network, l = 1 ... L: read-only copies; assign to an entry to set it."""
-
-    def __init__(
-        self, last: int, get: Callable[[int], NDArray[Any]], set_: Callable[[int, ArrayLike], None]
-    ) -> None:
-        super().__init__(1, last, get)
-        self._set = set_
-
-    def __setitem__(self, l: int, W: ArrayLike) -> None:
-        if l not in self._numbers:
-            raise IndexError(f"layers are numbered 1 ... {len(self._numbers)}; got {l!r}")
-        self._set(l, W)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -118,6 +70,32 @@ class LocalGradients:
         )
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class LossLayerGradient:
+    """The local gradient of the loss layer L + 1: how the loss changes with the layer's input y_(L).
+
+    Attributes
+    ----------
+    wrt_input : ndarray of shape (batch, n_L)
+        dy_(L+1)/dy_(L) = dLoss/dy_(L). Since L'_(L+1) is 1, it is L'_(L).
+    """
+
+    wrt_input: NDArray[Any]
+
+    def __repr__(self) -> str:
+        return f"LossLayerGradient(wrt_input: {self.wrt_input.shape})"
+
+
+@dataclass(frozen=True)
+class PassTargets:
+    """What the loss layer of a pass compared y_(L) with: one of the three."""
+
+    classes: NDArray[np.int64] | None = None
+    values: NDArray[Any] | None = None
+    #: With a custom loss, what it returned.
+    row_losses: NDArray[np.float64] | None = None
+
+
 def softmax_jacobian(y: NDArray[Any]) -> NDArray[Any]:
     """Return dy_(l)/dz_(l) of the outputs of softmax: y_i (δ_ij - y_j)."""
     diagonal = y[:, :, np.newaxis] * np.eye(y.shape[1], dtype=y.dtype)
@@ -136,7 +114,7 @@ def quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
     return jacobian
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Backpropagation:
     """Every quantity of one forward and backward pass, by the layer's number l; L + 1 is the loss layer.
 
@@ -155,7 +133,12 @@ class Backpropagation:
     weight_gradients : PerLayer of ndarray
         dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), the bias in the last row, l = 1 … L.
     local_gradients : PerLayer of LocalGradients
-        dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L.
+        dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L; and dy_(L+1)/dy_(L), the
+        LossLayerGradient.
+    preactivations : PerLayer of ndarray
+        z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L. Computed when they are asked for.
+    sample_losses : ndarray of shape (batch,)
+        The loss of each sample, in float64, without its weight. Computed when they are asked for.
     weights : PerLayer of ndarray
         W_(l) of the pass, l = 1 … L.
     spec : NetworkSpec
@@ -179,10 +162,54 @@ class Backpropagation:
     loss_gradients: PerLayer[Any]
     deltas: PerLayer[NDArray[Any]]
     weight_gradients: PerLayer[NDArray[Any]]
-    local_gradients: PerLayer[LocalGradients]
+    local_gradients: PerLayer[Any]
     weights: PerLayer[NDArray[Any]]
     spec: NetworkSpec
     target: NDArray[Any] | None = None
+    _targets: PassTargets = field(default_factory=PassTargets)
+
+    @cached_property
+    def preactivations(self) -> PerLayer[NDArray[Any]]:
+        """z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L: the bits of the pass."""
+
+        @cache
+        def preactivation(l: int) -> NDArray[Any]:
+            return read_only(Affine(self.weights[l])(self.outputs[l - 1]))
+
+        return PerLayer(1, self.spec.depth, preactivation)
+
+    @cached_property
+    def sample_losses(self) -> NDArray[np.float64]:
+        """The loss of each sample, (batch,), in float64: what `Network.evaluate` gives for it alone."""
+        targets = self._targets
+        if targets.row_losses is not None:
+            return targets.row_losses
+        L = self.spec.depth
+        head = Head(self.spec, self.weights[L])
+        return read_only(head.row_losses(self.outputs[L - 1], targets.classes, targets.values))
+
+    def __repr__(self) -> str:
+        """Return the loss and, layer by layer, some of the numbers of both passes."""
+        n_samples = len(self.outputs[0])
+        lines = [
+            f"{type(self).__name__} of {n_samples} sample{'s' * (n_samples != 1)}, loss {self.loss:.6g}",
+            "forward pass",
+        ]
+
+        def show(name: str, values: PerLayer[Any], l: int) -> None:
+            lines.append(f"  {name}_({l}) {numbers_text(values[l], 4)}")
+
+        show("y", self.outputs, 0)
+        shown = shown_layers(range(1, self.spec.depth + 1))
+        for l in shown:
+            show("W", self.weights, l)
+            show("y", self.outputs, l)
+        lines.append("backward pass")
+        for l in reversed(shown):
+            show("L'", self.loss_gradients, l)
+            show("dLoss/dW", self.weight_gradients, l)
+        show("L'", self.loss_gradients, 0)
+        return "\n".join(lines)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
         """Return a page on which one walks through both passes step by step, and write it to `path`.
@@ -210,3 +237,9 @@ class Backpropagation:
     def _repr_html_(self) -> str:
         frame: str = import_module("densegrad.display").framed(self.to_html())
         return frame
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array itself, which nobody can write to from now on."""
+    array.flags.writeable = False
+    return array

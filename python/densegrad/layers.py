@@ -36,6 +36,9 @@ class Dense:
         Called with (n_in, n_out, random source). It returns the initial weights, of shape (n_in, n_out) for
         zero biases, or one row more with the biases. None chooses by the activation; see
         `densegrad.initializers`.
+    trainable : bool, default True
+        Whether a `Trainer` updates the weights. The weights of a frozen layer, with False, stay as they are:
+        no penalty, weight decay, `max_norm` or clipping counts them. Their gradients can still be read.
 
     Raises
     ------
@@ -55,11 +58,13 @@ class Dense:
     _: KW_ONLY
     dropout: float = 0.0
     initializer: Initializer | None = None
+    trainable: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
         _validation.choice("activation", self.activation, ACTIVATIONS)
         object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
+        object.__setattr__(self, "trainable", _validation.boolean("trainable", self.trainable))
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -13,18 +14,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core, _validation, _versions, storage
-from densegrad._losses import CustomLoss, Loss, custom_mean
+from densegrad._losses import CustomLoss, Loss, custom_rows, weighted_mean
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
 from densegrad.backpropagation import (
     Backpropagation,
     LocalGradients,
-    PerLayer,
-    WeightsPerLayer,
+    LossLayerGradient,
+    PassTargets,
     quantile_jacobian,
+    read_only,
     softmax_jacobian,
+)
+from densegrad.derivatives import (
+    LARGEST_RESULT,
+    LossHessian,
+    PerSampleGradients,
+    check_size,
+    hessian_vector_product,
+    some_rows,
 )
 from densegrad.initializers import initial_rows
 from densegrad.layers import Dense, checked_layers
+from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
 
@@ -184,7 +195,10 @@ class Network(_core.Network):
         try:
             super().__init__(
                 spec.n_inputs,
-                [(layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout) for layer in spec.layers],
+                [
+                    (layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout, layer.trainable)
+                    for layer in spec.layers
+                ],
                 LOSS_NUMBER[spec.loss.name],
                 spec.loss.parameter,
                 spec.loss.quantile_levels,
@@ -252,9 +266,15 @@ class Network(_core.Network):
     def weights(self) -> WeightsPerLayer:
         """W_(l), l = 1 … L, of shape (n_(l-1) + 1, n_l), the bias in the last row.
 
-        ``net.weights[l]`` is a read-only copy; ``net.weights[l] = W`` sets it.
+        ``net.weights[l]`` is a read-only copy; ``net.weights[l] = W`` and ``net.weights[l] -= step`` set it,
+        ``net.weights[l, row, column] = w`` sets an entry.
         """
-        return WeightsPerLayer(self.depth, lambda l: _read_only(self._weights(l)), self._set_checked_weights)
+        return WeightsPerLayer(
+            self.depth,
+            lambda l: read_only(self._weights(l)),
+            self._set_checked_weights,
+            self._set_checked_row,
+        )
 
     def _set_checked_weights(self, l: int, W: ArrayLike) -> None:
         shape = self.spec.weight_shape(l)
@@ -263,10 +283,20 @@ class Network(_core.Network):
             raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
         self._set_weights(l, _arrays.finite_array("W", array, self.dtype))
 
+    def _set_checked_row(self, l: int, row: int, numbers: ArrayLike) -> None:
+        n_rows, n_columns = self.spec.weight_shape(l)
+        if not -n_rows <= row < n_rows:
+            raise IndexError(f"W_({l}) has rows 0 ... {n_rows - 1}; got {row}")
+        array = _arrays.real_array("W", numbers)
+        if array.shape not in ((), (1,), (n_columns,)):
+            raise ValueError(f"a row of W_({l}) must have shape ({n_columns},); got {array.shape}")
+        finite = _arrays.finite_array("W", np.broadcast_to(array, (1, n_columns)), self.dtype)
+        self._set_weights(l, finite, row % n_rows)
+
     @property
     def weight_gradients(self) -> PerLayer[NDArray[Any]]:
         """dLoss/dW_(l), l = 1 … L, that the last backward pass left: read-only copies."""
-        return PerLayer(1, self.depth, lambda l: _read_only(self._weight_gradient(l)))
+        return PerLayer(1, self.depth, lambda l: read_only(self._weight_gradient(l)))
 
     @property
     def parameters(self) -> NDArray[Any]:
@@ -390,7 +420,7 @@ class Network(_core.Network):
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         if self.custom_loss is None:
             return self._evaluate(samples.rows, samples.targets, n_threads)
-        loss, _ = self._custom(samples, self.predict(samples.rows, n_threads))
+        loss, _ = self._custom(samples, None, self.predict(samples.rows, n_threads))
         return loss
 
     def loss_and_gradient(
@@ -433,32 +463,236 @@ class Network(_core.Network):
         Backpropagation
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
+        return self._both_passes(samples, target, n_threads)
+
+    def _both_passes(self, samples: Samples, target: Any, n_threads: int | None) -> Backpropagation:
+        row_losses: list[NDArray[np.float64]] = []
         loss, ys, gradients, deltas, weight_gradients, local, weights = self._backpropagate(
-            samples.rows, samples.targets, n_threads, self._batch_loss(samples)
+            samples.rows, samples.targets, n_threads, self._batch_loss(samples, row_losses)
         )
         outputs: list[Any] = [*ys, loss]
         loss_gradients: list[Any] = [*gradients, 1.0]
         for arrays in (ys, gradients, deltas, weight_gradients):
             for array in arrays:
-                _read_only(array)
+                read_only(array)
         L = self.depth
-        local_gradients = [
+        local_gradients: list[Any] = [
             LocalGradients(
-                _read_only(self._local_gradient(l, local[l - 1], outputs[l])), outputs[l - 1], weights[l - 1]
+                read_only(self._local_gradient(l, local[l - 1], outputs[l])), outputs[l - 1], weights[l - 1]
             )
             for l in range(1, L + 1)
         ]
+        local_gradients.append(LossLayerGradient(gradients[L]))
+        compared = PassTargets(
+            None if samples.classes is None else read_only(samples.classes.copy()),
+            None if samples.values is None else read_only(samples.values.copy()),
+            read_only(row_losses[0]) if row_losses else None,
+        )
         return Backpropagation(
             loss,
             PerLayer(0, L + 1, outputs.__getitem__),
             PerLayer(0, L + 1, loss_gradients.__getitem__),
             PerLayer(1, L, lambda l: deltas[l - 1]),
             PerLayer(1, L, lambda l: weight_gradients[l - 1]),
-            PerLayer(1, L, lambda l: local_gradients[l - 1]),
+            PerLayer(1, L + 1, lambda l: local_gradients[l - 1]),
             PerLayer(1, L, lambda l: weights[l - 1]),
             self.spec,
-            None if target is None else _read_only(np.array(target)),
+            None if target is None else read_only(np.array(target)),
+            compared,
         )
+
+    def vjp(self, X: Any, v: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
+        """Return v · dy_(L)/dx, the vector-Jacobian product of each sample: `forward`, then `backward`.
+
+        Leaves in `weight_gradients` the derivatives of the sum of v · y_(L) by the weights.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+        v : array-like of shape (n_rows, n_L)
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_0)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from densegrad import Dense, Network
+        >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+        >>> net.vjp([[0.5, -1.0]], [[1.0]]).shape
+        (1, 2)
+        """
+        rows = _core.Rows(X, self.n_inputs, "X")
+        vectors, shape = _arrays.real_array("v", v), (rows.n_rows, self.width(self.depth))
+        if vectors.shape != shape:
+            raise ValueError(f"v must have shape {shape}; got {vectors.shape}")
+        self.forward(rows, n_threads)
+        return self.backward(vectors, n_threads)
+
+    def jacobian(
+        self,
+        X: Any,
+        *,
+        rows: Any = None,
+        max_bytes: int | None = LARGEST_RESULT,
+        n_threads: int | None = None,
+    ) -> NDArray[Any]:
+        """Return dy_(L)/dx of each sample: one forward pass, and one backward pass for each output.
+
+        The network is left as it is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_0)
+        rows : slice, array-like of int or None
+            The rows of X that are wanted; None: all.
+        max_bytes : int or None
+            A result that is larger is not built. None allows any size.
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_L, n_0), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        MemoryError
+            If the result is larger than `max_bytes`.
+
+        Examples
+        --------
+        >>> from densegrad import Dense, Network
+        >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+        >>> net.jacobian([[0.5, -1.0], [0.0, 0.0]]).shape
+        (2, 1, 2)
+        """
+        chosen = _core.Rows(some_rows(X, rows), self.n_inputs, "X")
+        shape = (chosen.n_rows, self.width(self.depth), self.n_inputs)
+        check_size("the Jacobians", shape, self.dtype, max_bytes, "`rows`")
+        jacobian = np.empty(shape, self.dtype)
+        if chosen.n_rows == 0:
+            return jacobian
+        network = copy.copy(self)  # what this one has cached stays
+        network.forward(chosen, n_threads)
+        for i in range(shape[1]):
+            unit = np.zeros(shape[:2], self.dtype)
+            unit[:, i] = 1
+            jacobian[:, i] = network.backward(unit, n_threads)
+        return jacobian
+
+    def per_sample_gradients(
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        max_bytes: int | None = LARGEST_RESULT,
+        n_threads: int | None = None,
+    ) -> PerSampleGradients:
+        """Return the weight gradient of each sample's own loss, and its norms.
+
+        ``gradients[l]`` is built when it is asked for, the norms without building it. The mean over the
+        samples is `weight_gradients`, if sample weights are equal.
+
+        Parameters
+        ----------
+        X, target
+            As for `samples`, or Samples alone, whose sample weights are left out.
+        max_bytes : int or None
+            A result that is larger is not built. None allows any size.
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        PerSampleGradients
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from densegrad import Dense, Network
+        >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+        >>> gradients = net.per_sample_gradients([[0.5, -1.0], [0.0, 1.0]], [1.0, 0.0])
+        >>> gradients[1].shape, gradients.norms.shape
+        ((2, 3, 3), (2,))
+        """
+        samples = nonempty(samples_of(self.spec, X, target, None)).unweighted()
+        return PerSampleGradients(self._both_passes(samples, None, n_threads), max_bytes)
+
+    def hessian_vector_product(
+        self,
+        X: Any,
+        target: Any,
+        v: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        loss_hessian: LossHessian | None = None,
+        n_threads: int | None = None,
+    ) -> NDArray[Any]:
+        """Return the Hessian of the loss by `parameters`, times v; exact, by Pearlmutter's R-operator.
+
+        It costs three to five times as much as `backpropagate`, and keeps what that keeps. At a kink,
+        such as relu's at 0, the second derivative is taken as 0. Leaves `weight_gradients`.
+
+        Parameters
+        ----------
+        X, target
+            As for `samples`, or Samples and None.
+        v : array-like of shape (n_parameters,)
+            In the order of `parameters`.
+        sample_weight : array-like of shape (n_rows,) or None
+            As for `samples`.
+        loss_hessian : callable or None
+            For a custom loss, and only there: (y_true, y_pred, r) → how the loss's derivative by y_pred
+            changes if y_pred moves along r. All have shape (n_rows, n_L), except y_true.
+        n_threads : int or None
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,), of the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from densegrad import Dense, Network
+        >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
+        >>> v = np.ones(net.n_parameters)
+        >>> net.hessian_vector_product([[0.5, -1.0]], [1.0], v).shape
+        (13,)
+        """
+        vector = _arrays.real_array("v", v)
+        if vector.shape != (self.n_parameters,):
+            raise ValueError(f"v must have shape ({self.n_parameters},); got {vector.shape}")
+        vector = _arrays.finite_array("v", vector, self.dtype)
+        if self.custom_loss is None and loss_hessian is not None:
+            raise ValueError(f"loss_hessian is of a custom loss; the loss is {self.loss}")
+        if self.custom_loss is not None and not callable(loss_hessian):
+            raise TypeError(
+                "loss_hessian must be a callable for a custom loss: (y_true, y_pred, r) → how the loss's"
+                f" derivative changes along r; got {loss_hessian!r}"
+            )
+        samples = nonempty(samples_of(self.spec, X, target, sample_weight))
+        p = self._both_passes(samples, None, n_threads)
+        return hessian_vector_product(p, samples, list(self.spec.split(vector)), loss_hessian, n_threads)
 
     def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
         if diagonal is not None:
@@ -467,14 +701,22 @@ class Network(_core.Network):
             return softmax_jacobian(output)
         return quantile_jacobian(output, len(self.quantile_levels))
 
-    def _batch_loss(self, samples: Samples) -> Callable[[NDArray[Any]], tuple[float, NDArray[Any]]] | None:
-        return None if self.custom_loss is None else partial(self._custom, samples)
+    def _batch_loss(
+        self, samples: Samples, row_losses: list[NDArray[np.float64]] | None = None
+    ) -> Callable[[NDArray[Any]], tuple[float, NDArray[Any]]] | None:
+        """Return the custom loss, from y_(L) to loss and L'_(L); it appends the losses of the rows."""
+        return None if self.custom_loss is None else partial(self._custom, samples, row_losses)
 
-    def _custom(self, samples: Samples, y_pred: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    def _custom(
+        self, samples: Samples, row_losses: list[NDArray[np.float64]] | None, y_pred: NDArray[Any]
+    ) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
         # A copy, as in training: the function may write to what it gets.
-        return custom_mean(self.custom_loss, samples.custom_target.copy(), y_pred, samples.sample_weight)
+        losses, derivative = custom_rows(self.custom_loss, samples.custom_target.copy(), y_pred)
+        if row_losses is not None:
+            row_losses.append(losses.copy())
+        return weighted_mean(losses, derivative, samples.sample_weight)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
@@ -536,7 +778,7 @@ class Network(_core.Network):
         ):
             lines.append(
                 f"{l:>3} {layer.units:>7}  {layer.activation:<12} {layer.dropout:>7g} "
-                f"{n_rows * n_columns:>12,}"
+                f"{n_rows * n_columns:>12,}{'' if layer.trainable else '  frozen'}"
             )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
@@ -547,8 +789,3 @@ def _made(kind: type[N], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> 
     network = kind.__new__(kind)
     network.__setstate__(_versions.stamped({"spec": spec, "weights": weights}))
     return network
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array

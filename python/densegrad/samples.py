@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -27,7 +28,18 @@ class Samples:
     n_rows : int
     """
 
-    __slots__ = ("X", "custom_target", "finite", "n_rows", "rows", "sample_weight", "spec", "targets")
+    __slots__ = (
+        "X",
+        "classes",
+        "custom_target",
+        "finite",
+        "n_rows",
+        "rows",
+        "sample_weight",
+        "spec",
+        "targets",
+        "values",
+    )
 
     def __init__(self, spec: NetworkSpec, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
         self.spec = spec
@@ -36,7 +48,8 @@ class Samples:
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = sample_weights(sample_weight, self.n_rows)
         self.custom_target: NDArray[Any] | None = None
-        classes = values = None
+        self.classes: NDArray[np.int64] | None = None
+        self.values: NDArray[Any] | None = None
         if spec.loss.custom is not None:
             _arrays.check_not_sparse("target", target)
             self.custom_target = np.asarray(target)
@@ -45,8 +58,15 @@ class Samples:
                 # As y_pred, so that they do not broadcast.
                 self.custom_target = self.custom_target[:, np.newaxis]
         else:
-            classes, values = _targets(spec, target, self.n_rows)
-        self.targets = _core.Targets(classes, values, self.sample_weight)
+            self.classes, self.values = _targets(spec, target, self.n_rows)
+        self.targets = _core.Targets(self.classes, self.values, self.sample_weight)
+
+    def unweighted(self) -> Samples:
+        """Return the same rows and targets without weights."""
+        other = copy.copy(self)
+        other.sample_weight = None
+        other.targets = _core.Targets(self.classes, self.values, None)
+        return other
 
     def check_finite(self) -> None:
         """Raise ValueError if X has NaN or infinity; X is looked through once."""

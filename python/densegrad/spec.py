@@ -121,7 +121,10 @@ class NetworkSpec:
         """Return the description as JSON has it; a loss that is a callable is only named "custom"."""
         return {
             "n_inputs": self.n_inputs,
-            "layers": [[layer.units, layer.activation, layer.dropout] for layer in self.layers],
+            "layers": [
+                [layer.units, layer.activation, layer.dropout, *([] if layer.trainable else ["frozen"])]
+                for layer in self.layers
+            ],
             "loss": self.loss.name,
             "loss_parameters": self.loss.parameters,
             "label_smoothing": self.loss.label_smoothing,
@@ -144,9 +147,16 @@ class NetworkSpec:
                 **description["loss_parameters"],
             )
             layers = tuple(
-                Dense(units, activation, dropout=dropout)
-                for units, activation, dropout in description["layers"]
+                Dense(units, activation, dropout=dropout, trainable=_trainable(marks))
+                for units, activation, dropout, *marks in description["layers"]
             )
             return cls(description["n_inputs"], layers, loss, description["dtype"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the description of a network: {error!r}") from error
+
+
+def _trainable(marks: list[Any]) -> bool:
+    """Return whether a layer is trainable; only a frozen layer has a mark, so that older files are read."""
+    if marks not in ([], ["frozen"]):
+        raise ValueError(f"a layer has the unknown marks {marks}")
+    return not marks

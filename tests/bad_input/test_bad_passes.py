@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from densegrad import (
     Network,
     Trainer,
 )
+from densegrad.interop import jax_function, torch_function
 
 
 @pytest.mark.parametrize(
@@ -58,9 +60,12 @@ def test_layers_by_number(l: Any) -> None:
     network = make_network((1, 2, 3, 1))
     network.backpropagate(np.zeros((1, 2)), np.zeros((1, 1)))
     p = network.backpropagate(np.zeros((1, 2)), np.zeros((1, 1)))
-    for values in (network.weights, network.weight_gradients, p.weight_gradients, p.local_gradients):
+    for values in (network.weights, network.weight_gradients, p.weight_gradients, p.preactivations):
         with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 2"):
             values[l]
+    if l != 3:  # the loss layer
+        with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 3"):
+            p.local_gradients[l]
     with pytest.raises(IndexError, match=r"numbered 1 \.\.\. 2"):
         network.weights[l] = np.zeros((3, 3))
 
@@ -111,3 +116,11 @@ def test_n_threads(n_threads: Any) -> None:
         lambda: Trainer(network, n_threads=n_threads),
     ):
         refused("n_threads must be", action)
+
+
+@pytest.mark.parametrize(("make_function", "library"), [(torch_function, "torch"), (jax_function, "jax")])
+def test_functions_of_libraries(make_function: Any, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(ImportError, match=f"needs .*: pip install {library}"):
+        make_function(make_network((1, 2, 1)))
+    refused("network must be a Network; got 'net'", lambda: make_function("net"))

@@ -14,8 +14,8 @@ TOLERANCE = 1e-9
 
 _errors = pytest.StashKey[dict[str, tuple[float, str]]]()
 
-#: Called with what is compared, densegrad's numbers and PyTorch's.
-Compare = Callable[[str, Any, Any], None]
+#: Called with what is compared, densegrad's numbers and PyTorch's, and perhaps another tolerance.
+Compare = Callable[..., None]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,16 +31,19 @@ def float64_on_one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def compare(request: pytest.FixtureRequest) -> Compare:
-    """Assert that an array's largest error is below 1e-9 of its largest number, and note the error."""
+    """Assert that an array's largest error is below 1e-9 of its largest number, and note the error.
+
+    `what` ends with "_(" and a number where the errors of all numbers are noted together.
+    """
     worst = request.config.stash.setdefault(_errors, {})
     test = request.node.name
 
-    def check(what: str, actual: Any, expected: Any) -> None:
+    def check(what: str, actual: Any, expected: Any, tolerance: float = TOLERANCE) -> None:
         error = relative_error(actual, expected)
         kind = what.split("_(")[0]
         if not error <= worst.get(kind, (-1.0, ""))[0]:
             worst[kind] = error, f"{what} in {test}"
-        assert error <= TOLERANCE, f"{what}: relative error {error:.3g}, {TOLERANCE:g} allowed"
+        assert error <= tolerance, f"{what}: relative error {error:.3g}, {tolerance:g} allowed"
 
     return check
 

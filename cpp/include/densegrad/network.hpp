@@ -19,7 +19,8 @@ namespace densegrad {
 struct LayerSpec {
     std::int64_t n_units;
     Activation activation;
-    double dropout = 0.0; // rate in [0, 1), hidden layers only, in training only
+    double dropout = 0.0;  // rate in [0, 1), hidden layers only, in training only
+    bool trainable = true; // whether trainers update the weights
 };
 
 struct LossSpec {

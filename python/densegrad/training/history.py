@@ -10,6 +10,8 @@ from densegrad import _validation
 #: Why a fit ended; "" if it ended with an error, or is not at its end.
 ENDS: Final = ("", "epochs", "patience", "max_time", "schedule", "callback")
 
+_SHOWN = 5  # first and last epochs that a history prints
+
 
 @dataclass(slots=True)
 class Epoch:
@@ -51,7 +53,7 @@ class Epoch:
         return {name: value for name, value in figures.items() if value is not None}
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The record of a fit, one number an epoch."""
 
@@ -101,6 +103,25 @@ class History:
     def lists(self) -> dict[str, list[float]]:
         """Return the lists that have numbers, by their names."""
         return {name: value for name, value in vars(self).items() if isinstance(value, list) and value}
+
+    def __repr__(self) -> str:
+        """Return a table of the first and last epochs, the best epoch, and why the fit ended."""
+        lists, n_epochs = self.lists(), len(self.loss)
+        lines = [f"{type(self).__name__} of {n_epochs} epoch{'s' * (n_epochs != 1)}"]
+        if self.best_epoch is not None:
+            lines[0] += f", the best is {self.best_epoch}"
+        if self.stopped:
+            lines[0] += f", ended by {self.stopped}"
+        if n_epochs:
+            lines.append(" ".join([f"{'epoch':>6}", *(f"{name:>15}" for name in lists)]))
+        for epoch in range(n_epochs):
+            if n_epochs > 2 * _SHOWN and _SHOWN <= epoch < n_epochs - _SHOWN:
+                if epoch == _SHOWN:
+                    lines.append(f"{'...':>6}")
+                continue
+            figures = (f"{v[epoch]:>15.4g}" if epoch < len(v) else f"{'':>15}" for v in lists.values())
+            lines.append(" ".join([f"{epoch:>6}", *figures]))
+        return "\n".join(lines)
 
     def last(self) -> dict[str, float]:
         """Return the last number of each list that has one."""

@@ -113,6 +113,8 @@ class Trainer(TrainerState):
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
+        if not any(layer.trainable for layer in network.layers):
+            raise ValueError("network must have a layer that is trainable; all of its layers are frozen")
         self.network = network
         vars(self).update(checked_settings(batch_size, shuffle, n_threads))
         regularisation = Regularisation(

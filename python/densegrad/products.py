@@ -1,0 +1,87 @@
+"""Products with matrices of weights, and the loss of single rows, by the kernels of the core.
+
+Each sum is one chain of fused multiply-adds, so the bits are the same on any CPU and number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import _core
+from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
+from densegrad.spec import NetworkSpec
+
+
+class Affine(_core.Network):
+    """The map from x to [x, 1] W.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_in + 1, n_out)
+        float32 or float64; the bias is the last row.
+    """
+
+    def __init__(self, W: NDArray[Any]) -> None:
+        identity = ACTIVATION_NUMBER["identity"]
+        super().__init__(
+            len(W) - 1,
+            [(W.shape[1], identity, 0.0, True)],
+            LOSS_NUMBER["squared_error"],
+            0.0,
+            (),
+            0.0,
+            W.dtype,
+        )
+        self._set_weights(1, W)
+
+    def __call__(self, X: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
+        """Return [X, 1] W."""
+        return self._predict(X, n_threads)
+
+
+def product(A: NDArray[Any], B: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
+    """Return A B, of two matrices of one dtype."""
+    no_bias = np.zeros((1, B.shape[1]), B.dtype)
+    return Affine(np.concatenate([B, no_bias]))(A, n_threads)
+
+
+class Head(_core.Network):
+    """The last layer of a network and its loss layer.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        That of the whole network; its loss is not a custom loss.
+    W : ndarray of shape (n_(L-1) + 1, n_L)
+        W_(L).
+    """
+
+    def __init__(self, spec: NetworkSpec, W: NDArray[Any]) -> None:
+        loss = spec.loss
+        super().__init__(
+            len(W) - 1,
+            [(spec.head.units, ACTIVATION_NUMBER[spec.head.activation], 0.0, True)],
+            LOSS_NUMBER[loss.name],
+            loss.parameter,
+            loss.quantile_levels,
+            loss.label_smoothing,
+            spec.dtype,
+        )
+        self._set_weights(1, W)
+
+    def row_losses(
+        self, X: NDArray[Any], classes: NDArray[np.int64] | None, values: NDArray[Any] | None
+    ) -> NDArray[np.float64]:
+        """Return the loss of each row of X = y_(L-1), (batch,): what `evaluate` gives for the row alone."""
+
+        def one(array: NDArray[Any] | None, row: int) -> NDArray[Any] | None:
+            return None if array is None else array[row : row + 1]
+
+        losses = np.empty(len(X))
+        for row in range(len(X)):
+            targets = _core.Targets(one(classes, row), one(values, row), None)
+            losses[row] = self._evaluate(_core.Rows(X[row : row + 1]), targets, 1)
+        return losses
