@@ -43,6 +43,7 @@ NOT_RUN = re.compile(r"sh|c|text|output|math|\{(toctree|include|raw|eval-rst|gri
 NEEDED = {
     "densegrad.display": ("matplotlib",),
     "import onnxruntime": ("onnx", "onnxruntime", "skl2onnx"),
+    "import torch": ("torch", "jax"),
 }
 
 
