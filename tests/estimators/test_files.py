@@ -325,6 +325,7 @@ def test_bytes_that_are_others(file):
         (("training", "random", "$random", "state", "bit_generator"), "os"),
         (("training", "network", "$network", "spec", "n_inputs"), 10**9),
         (("training", "split", 0), -3),
+        (("training", "order", "n_shuffles"), 2**40),
         (("training", "rule", 1), "nonsense"),
         (("training", "best", "loss"), "x"),
         (("targets", "classes", "$array", "shape"), [10**12]),

@@ -62,3 +62,9 @@ def test_bad_layer_sizes_are_named(size):
 def test_numbers_of_numpy_are_parameters():
     MLPClassifier(dropout=np.float32(0.1), alpha=np.float32(0), l1=np.float64(0), max_iter=1).fit(X, Y)
     MLPClassifier(dropout=np.int64(0), alpha=True, max_iter=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("size", [np.inf, np.nan, "3", None, 2.5, True, [3]])
+def test_sizes_of_layers_that_are_no_integers(size):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be integers, got \["):
+        MLPClassifier([4, size]).fit([[0.0], [1.0]], [0, 1])

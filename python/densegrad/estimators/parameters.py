@@ -225,7 +225,11 @@ def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
 def _hidden_units(sizes: Any) -> list[int]:
     units = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     for number in units:
-        if isinstance(number, (bool, np.bool_)) or int(number) != number:
+        try:
+            whole = not isinstance(number, (bool, np.bool_)) and int(number) == number
+        except (TypeError, ValueError, OverflowError):
+            whole = False
+        if not whole:
             raise ValueError(f"hidden_layer_sizes must be integers, got {units}.")
         if number <= 0:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
