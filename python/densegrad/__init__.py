@@ -22,6 +22,7 @@ from densegrad.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from densegrad.estimators import MLPClassifier, MLPRegressor
+    from densegrad.tabular import TabularEncoder
 
 __version__ = _version("densegrad")
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "NetworkSpec",
     "RMSprop",
     "Samples",
+    "TabularEncoder",
     "Trainer",
     "activations",
     "check_gradients",
@@ -64,6 +66,8 @@ def __getattr__(name: str) -> Any:
     # scikit-learn takes a second to import and is only needed by the estimators.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
+    if name in ("TabularEncoder",):
+        return getattr(import_module("densegrad.tabular"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

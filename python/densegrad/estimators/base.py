@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from densegrad._arrays import all_finite, check_finite_rows
 from densegrad._losses import Loss
+from densegrad.estimators.columns import columns_named
 from densegrad.estimators.lbfgs import Objective, minimise
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
@@ -234,7 +235,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC, Generic[TargetsT]):
         if self._training is None:
             check_is_fitted(self)
         if not self._readable(X):
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            with columns_named(X, type(self).__name__):
+                X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self._current_network()
         outputs: NDArray[Any] = network.predict(X, self.n_threads)
         if network.dtype == np.float32 and not np.isfinite(outputs).all():
