@@ -22,7 +22,7 @@ from densegrad.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from densegrad.estimators import MLPClassifier, MLPRegressor
-    from densegrad.tabular import TabularEncoder
+    from densegrad.tabular import TabularClassifier, TabularEncoder, TabularRegressor
 
 __version__ = _version("densegrad")
 __all__ = [
@@ -43,7 +43,9 @@ __all__ = [
     "NetworkSpec",
     "RMSprop",
     "Samples",
+    "TabularClassifier",
     "TabularEncoder",
+    "TabularRegressor",
     "Trainer",
     "activations",
     "check_gradients",
@@ -66,7 +68,7 @@ def __getattr__(name: str) -> Any:
     # scikit-learn takes a second to import and is only needed by the estimators.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
-    if name in ("TabularEncoder",):
+    if name in ("TabularClassifier", "TabularEncoder", "TabularRegressor"):
         return getattr(import_module("densegrad.tabular"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

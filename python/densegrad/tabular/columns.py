@@ -27,7 +27,7 @@ class Parsed:
     #: (n_rows, categories), int32; level 0 is the most frequent one, -1 stands for an unknown level.
     codes: NDArray[np.int32]
 
-    def take(self, rows: NDArray[Any]) -> Parsed:
+    def take(self, rows: NDArray[Any] | slice) -> Parsed:
         """Return some of the rows."""
         return Parsed(self.numbers[rows], self.codes[rows])
 

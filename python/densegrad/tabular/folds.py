@@ -49,3 +49,29 @@ def grouped_folds(
         fold_of[group] = fold = int(sizes.argmin())
         sizes[fold] += counts[group]
     return fold_of[groups]
+
+
+def names_groups(codes: NDArray[np.int32], classes: NDArray[np.int64]) -> bool:
+    """Tell whether levels of a category seem to be names of groups of rows, each of one class.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows,)
+    classes : ndarray of shape (n_rows,)
+    """
+    n_rows, n_levels, n_classes = len(codes), int(codes.max(initial=-1)) + 1, int(classes.max()) + 1
+    if n_levels < _LEVELS_OF_GROUPS or n_levels > n_rows / 2:
+        return False
+    known = codes >= 0
+    counts = np.bincount(
+        codes[known].astype(np.int64) * n_classes + classes[known], minlength=n_levels * n_classes
+    )
+    of_level = counts.reshape(n_levels, n_classes)
+    of_level = of_level[of_level.sum(axis=1) > 1]
+    n_largest = np.bincount(classes).max()
+    return bool(
+        of_level.max(axis=1, initial=0).sum() > 0.97 * of_level.sum() > 0 and n_largest < 0.9 * n_rows
+    )
+
+
+_LEVELS_OF_GROUPS = 20

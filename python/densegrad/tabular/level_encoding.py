@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,7 @@ class TargetMeans:
         folds: NDArray[np.int64],
         n_levels: int,
         smoothing: float,
+        weight: NDArray[np.float64] | None = None,
     ) -> tuple[TargetMeans, NDArray[np.float64]]:
         """Return the means, and the input of each row: means over the rows of the other folds.
 
@@ -76,15 +78,19 @@ class TargetMeans:
         n_levels : int
         smoothing : float
             As many rows of the mean of all are added to each level.
+        weight : ndarray of shape (n_rows,) or None
+            Weights of the rows, of mean 1; None stands for ones.
         """
         n_folds = int(folds.max()) + 1
         n_targets = target.shape[1]
         known = codes >= 0
         cell = codes[known].astype(np.int64) * n_folds + folds[known]
         size = n_levels * n_folds
-        counts = np.bincount(cell, minlength=size).reshape(n_levels, n_folds)
+        of_row = None if weight is None else weight[known]
+        weighted = target[known] if of_row is None else target[known] * of_row[:, np.newaxis]
+        counts = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
         sums = np.stack(
-            [np.bincount(cell, target[known, k], size).reshape(n_levels, n_folds) for k in range(n_targets)],
+            [np.bincount(cell, weighted[:, k], size).reshape(n_levels, n_folds) for k in range(n_targets)],
             axis=2,
         )
         rows = np.zeros((len(codes), n_targets))
@@ -102,7 +108,7 @@ class TargetMeans:
         return np.asarray(rows)
 
 
-def _shrunk(sums: NDArray[np.float64], counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
+def _shrunk(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> NDArray[np.float64]:
     below = (counts + smoothing)[:, np.newaxis]
     means: NDArray[np.float64] = np.divide(sums, below, out=np.zeros_like(sums), where=below > 0)
     return means

@@ -51,6 +51,7 @@ class NumberEncoding:
             Make an indicator of missing values.
         """
         present = column[~np.isnan(column)]
+        present = present if len(present) else np.zeros(1)
         low, first, median, third, high = (float(q) for q in np.quantile(present, [0, 0.25, 0.5, 0.75, 1]))
         scale = third - first if third > first else (high - low) / 2
         filled = np.where(np.isnan(column), median, column)

@@ -1,0 +1,315 @@
+"""The ensemble: a race of encodings on one fold, then a member for each other fold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import Network
+from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.inputs import Inputs
+from densegrad.tabular.level_encoding import TargetMeans
+from densegrad.tabular.member import Rows, trained
+from densegrad.tabular.recipe import Recipe, batch_size
+from densegrad.tabular.standard_target import standard_target
+from densegrad.tabular.tasks import Scaling, Task
+
+Floats = NDArray[np.float64]
+
+#: The fold of a row that every member trains on.
+NEVER_JUDGED = -1
+_MAX_LEVELS = 64
+_SMOOTHING = 10.0
+#: 'values' joins the race from so many rows on.
+_ROWS_FOR_VALUES = 5000
+_TIMED_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows with their targets and weights."""
+
+    parsed: Parsed
+    task: Task
+    #: Of the error that an epoch is judged by; None means ones.
+    weight: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the members have in common."""
+
+    columns: Columns
+    training: Part
+    #: Weights in the loss.
+    loss_weight: Floats | None
+    #: The fold of each row.
+    folds: NDArray[np.int64]
+    #: Rows to judge by in place of folds.
+    validation: Part | None
+    hidden: tuple[int, ...]
+    epochs: int
+
+    def parts(self, fold: int) -> tuple[NDArray[np.int64], Part, NDArray[np.int64]]:
+        """Return the rows to train on, the part to judge by, and the rows of that part."""
+        everywhere = np.arange(len(self.folds))
+        if self.validation is not None:
+            return everywhere, self.validation, np.arange(self.validation.task.n_rows)
+        judged = self.folds == fold
+        return everywhere[~judged], self.training, everywhere[judged]
+
+    def recipe(self, n_inputs: int, n_rows: int) -> Recipe:
+        """Return how a member is trained."""
+        task = self.training.task
+        n_outputs, head = task.head
+        return Recipe(
+            n_inputs,
+            self.hidden,
+            task.numbers.activation,
+            n_outputs,
+            head,
+            task.loss,
+            task.numbers.rate,
+            0.02,
+            task.numbers.dropout,
+            batch_size(n_rows),
+            self.epochs,
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network with what its own training rows taught about the target."""
+
+    network: Network
+    means: dict[int, TargetMeans]
+    scaling: Scaling
+    input_scale: float
+    #: The validation error after each epoch.
+    curve: list[float]
+    best_epoch: int
+    #: Rows of the training, or of the validation data, that it was judged by, and its outputs for them.
+    judged: NDArray[np.int64]
+    judged_outputs: NDArray[np.float32]
+
+    @property
+    def error(self) -> float:
+        """The lowest validation error."""
+        return self.curve[self.best_epoch]
+
+    def outputs(self, plain: NDArray[np.float32], codes: NDArray[np.int32], n_threads: int | None) -> Any:
+        """Return the outputs of the network, (n_rows, n_outputs), for inputs without means of the target."""
+        of_rows = [means.of(codes[:, j]) for j, means in self.means.items()]
+        X = np.column_stack([plain, *of_rows]).astype(np.float32) if of_rows else plain.copy()
+        X *= np.float32(self.input_scale)
+        return self.network.predict(X, n_threads)
+
+    def slim(self) -> Member:
+        """Return the member without the outputs of its validation rows."""
+        return replace(self, judged=self.judged[:0], judged_outputs=self.judged_outputs[:0])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members that share an encoding."""
+
+    encoding: str
+    inputs: Inputs
+    members: list[Member]
+    #: The validation error of each encoding that was tried.
+    race: dict[str, float]
+
+    def outputs(self, parsed: Parsed, n_threads: int | None) -> list[Any]:
+        """Return the outputs of each member."""
+        plain = self.inputs.of(parsed)
+        return [member.outputs(plain, parsed.codes, n_threads) for member in self.members]
+
+
+class Interrupted(Exception):
+    """Ctrl-C came before there was a member."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a fit heeds while it runs."""
+
+    #: Called after each epoch of each member; False ends them all.
+    goes_on: Callable[[], bool]
+    epoch_done: Callable[[], None]
+
+
+def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
+    """Return the encodings that are worth a try, of which no two make the same inputs."""
+    chosen: dict[str, Inputs] = {}
+    for encoding in encodings:
+        if encoding == "values" and len(encodings) > 1 and problem.training.task.n_rows <= _ROWS_FOR_VALUES:
+            continue
+        inputs = Inputs.learned(problem.training.parsed, problem.columns.categories, encoding, _MAX_LEVELS)
+        if all(inputs.width != other.width for other in chosen.values()):
+            chosen[encoding] = inputs
+    return chosen
+
+
+def fit(
+    problem: Problem, encodings: dict[str, Inputs], seeds: list[int], n_threads: int, watch: Watch
+) -> tuple[Ensemble, bool]:
+    """Return the ensemble, one member for each seed, and whether Ctrl-C has ended the fit."""
+    stopped = threading.Event()
+
+    def goes_on() -> bool:
+        watch.epoch_done()
+        return watch.goes_on() and not stopped.is_set()
+
+    def job(inputs: Inputs, fold: int, shared: NDArray[np.float32] | None) -> Member | None:
+        return None if stopped.is_set() else _member(problem, inputs, fold, seeds[fold], shared, goes_on)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        racing, done = _all(pool, stopped, [partial(job, inputs, 0, None) for inputs in encodings.values()])
+        finished = {
+            name: member for name, member in zip(encodings, racing, strict=True) if member is not None
+        }
+        if not finished:
+            raise Interrupted
+        race = {name: member.error for name, member in finished.items()}
+        winner = min(race, key=lambda name: race[name])
+        members = [finished[winner]]
+        inputs = encodings[winner]
+        if done and len(seeds) > 1:
+            shared = None if members[0].means else _scaled_inputs(problem, inputs, members[0].input_scale)
+            others, done = _all(
+                pool, stopped, [partial(job, inputs, k, shared) for k in range(1, len(seeds))]
+            )
+            members += [member for member in others if member is not None]
+    return Ensemble(winner, inputs, members, race), not done
+
+
+def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
+    """Return the seconds of one epoch of one member, from a training that is thrown away."""
+    rows, _, _ = problem.parts(0)
+    few = rows[:_TIMED_ROWS]
+    task = problem.training.task
+    recipe = problem.recipe(inputs.width, len(rows))
+    plain = inputs.of(problem.training.parsed.take(few))
+    scaling = task.scaling(few, None)
+    some = Rows(plain, task.target(scaling)[few], None)
+    start = monotonic()
+    trained(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
+    return (monotonic() - start) * len(rows) / len(few)
+
+
+def _all(
+    pool: ThreadPoolExecutor, stopped: threading.Event, jobs: Sequence[Callable[[], Member | None]]
+) -> tuple[list[Member | None], bool]:
+    """Return the results of the jobs, None for those that Ctrl-C has prevented, and whether all were done."""
+    futures = [pool.submit(job) for job in jobs]
+    try:
+        return [future.result() for future in futures], True
+    except KeyboardInterrupt:
+        stopped.set()
+        return [None if future.cancel() else future.result() for future in futures], False
+    except BaseException:
+        stopped.set()
+        raise
+
+
+def _scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
+    X = inputs.of(problem.training.parsed)
+    X *= np.float32(scale)
+    return X
+
+
+def _member(
+    problem: Problem,
+    inputs: Inputs,
+    fold: int,
+    seed: int,
+    shared: NDArray[np.float32] | None,
+    goes_on: Callable[[], bool],
+) -> Member:
+    """Train one member; `shared` has the scaled inputs if they do not depend on the target."""
+    rows, judged_part, judged = problem.parts(fold)
+    task = problem.training.task
+    means, of_rows = _target_means(problem, rows)
+    further = sum(part.shape[1] for part in of_rows)
+    recipe = problem.recipe(inputs.width + further, len(rows))
+    X = shared
+    if X is None:
+        X = inputs.of(problem.training.parsed, further)
+        _fill(X, further, of_rows)
+        X *= np.float32(recipe.input_scale)
+    if judged_part is problem.training:
+        X_judged = X[judged]
+    else:
+        X_judged = inputs.of(judged_part.parsed, further)
+        _fill(X_judged, further, [mean.of(judged_part.parsed.codes[:, j]) for j, mean in means.items()])
+        X_judged *= np.float32(recipe.input_scale)
+    scaling = task.scaling(rows, problem.loss_weight)
+    weight = judged_part.weight
+    best = trained(
+        recipe,
+        Rows(X, task.target(scaling), problem.loss_weight),
+        rows,
+        X_judged,
+        judged_part.task.error_of(judged, None if weight is None else weight[judged], scaling),
+        seed,
+        goes_on,
+    )
+    return Member(
+        best.network, means, scaling, recipe.input_scale, best.curve, best.best_epoch, judged, best.outputs
+    )
+
+
+def _fill(X: NDArray[np.float32], further: int, parts: list[Floats]) -> None:
+    """Write means of the target to the last columns of X."""
+    if further:
+        X[:, -further:] = np.column_stack(parts)
+
+
+def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, TargetMeans], list[Floats]]:
+    """Return means by level over the training rows of a member, and the inputs of all rows.
+
+    A training row gets means over the other folds among the training rows; a row to judge by gets means over
+    all training rows.
+    """
+    many = [j for j, category in enumerate(problem.columns.categories) if len(category.levels) > _MAX_LEVELS]
+    if not many or len(rows) < 2:
+        return {}, []
+    signals = standard_target(problem.training.task.signals()[rows])
+    if signals.shape[1] == 0:
+        return {}, []
+    _, folds = np.unique(problem.folds[rows], return_inverse=True)
+    if folds.max() == 0:
+        folds = np.arange(len(rows)) % 2
+    weight = problem.training.weight
+    if weight is not None:
+        weight = weight[rows] / weight[rows].mean()
+    means: dict[int, TargetMeans] = {}
+    parts: list[Floats] = []
+    for j in many:
+        codes = problem.training.parsed.codes[:, j]
+        n_levels = len(problem.columns.categories[j].levels)
+        means[j], of_rows = TargetMeans.learned(codes[rows], signals, folds, n_levels, _SMOOTHING, weight)
+        part = means[j].of(codes)
+        part[rows] = of_rows
+        parts.append(part)
+    return means, parts
+
+
+def slim_and_cooled(ensemble: Ensemble, temperature: float) -> Ensemble:
+    """Return the ensemble without outputs of rows, its heads' weights divided by a temperature."""
+    members = []
+    for member in ensemble.members:
+        network = member.network
+        if temperature != 1:
+            L = network.depth
+            network.weights[L] = network.weights[L] / np.float32(temperature)
+        members.append(replace(member.slim(), network=network))
+    return replace(ensemble, members=members)
