@@ -188,8 +188,9 @@ def test_dates():
     zoned = when.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo").to_frame("when")
     np.testing.assert_array_equal(encoder.transform(zoned), encoder.transform(when.to_frame("when")))
     from densegrad.tabular.columns import Columns
+    from densegrad.tabular.frame import table_of
 
-    _, parsed = Columns.learned(when.to_frame("when"))
+    _, parsed = Columns.learned(table_of(when.to_frame("when")))
     assert parsed.numbers[0].tolist() == [19782.25, 2024, 2, 3, 6]
     assert parsed.numbers[1].tolist() == [10956, 1999, 12, 4, 0]
     assert np.isnan(parsed.numbers[2]).all()

@@ -15,7 +15,7 @@ from densegrad.tabular.recipe import Recipe, batch_size, epochs_for
     [
         (exp, mpmath.exp, -700, 700, 4),
         (log, mpmath.log, 1e-300, 10, 4),
-        (cosine, lambda x: mpmath.cos(2 * mpmath.pi * x), 0, 4, 4),
+        (cosine, lambda x: mpmath.cos(2 * mpmath.pi * x), 0, 4, 20),
     ],
     ids=["exp", "log", "cosine"],
 )

@@ -22,6 +22,7 @@ from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.ensemble import Ensemble, Interrupted, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
 from densegrad.tabular.folds import names_groups
+from densegrad.tabular.frame import table_of
 from densegrad.tabular.inputs import ENCODINGS
 from densegrad.tabular.memory import available_memory, fit_memory
 from densegrad.tabular.recipe import epochs_for
@@ -80,8 +81,8 @@ class BaseTabular(BaseEstimator, ABC):
         """Return what is learned; with `known`, of targets for validation."""
 
     @abstractmethod
-    def _loss_weight(self, y: NDArray[Any], weight: Floats | None) -> Floats | None:
-        """Return the weights of the rows in the loss."""
+    def _loss_weight(self, y: NDArray[Any], weight: Floats | None, training_y: NDArray[Any]) -> Floats | None:
+        """Return the weights of rows in the loss; `training_y` tells how frequent classes are."""
 
     @abstractmethod
     def _finish(self, ensemble: Ensemble, part: Part, judged: NDArray[np.bool_], outputs: list[Any]) -> Any:
@@ -157,21 +158,22 @@ class BaseTabular(BaseEstimator, ABC):
         return other
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]) -> None:
-        columns, parsed = Columns.learned(X, self.categorical_features)
+        table = table_of(X)
         target = self._read_targets(y)
-        check_consistent_length(parsed.codes, target)
-        weight, kept = _weights(sample_weight, parsed)
+        check_consistent_length(table.columns[0], target)
+        weight, kept = _weights(sample_weight, table.n_rows)
         if np.count_nonzero(kept) < 2:
             raise ValueError(
                 f"n_samples={np.count_nonzero(kept)} of positive weight are too few: {type(self).__name__}"
                 " needs at least 2, one to train on and one to judge by"
             )
         if not kept.all():
-            parsed, target = parsed.take(kept), target[kept]
+            table, target = table.take(kept), target[kept]
             weight = None if weight is None else weight[kept]
             groups = None if groups is None else np.asarray(groups)[kept]
+        columns, parsed = Columns.learned(table, self.categorical_features)
         task = self._task(target, known=False)
-        training = Part(parsed, task, weight)
+        training = Part(parsed, task, weight, self._loss_weight(target, weight, target))
         random = check_random_state(self.random_state)
         numbers = None if groups is None else _group_numbers(groups, len(target))
         folds = folds_of(task, self.n_members, numbers, random)
@@ -181,9 +183,8 @@ class BaseTabular(BaseEstimator, ABC):
         problem = Problem(
             columns,
             training,
-            self._loss_weight(target, weight),
             folds,
-            self._validation(columns, *validation),
+            self._validation(columns, target, *validation),
             _hidden(self.hidden_layer_sizes),
             epochs_for(len(target) * 4 // 5) if isinstance(self.max_epochs, str) else int(self.max_epochs),
         )
@@ -210,7 +211,9 @@ class BaseTabular(BaseEstimator, ABC):
         n_threads = _core.available_threads() if self.n_threads is None else int(self.n_threads)
         return Settings(int(self.n_members), encodings, n_threads, self.time_limit, self.progress)
 
-    def _validation(self, columns: Columns, X: Any, y: Any, sample_weight: Any) -> Part | None:
+    def _validation(
+        self, columns: Columns, training_y: NDArray[Any], X: Any, y: Any, sample_weight: Any
+    ) -> Part | None:
         if X is None and y is None and sample_weight is None:
             return None
         if X is None or y is None:
@@ -219,12 +222,10 @@ class BaseTabular(BaseEstimator, ABC):
             parsed = columns.read(X, type(self).__name__)
             target = self._read_targets_again(y)
             check_consistent_length(parsed.codes, target)
-            weight, kept = _weights(sample_weight, parsed)
-            return Part(
-                parsed.take(kept),
-                self._task(target[kept], known=True),
-                None if weight is None else weight[kept],
-            )
+            weight, kept = _weights(sample_weight, len(parsed.codes))
+            target, weight = target[kept], None if weight is None else weight[kept]
+            loss_weight = self._loss_weight(target, weight, training_y)
+            return Part(parsed.take(kept), self._task(target, known=True), weight, loss_weight)
         except (TypeError, ValueError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"in the validation data X_val, y_val, sample_weight_val: {error}") from error
@@ -305,7 +306,7 @@ class BaseTabular(BaseEstimator, ABC):
         n_outputs : int, default=1
             Classes, labels or targets.
         """
-        columns, parsed = Columns.learned(X, self.categorical_features)
+        columns, parsed = Columns.learned(table_of(X), self.categorical_features)
         settings = self._settings()
         return fit_memory(
             columns,
@@ -354,16 +355,13 @@ def _hidden(sizes: Any) -> tuple[int, ...]:
     return hidden
 
 
-def _weights(sample_weight: Any, parsed: Parsed) -> tuple[Floats | None, NDArray[np.bool_]]:
+def _weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np.bool_]]:
     """Return the weights, and which rows count."""
-    n_rows = len(parsed.codes)
     if sample_weight is None:
         return None, np.ones(n_rows, bool)
     weight: Floats = _check_sample_weight(
-        sample_weight, parsed.codes, dtype=np.float64, ensure_non_negative=True
+        sample_weight, np.empty((n_rows, 0)), dtype=np.float64, ensure_non_negative=True
     )
-    if not weight.any():
-        raise ValueError("sample_weight must not be zero for every row")
     if (weight == weight[0]).all():
         return None, np.ones(n_rows, bool)
     return weight, weight > 0

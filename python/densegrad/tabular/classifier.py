@@ -40,7 +40,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     categorical_features : list of str, list of int, boolean mask or None, default=None
         Columns of numbers that are categories. Text, booleans and the frames' own categories always are.
     class_weight : dict, 'balanced', list of dict or None, default=None
-        Weights of the classes in the training loss. The temperature is chosen without them.
+        Weights of the classes in the loss, and in the error that epochs are judged by. The temperature is
+        chosen without them.
     calibrate : bool, default=True
         Choose a temperature by the rows that each member has not seen.
     time_limit : float or None, default=None
@@ -197,10 +198,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         numbers = np.asarray(self._labels.expected(y)).astype(np.int64)
         return LabelSets(numbers) if self._labels.multilabel else Classes(numbers, len(self.classes_))
 
-    def _loss_weight(self, y: NDArray[Any], weight: Floats | None) -> Floats | None:
+    def _loss_weight(self, y: NDArray[Any], weight: Floats | None, training_y: NDArray[Any]) -> Floats | None:
         if self.class_weight is None:
             return weight
-        of_class = self._labels.weights(y, self.class_weight)
+        of_class = self._labels.weights(y, self.class_weight, training_y)
         if not np.isfinite(of_class).all() or (of_class < 0).any():
             raise ValueError(f"class_weight must be finite and not negative; got {self.class_weight}")
         product = of_class if weight is None else of_class * weight

@@ -57,9 +57,8 @@ class Columns:
     hours: tuple[bool, ...]
 
     @classmethod
-    def learned(cls, X: Any, categorical: Any = None) -> tuple[Columns, Parsed]:
-        """Return the columns of X, and X read; `categorical` names columns of numbers that are categories."""
-        table = table_of(X)
+    def learned(cls, table: Table, categorical: Any = None) -> tuple[Columns, Parsed]:
+        """Return the columns of a table, and its rows; `categorical` names numbers that are categories."""
         chosen = _chosen(table, categorical)
         kinds, categories, hours = [], [], []
         for j, column in enumerate(table.columns):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.folds import drawn_folds
+from densegrad.tabular.frame import table_of
 from densegrad.tabular.inputs import ENCODINGS, Inputs
 from densegrad.tabular.level_encoding import TargetMeans
 from densegrad.tabular.standard_target import standard_target
@@ -216,7 +217,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _fit(self, X: Any, y: Any) -> tuple[Parsed, list[NDArray[np.float64]]]:
-        columns, parsed = Columns.learned(X, self.categorical_features)
+        columns, parsed = Columns.learned(table_of(X), self.categorical_features)
         inputs = Inputs.learned(parsed, columns.categories, self.encoding, self.max_levels, self.n_bins)
         means: dict[int, TargetMeans] = {}
         rows: list[NDArray[np.float64]] = []

@@ -39,8 +39,10 @@ class Part:
 
     parsed: Parsed
     task: Task
-    #: Of the error that an epoch is judged by; None means ones.
+    #: Of the scores and of the temperature; None means ones.
     weight: Floats | None = None
+    #: Of the loss, and of the error that an epoch is judged by: with the weights of the classes.
+    loss_weight: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,6 @@ class Problem:
 
     columns: Columns
     training: Part
-    #: Weights in the loss.
-    loss_weight: Floats | None
     #: The fold of each row.
     folds: NDArray[np.int64]
     #: Rows to judge by in place of folds.
@@ -251,11 +251,11 @@ def _member(
         X_judged = inputs.of(judged_part.parsed, further)
         _fill(X_judged, further, [mean.of(judged_part.parsed.codes[:, j]) for j, mean in means.items()])
         X_judged *= np.float32(recipe.input_scale)
-    scaling = task.scaling(rows, problem.loss_weight)
-    weight = judged_part.weight
+    scaling = task.scaling(rows, problem.training.weight)
+    weight = judged_part.loss_weight
     best = trained(
         recipe,
-        Rows(X, task.target(scaling), problem.loss_weight),
+        Rows(X, task.target(scaling), problem.training.loss_weight),
         rows,
         X_judged,
         judged_part.task.error_of(judged, None if weight is None else weight[judged], scaling),

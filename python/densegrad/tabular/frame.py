@@ -28,6 +28,11 @@ class Table:
     categorical: tuple[bool, ...]
     n_rows: int
 
+    def take(self, rows: NDArray[Any]) -> Table:
+        """Return some of the rows."""
+        columns = tuple(column[rows] for column in self.columns)
+        return Table(self.names, columns, self.categorical, int(np.count_nonzero(rows)))
+
     def label(self, j: int) -> str:
         """Return what messages call column j."""
         return f"column {j}" if self.names is None else f"column {self.names[j]!r}"

@@ -41,9 +41,8 @@ def available_memory() -> float:
     """Return the bytes that the process may use; infinity if the system does not tell."""
     limits = [float("inf")]
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024.0)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        limits += [int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         pass
     limits += _of_control_group()

@@ -44,7 +44,7 @@ def log(x: Floats) -> Floats:
 
 
 def cosine(turns: Floats) -> Floats:
-    """Return cos(2 pi turns) for turns >= 0; the error is below 1e-15."""
+    """Return cos(2 pi turns) for turns >= 0; the error is below 5e-15."""
     part = np.abs(turns - np.rint(turns))  # in [0, 1/2]
     x = np.pi * part
     square = x * x

@@ -245,7 +245,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             self._high = np.repeat(values.max(axis=0), n_levels)
         return Values(values, self._loss)
 
-    def _loss_weight(self, y: NDArray[Any], weight: Floats | None) -> Floats | None:
+    def _loss_weight(self, y: NDArray[Any], weight: Floats | None, training_y: NDArray[Any]) -> Floats | None:
         return weight
 
     def _finish(self, ensemble: Ensemble, part: Part, judged: NDArray[np.bool_], outputs: list[Any]) -> Any:
