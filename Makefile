@@ -16,7 +16,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean
+.PHONY: help demo test check test-torch .test-torch format lint bench bench-peers .bench-peers bench-quality clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -59,6 +59,9 @@ bench-peers: ## time training and prediction against other libraries; writes doc
 	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
 .bench-peers: $(VENV)/.installed $(VENV)/.group-peers
 	$(BIN)/python bench/peers.py $(ARGS)
+
+bench-quality: $(VENV)/.installed $(VENV)/.group-test ## quality of the defaults on tables: DATA=folder
+	$(BIN)/python bench/quality.py $(DATA) $(ARGS)
 
 clean: ## remove what was built, but keep the environments
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed

@@ -32,7 +32,9 @@ def test_docstrings(module: ModuleType) -> None:
     assert results.attempted > 0
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("gradients.md", 21), ("migration.md", 8)])
+@pytest.mark.parametrize(
+    ("page", "at_least"), [("gradients.md", 21), ("migration.md", 8), ("tabular.md", 30)]
+)
 def test_pages(page: str, at_least: int) -> None:
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.failed == 0

@@ -44,6 +44,7 @@ LAYERS = [
     {"tabular.level_encoding", "tabular.member"},
     {"tabular.inputs"},
     {"tabular.encoder", "tabular.ensemble", "tabular.memory", "tabular.budget"},
+    {"tabular.race"},
     {"tabular.fitting"},
     {"tabular.base"},
     {"tabular.classifier", "tabular.regressor"},

@@ -110,8 +110,9 @@ def reference(Estimator, target):
 @pytest.mark.parametrize("fold", [0, 3])
 def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold):
     from densegrad.tabular.columns import Columns
-    from densegrad.tabular.ensemble import Part, Problem, Watch, candidates, fit
+    from densegrad.tabular.ensemble import Part, Problem
     from densegrad.tabular.frame import table_of
+    from densegrad.tabular.race import Watch, candidates, fit
 
     frame = messy_frame(300)
     y = target(frame)
@@ -123,9 +124,8 @@ def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold):
         columns, parsed = Columns.learned(table_of(frame))
         part = Part(parsed, model._task(model._read_targets(y), known=True))
         problem = Problem(columns, part, folds, None, (16,), 3)
-        ensemble, _ = fit(
-            problem, candidates(problem, ["plain"]), list(range(5)), 1, Watch(lambda: True, lambda: None)
-        )
+        watch = Watch(lambda: True, lambda: None, lambda n: None)
+        ensemble, _ = fit(problem, candidates(problem, ["plain"]), list(range(5)), 1, watch)
         return ensemble.members[fold]
 
     rng = np.random.default_rng(0)

@@ -19,12 +19,13 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from densegrad import Network, _core
 from densegrad.estimators.warn import warn
 from densegrad.tabular.columns import Columns, Parsed
-from densegrad.tabular.ensemble import Ensemble, Interrupted, Part, Problem
+from densegrad.tabular.ensemble import Ensemble, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
 from densegrad.tabular.folds import names_groups
 from densegrad.tabular.frame import table_of
 from densegrad.tabular.inputs import ENCODINGS
 from densegrad.tabular.memory import available_memory, fit_memory
+from densegrad.tabular.race import Interrupted
 from densegrad.tabular.recipe import epochs_for
 from densegrad.tabular.tasks import Classes, Task
 

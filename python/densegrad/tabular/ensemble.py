@@ -1,13 +1,9 @@
-"""The ensemble: a race of encodings on one fold, then a member for each other fold."""
+"""The ensemble: what its members have in common, and how one is made of its fold."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -26,11 +22,8 @@ Floats = NDArray[np.float64]
 
 #: The fold of a row that every member trains on.
 NEVER_JUDGED = -1
-_MAX_LEVELS = 64
+MAX_LEVELS = 64
 _SMOOTHING = 10.0
-#: 'values' joins the race from so many rows on.
-_ROWS_FOR_VALUES = 5000
-_TIMED_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -133,100 +126,14 @@ class Ensemble:
         return [member.outputs(plain, parsed.codes, n_threads) for member in self.members]
 
 
-class Interrupted(Exception):
-    """Ctrl-C came before there was a member."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a fit heeds while it runs."""
-
-    #: Called after each epoch of each member; False ends them all.
-    goes_on: Callable[[], bool]
-    epoch_done: Callable[[], None]
-
-
-def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
-    """Return the encodings that are worth a try, of which no two make the same inputs."""
-    chosen: dict[str, Inputs] = {}
-    for encoding in encodings:
-        if encoding == "values" and len(encodings) > 1 and problem.training.task.n_rows <= _ROWS_FOR_VALUES:
-            continue
-        inputs = Inputs.learned(problem.training.parsed, problem.columns.categories, encoding, _MAX_LEVELS)
-        if all(inputs.width != other.width for other in chosen.values()):
-            chosen[encoding] = inputs
-    return chosen
-
-
-def fit(
-    problem: Problem, encodings: dict[str, Inputs], seeds: list[int], n_threads: int, watch: Watch
-) -> tuple[Ensemble, bool]:
-    """Return the ensemble, one member for each seed, and whether Ctrl-C has ended the fit."""
-    stopped = threading.Event()
-
-    def goes_on() -> bool:
-        watch.epoch_done()
-        return watch.goes_on() and not stopped.is_set()
-
-    def job(inputs: Inputs, fold: int, shared: NDArray[np.float32] | None) -> Member | None:
-        return None if stopped.is_set() else _member(problem, inputs, fold, seeds[fold], shared, goes_on)
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        racing, done = _all(pool, stopped, [partial(job, inputs, 0, None) for inputs in encodings.values()])
-        finished = {
-            name: member for name, member in zip(encodings, racing, strict=True) if member is not None
-        }
-        if not finished:
-            raise Interrupted
-        race = {name: member.error for name, member in finished.items()}
-        winner = min(race, key=lambda name: race[name])
-        members = [finished[winner]]
-        inputs = encodings[winner]
-        if done and len(seeds) > 1:
-            shared = None if members[0].means else _scaled_inputs(problem, inputs, members[0].input_scale)
-            others, done = _all(
-                pool, stopped, [partial(job, inputs, k, shared) for k in range(1, len(seeds))]
-            )
-            members += [member for member in others if member is not None]
-    return Ensemble(winner, inputs, members, race), not done
-
-
-def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
-    """Return the seconds of one epoch of one member, from a training that is thrown away."""
-    rows, _, _ = problem.parts(0)
-    few = rows[:_TIMED_ROWS]
-    task = problem.training.task
-    recipe = problem.recipe(inputs.width, len(rows))
-    plain = inputs.of(problem.training.parsed.take(few))
-    scaling = task.scaling(few, None)
-    some = Rows(plain, task.target(scaling)[few], None)
-    start = monotonic()
-    trained(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
-    return (monotonic() - start) * len(rows) / len(few)
-
-
-def _all(
-    pool: ThreadPoolExecutor, stopped: threading.Event, jobs: Sequence[Callable[[], Member | None]]
-) -> tuple[list[Member | None], bool]:
-    """Return the results of the jobs, None for those that Ctrl-C has prevented, and whether all were done."""
-    futures = [pool.submit(job) for job in jobs]
-    try:
-        return [future.result() for future in futures], True
-    except KeyboardInterrupt:
-        stopped.set()
-        return [None if future.cancel() else future.result() for future in futures], False
-    except BaseException:
-        stopped.set()
-        raise
-
-
-def _scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
+def scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
+    """Return the inputs of all training rows, times the scale of the recipe."""
     X = inputs.of(problem.training.parsed)
     X *= np.float32(scale)
     return X
 
 
-def _member(
+def trained_member(
     problem: Problem,
     inputs: Inputs,
     fold: int,
@@ -279,7 +186,7 @@ def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, 
     A training row gets means over the other folds among the training rows; a row to judge by gets means over
     all training rows.
     """
-    many = [j for j, category in enumerate(problem.columns.categories) if len(category.levels) > _MAX_LEVELS]
+    many = [j for j, category in enumerate(problem.columns.categories) if len(category.levels) > MAX_LEVELS]
     if not many or len(rows) < 2:
         return {}, []
     signals = standard_target(problem.training.task.signals()[rows])

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad.tabular.budget import Plan, planned
-from densegrad.tabular.ensemble import NEVER_JUDGED, Ensemble, Problem, Watch, candidates, fit, timed_epoch
+from densegrad.tabular.ensemble import NEVER_JUDGED, Ensemble, Problem
 from densegrad.tabular.folds import drawn_folds, grouped_folds
+from densegrad.tabular.race import Watch, candidates, fit, timed_epoch
 from densegrad.tabular.tasks import Classes, Task
 
 _FOLDS = 5
@@ -82,13 +83,13 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
             late.set()
         return not late.is_set()
 
-    with _Bar(settings.progress, plan) as bar:
+    with _Bar(settings.progress) as bar:
         ensemble, interrupted = fit(
             replace(problem, epochs=plan.epochs),
             encodings,
             seeds[: plan.n_members],
             n_threads,
-            Watch(in_time, bar.advance),
+            Watch(in_time, bar.advance, bar.expect),
         )
     return Fitted(ensemble, interrupted, late.is_set())
 
@@ -96,14 +97,13 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
 class _Bar:
     """A progress bar of epochs, which several threads advance, or none."""
 
-    def __init__(self, shown: bool, plan: Plan) -> None:
+    def __init__(self, shown: bool) -> None:
         self._bar: Any = None
         self._lock = threading.Lock()
         if shown:
             from tqdm import tqdm
 
-            n_trained = plan.n_encodings + plan.n_members - 1
-            self._bar = tqdm(total=n_trained * plan.epochs, unit="epoch")
+            self._bar = tqdm(total=0, unit="epoch")
 
     def __enter__(self) -> _Bar:
         return self
@@ -111,6 +111,12 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def expect(self, n_epochs: int) -> None:
+        """Lengthen the bar."""
+        if self._bar is not None:
+            self._bar.total += n_epochs
+            self._bar.refresh()
 
     def advance(self) -> None:
         """Count one epoch."""
