@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Encodings are compared by so many folds.
+FOLDS_IN_RACE = 2
 #: Fewer epochs are worth less than fewer members.
 _FEW_EPOCHS = 12
 #: Part of the time that is planned for: estimates are rough, and other work goes on.
@@ -39,7 +41,8 @@ def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threa
         (1, min(3, wanted.n_members)),
         (1, 1),
     ]:
-        rounds = -(-n_encodings // n_threads) + -(-(n_members - 1) // n_threads)
+        n_racing = min(FOLDS_IN_RACE, n_members)
+        rounds = -(-n_encodings * n_racing // n_threads) + -(-(n_members - n_racing) // n_threads)
         epochs = int(_PLANNED * seconds_left / max(1e-9, rounds * seconds_per_epoch))
         plan = Plan(n_encodings, n_members, max(1, min(wanted.epochs, epochs)))
         if epochs >= min(wanted.epochs, _FEW_EPOCHS):

@@ -25,7 +25,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classifier of tables that takes a data frame as it is and needs no tuning.
 
     An ensemble of five networks by the recipe of RealMLP, each trained on four fifths of the rows and judged
-    by the others. A race on the first fold chooses how numbers are encoded. One temperature makes the
+    by the others. A race on two folds chooses how numbers are encoded. One temperature makes the
     probabilities honest. Results are the same bits for any number of threads.
 
     Parameters

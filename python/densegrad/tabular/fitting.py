@@ -67,7 +67,7 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
     n_members = min(settings.n_members, int(problem.folds.max()) + 1)
     if problem.validation is not None:
         n_members = settings.n_members
-    n_threads = min(settings.n_threads, max(len(encodings), n_members - 1))
+    n_threads = min(settings.n_threads, max(2 * len(encodings), n_members))
     seeds = [int(seed) for seed in random.randint(2**31 - 1, size=n_members)]
     plan = Plan(len(encodings), n_members, problem.epochs)
     deadline = math.inf

@@ -1,4 +1,4 @@
-"""The race: which encoding, and how many epochs, are best on the first fold; then the other members."""
+"""The race: which encoding, and how many epochs, are best on the first folds; then the other members."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad.tabular.budget import FOLDS_IN_RACE
 from densegrad.tabular.ensemble import MAX_LEVELS, Ensemble, Member, Problem, scaled_inputs, trained_member
 from densegrad.tabular.inputs import Inputs
-from densegrad.tabular.member import Rows, trained
+from densegrad.tabular.member import Rows
+from densegrad.tabular.member import trained as train
 
 #: 'values' joins the race from so many rows on.
 _ROWS_FOR_VALUES = 5000
@@ -67,32 +69,43 @@ def fit(
     def job(of: Problem, inputs: Inputs, fold: int, shared: NDArray[np.float32] | None) -> Member | None:
         return None if stopped.is_set() else trained_member(of, inputs, fold, seeds[fold], shared, goes_on)
 
+    n_racing = min(FOLDS_IN_RACE, len(seeds))
     with ThreadPoolExecutor(n_threads) as pool:
-        watch.expect(short.epochs * len(encodings))
-        racing, done = _all(
-            pool, stopped, [partial(job, short, inputs, 0, None) for inputs in encodings.values()]
-        )
+        watch.expect(short.epochs * len(encodings) * n_racing)
+        jobs = [
+            partial(job, short, inputs, k, None) for inputs in encodings.values() for k in range(n_racing)
+        ]
+        trained, done = _all(pool, stopped, jobs)
         finished = {
-            name: member for name, member in zip(encodings, racing, strict=True) if member is not None
+            name: members
+            for at, name in enumerate(encodings)
+            if (members := _made(trained[at * n_racing : (at + 1) * n_racing]))
         }
         if not finished:
             raise Interrupted
-        race = {name: member.error for name, member in finished.items()}
+        race = {name: _mean_error(members) for name, members in finished.items()}
         winner = min(race, key=lambda name: race[name])
-        inputs = encodings[winner]
-        members, chosen = [finished[winner]], short
+        members, chosen, inputs = finished[winner], short, encodings[winner]
         shared = None if members[0].means else scaled_inputs(problem, inputs, members[0].input_scale)
         if done and short is not problem:
             watch.expect(problem.epochs)
             longer, done = _all(pool, stopped, [partial(job, problem, inputs, 0, shared)])
             if longer[0] is not None and longer[0].error < members[0].error:
-                members, chosen = [longer[0]], problem
-        if done and len(seeds) > 1:
-            watch.expect(chosen.epochs * (len(seeds) - 1))
-            jobs = [partial(job, chosen, inputs, k, shared) for k in range(1, len(seeds))]
-            others, done = _all(pool, stopped, jobs)
-            members += [member for member in others if member is not None]
+                members, chosen = _made(longer), problem
+        if done and len(seeds) > len(members):
+            missing = range(len(members), len(seeds))
+            watch.expect(chosen.epochs * len(missing))
+            others, done = _all(pool, stopped, [partial(job, chosen, inputs, k, shared) for k in missing])
+            members += _made(others)
     return Ensemble(winner, inputs, members, race), not done
+
+
+def _made(members: Sequence[Member | None]) -> list[Member]:
+    return [member for member in members if member is not None]
+
+
+def _mean_error(members: list[Member]) -> float:
+    return sum(member.error for member in members) / len(members)
 
 
 def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
@@ -105,7 +118,7 @@ def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
     scaling = task.scaling(few, None)
     some = Rows(plain, task.target(scaling)[few], None)
     start = monotonic()
-    trained(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
+    train(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
     return (monotonic() - start) * len(rows) / len(few)
 
 
