@@ -144,19 +144,15 @@ class BaseTabular(BaseEstimator, ABC):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
-        other = self._unfitted()
-        other._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
-        other.fit_seconds_ = monotonic() - start
-        for name in [name for name in vars(self) if name.endswith("_") and name not in vars(other)]:
-            delattr(self, name)  # of an earlier fit
-        self.__dict__.update(vars(other))
+        before = dict(vars(self))
+        try:
+            self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        self.fit_seconds_ = monotonic() - start
         return self
-
-    def _unfitted(self) -> Self:
-        """Return an estimator with these parameters and nothing learned."""
-        other: Self = object.__new__(type(self))
-        other.__dict__.update(self.get_params(deep=False))
-        return other
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]) -> None:
         table = table_of(X)
@@ -240,7 +236,9 @@ class BaseTabular(BaseEstimator, ABC):
     ) -> None:
         self._columns = columns
         self.n_features_in_ = columns.n_features
-        if columns.names is not None:
+        if columns.names is None:
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        else:
             self.feature_names_in_ = np.array(columns.names, dtype=object)
         self.kinds_ = list(columns.kinds)
         self.encoding_, self.race_ = ensemble.encoding, ensemble.race

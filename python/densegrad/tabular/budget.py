@@ -24,6 +24,8 @@ class Plan:
 def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threads: int) -> Plan:
     """Return what fits into the time: fewer epochs, then no race, then fewer members, at least one epoch.
 
+    The work is estimated from above, since a race may have fewer epochs than the members.
+
     Parameters
     ----------
     wanted : Plan
@@ -42,7 +44,8 @@ def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threa
         (1, 1),
     ]:
         n_racing = min(FOLDS_IN_RACE, n_members)
-        rounds = -(-n_encodings * n_racing // n_threads) + -(-(n_members - n_racing) // n_threads)
+        # The race, one more try on each of its folds, and the other members.
+        rounds = -(-(n_encodings + 1) * n_racing // n_threads) + -(-(n_members - n_racing) // n_threads)
         epochs = int(_PLANNED * seconds_left / max(1e-9, rounds * seconds_per_epoch))
         plan = Plan(n_encodings, n_members, max(1, min(wanted.epochs, epochs)))
         if epochs >= min(wanted.epochs, _FEW_EPOCHS):

@@ -14,8 +14,8 @@ _PRIOR_ROWS = 5.0
 
 def best_temperature(
     log_probabilities: NDArray[np.float64], numbers: NDArray[np.int64], weight: NDArray[np.float64] | None
-) -> float:
-    """Return the temperature of the least log loss, drawn towards 1 if the rows are few.
+) -> tuple[float, float]:
+    """Return the temperature of the least log loss, drawn towards 1 if the rows are few, and that loss.
 
     Parameters
     ----------
@@ -49,4 +49,5 @@ def best_temperature(
             high = right
         else:
             low = left
-    return float(_TEMPERATURES[min(range(low, high + 1), key=cost)])
+    best = min(range(low, high + 1), key=cost)
+    return float(_TEMPERATURES[best]), cost(best)

@@ -217,7 +217,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             logarithms = np.stack([log(np.maximum(probabilities, 1e-30)) for probabilities in outputs])
             if self.calibrate and len(self.classes_) > 1:
                 weight = None if part.weight is None else part.weight[judged]
-                self.temperature_ = best_temperature(
+                self.temperature_, _ = best_temperature(
                     logarithms[:, judged], task.numbers_of_rows[judged], weight
                 )
             outputs = [exp(log_softmax(of_member / self.temperature_)) for of_member in logarithms]

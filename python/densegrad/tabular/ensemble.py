@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Network
+from densegrad.tabular.calibration import best_temperature
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.inputs import Inputs
 from densegrad.tabular.level_encoding import TargetMeans
 from densegrad.tabular.member import Rows, trained
+from densegrad.tabular.portable import log
 from densegrad.tabular.recipe import Recipe, batch_size
 from densegrad.tabular.standard_target import standard_target
-from densegrad.tabular.tasks import Scaling, Task
+from densegrad.tabular.tasks import Classes, Scaling, Task
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +52,22 @@ class Problem:
     validation: Part | None
     hidden: tuple[int, ...]
     epochs: int
+    #: Label smoothing at the beginning; None takes the task's.
+    smoothing: float | None = None
+
+    @property
+    def smooths(self) -> bool:
+        """Whether the loss has label smoothing."""
+        return self.training.task.loss.label_smoothing > 0 and self.smoothing != 0
+
+    def log_loss(self, member: Member) -> float:
+        """Return the log loss of a member's validation rows at their best temperature."""
+        part = self.training if self.validation is None else self.validation
+        assert isinstance(part.task, Classes)
+        weight = None if part.weight is None else part.weight[member.judged]
+        numbers = part.task.numbers_of_rows[member.judged]
+        logarithms = log(np.maximum(member.judged_outputs.astype(np.float64), 1e-30))
+        return best_temperature(logarithms[np.newaxis], numbers, weight)[1]
 
     def parts(self, fold: int) -> tuple[NDArray[np.int64], Part, NDArray[np.int64]]:
         """Return the rows to train on, the part to judge by, and the rows of that part."""
@@ -69,7 +87,7 @@ class Problem:
             task.numbers.activation,
             n_outputs,
             head,
-            task.loss,
+            task.loss if self.smoothing is None else replace(task.loss, label_smoothing=self.smoothing),
             task.numbers.rate,
             0.02,
             task.numbers.dropout,

@@ -1,4 +1,4 @@
-"""The race: which encoding, and how many epochs, are best on the first folds; then the other members."""
+"""The race on the first folds, of encodings, label smoothing and epochs; then the other members."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -53,59 +52,118 @@ def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
     return chosen
 
 
+class _Workers:
+    """Threads that train members side by side, until they are stopped by Ctrl-C or an error."""
+
+    def __init__(self, seeds: list[int], n_threads: int, watch: Watch) -> None:
+        self.seeds, self.watch = seeds, watch
+        self.interrupted = False
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(n_threads)
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def _goes_on(self) -> bool:
+        self.watch.epoch_done()
+        return self.watch.goes_on() and not self._stopped.is_set()
+
+    def _train(
+        self, problem: Problem, inputs: Inputs, fold: int, shared: NDArray[np.float32] | None
+    ) -> Member | None:
+        if self._stopped.is_set():
+            return None
+        return trained_member(problem, inputs, fold, self.seeds[fold], shared, self._goes_on)
+
+    def train(
+        self, wanted: Sequence[tuple[Problem, Inputs, int]], shared: NDArray[np.float32] | None = None
+    ) -> list[Member | None]:
+        """Return the member of each problem, inputs and fold; None for those that Ctrl-C has prevented."""
+        if self.interrupted:
+            return [None] * len(wanted)
+        self.watch.expect(sum(problem.epochs for problem, _, _ in wanted))
+        futures = [self._pool.submit(self._train, *job, shared) for job in wanted]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            self._stopped.set()
+            self.interrupted = True
+            return [None if future.cancel() else future.result() for future in futures]
+        except BaseException:
+            self._stopped.set()
+            raise
+
+
 def fit(
     problem: Problem, encodings: dict[str, Inputs], seeds: list[int], n_threads: int, watch: Watch
 ) -> tuple[Ensemble, bool]:
     """Return the ensemble, one member for each seed, and whether Ctrl-C has ended the fit."""
-    stopped = threading.Event()
     short = problem
     if problem.training.task.n_rows > _ROWS_FOR_SHORT and problem.epochs > SHORT:
         short = replace(problem, epochs=SHORT)
-
-    def goes_on() -> bool:
-        watch.epoch_done()
-        return watch.goes_on() and not stopped.is_set()
-
-    def job(of: Problem, inputs: Inputs, fold: int, shared: NDArray[np.float32] | None) -> Member | None:
-        return None if stopped.is_set() else trained_member(of, inputs, fold, seeds[fold], shared, goes_on)
-
-    n_racing = min(FOLDS_IN_RACE, len(seeds))
-    with ThreadPoolExecutor(n_threads) as pool:
-        watch.expect(short.epochs * len(encodings) * n_racing)
-        jobs = [
-            partial(job, short, inputs, k, None) for inputs in encodings.values() for k in range(n_racing)
-        ]
-        trained, done = _all(pool, stopped, jobs)
+    racing = range(min(FOLDS_IN_RACE, len(seeds)))
+    with _Workers(seeds, n_threads, watch) as workers:
+        trained = workers.train([(short, inputs, k) for inputs in encodings.values() for k in racing])
         finished = {
             name: members
             for at, name in enumerate(encodings)
-            if (members := _made(trained[at * n_racing : (at + 1) * n_racing]))
+            if (members := _made(trained[at * len(racing) : (at + 1) * len(racing)]))
         }
         if not finished:
             raise Interrupted
-        race = {name: _mean_error(members) for name, members in finished.items()}
+        race = {name: _mean([member.error for member in members]) for name, members in finished.items()}
         winner = min(race, key=lambda name: race[name])
-        members, chosen, inputs = finished[winner], short, encodings[winner]
+        members, inputs = finished[winner], encodings[winner]
         shared = None if members[0].means else scaled_inputs(problem, inputs, members[0].input_scale)
-        if done and short is not problem:
-            watch.expect(problem.epochs)
-            longer, done = _all(pool, stopped, [partial(job, problem, inputs, 0, shared)])
-            if longer[0] is not None and longer[0].error < members[0].error:
-                members, chosen = _made(longer), problem
-        if done and len(seeds) > len(members):
-            missing = range(len(members), len(seeds))
-            watch.expect(chosen.epochs * len(missing))
-            others, done = _all(pool, stopped, [partial(job, chosen, inputs, k, shared) for k in missing])
-            members += _made(others)
-    return Ensemble(winner, inputs, members, race), not done
+        members, chosen = _refined(workers, problem, short, inputs, members, shared)
+        missing = range(len(members), len(seeds))
+        members += _made(workers.train([(chosen, inputs, k) for k in missing], shared))
+    return Ensemble(winner, inputs, members, race), workers.interrupted
+
+
+def _refined(
+    workers: _Workers,
+    problem: Problem,
+    short: Problem,
+    inputs: Inputs,
+    members: list[Member],
+    shared: NDArray[np.float32] | None,
+) -> tuple[list[Member], Problem]:
+    """Try no label smoothing, and more epochs; return the members that can be kept, and what is chosen.
+
+    Label smoothing helps where classes can be told apart, and spoils probabilities where they cannot.
+    """
+    jobs = []
+    if problem.smooths:
+        jobs += [(replace(short, smoothing=0.0), inputs, k) for k in range(len(members))]
+    if short is not problem:
+        jobs.append((problem, inputs, 0))
+    tried = workers.train(jobs, shared)
+    if workers.interrupted:
+        return members, short
+    kept, smoothing = members, problem.smoothing
+    if problem.smooths:
+        sharp = _made(tried[: len(members)])
+        if _mean([problem.log_loss(member) for member in sharp]) < _mean(
+            [problem.log_loss(member) for member in members]
+        ):
+            kept, smoothing = sharp, 0.0
+    if short is not problem:
+        (longer,) = _made(tried[-1:])
+        if longer.error < members[0].error:
+            return [longer] if kept is members else [], replace(problem, smoothing=smoothing)
+    return kept, replace(short, smoothing=smoothing)
 
 
 def _made(members: Sequence[Member | None]) -> list[Member]:
     return [member for member in members if member is not None]
 
 
-def _mean_error(members: list[Member]) -> float:
-    return sum(member.error for member in members) / len(members)
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
@@ -120,18 +178,3 @@ def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
     start = monotonic()
     train(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
     return (monotonic() - start) * len(rows) / len(few)
-
-
-def _all(
-    pool: ThreadPoolExecutor, stopped: threading.Event, jobs: Sequence[Callable[[], Member | None]]
-) -> tuple[list[Member | None], bool]:
-    """Return the results of the jobs, None for those that Ctrl-C has prevented, and whether all were done."""
-    futures = [pool.submit(job) for job in jobs]
-    try:
-        return [future.result() for future in futures], True
-    except KeyboardInterrupt:
-        stopped.set()
-        return [None if future.cancel() else future.result() for future in futures], False
-    except BaseException:
-        stopped.set()
-        raise

@@ -8,7 +8,7 @@ The rate of V is 1 / sqrt(n_in) times that of W, and the decay of V is sqrt(n_in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from densegrad.tabular.portable import cosine, log
 EPOCHS = 64
 MOST_STEPS = 10_000
 _CYCLES = 4
-#: Dropout and decay change in so many steps.
+#: Dropout, decay and label smoothing change in so many steps.
 _STAGES = 8
 
 
@@ -62,10 +62,11 @@ class Recipe:
         return self.decay * math.sqrt(self.typical_width)
 
     def spec(self, factor: float) -> NetworkSpec:
-        """Return the network with `factor` times the dropout."""
+        """Return the network with `factor` times the dropout and the label smoothing."""
+        loss = replace(self.loss, label_smoothing=self.loss.label_smoothing * factor)
         layers = [Dense(units, self.activation, dropout=self.dropout * factor) for units in self.hidden]
         return NetworkSpec(
-            self.n_inputs, (*layers, Dense(self.n_outputs, self.head)), self.loss, np.dtype(np.float32)
+            self.n_inputs, (*layers, Dense(self.n_outputs, self.head)), loss, np.dtype(np.float32)
         )
 
     def initial(self, random: np.random.RandomState) -> NDArray[np.float32]:
@@ -85,7 +86,7 @@ class Recipe:
         return self.learning_rate * (0.5 - 0.5 * cosine(turns))
 
     def factor(self, epoch: int) -> float:
-        """Return the factor of decay and dropout in an epoch: 1, then half a cosine in the second half."""
+        """Return the factor of decay, dropout and smoothing: 1, then half a cosine in the second half."""
         part = max(0.0, 2 * (epoch + 0.5) / self.epochs - 1)
         smooth = 0.5 + 0.5 * float(cosine(np.array([part / 2]))[0])
         return math.ceil(smooth * _STAGES) / _STAGES if smooth > 0.5 / _STAGES else 0.0
