@@ -348,8 +348,8 @@ def test_what_fits_into_a_time_limit():
     assert planned(wanted, 1.0, 120.0, 2) == Plan(3, 5, 15)
     assert planned(wanted, 1.0, 66.0, 2) == Plan(1, 5, 12)
     assert planned(wanted, 1.0, 50.0, 2) == Plan(1, 3, 12)
-    assert planned(wanted, 1.0, 10.0, 2) == Plan(1, 1, 7)
-    assert planned(wanted, 1.0, 0.1, 2) == Plan(1, 1, 1)
+    assert planned(wanted, 1.0, 8.0, 2) == Plan(1, 1, 12, 0.5)
+    assert planned(wanted, 1.0, 0.01, 2) == Plan(1, 1, 12, 0.01)
 
 
 def test_memory(monkeypatch):

@@ -245,25 +245,20 @@ class BaseTabular(BaseEstimator, ABC):
         self.history_ = [member.curve for member in ensemble.members]
         self.member_epochs_ = [member.best_epoch + 1 for member in ensemble.members]
         part = problem.training if problem.validation is None else problem.validation
-        if problem.validation is None:
-            judged = np.zeros(part.task.n_rows, bool)
-            whole = np.zeros((part.task.n_rows, ensemble.members[0].judged_outputs.shape[1]))
-            for member in ensemble.members:
-                judged[member.judged] = True
-                whole[member.judged] = self._in_own_units(member.scaling, member.judged_outputs)
-            outputs = [whole]
-        else:
-            judged = np.ones(part.task.n_rows, bool)
-            outputs = [
-                self._in_own_units(member.scaling, member.judged_outputs) for member in ensemble.members
-            ]
+        judged = np.zeros(part.task.n_rows, bool)
+        shape = part.task.n_rows, ensemble.members[0].judged_outputs.shape[1]
+        # Of folds each row is judged by one member; of validation data by all, or by none in a short fit.
+        outputs = [np.zeros(shape) for _ in ensemble.members[: 1 if problem.validation is None else None]]
+        for k, member in enumerate(ensemble.members):
+            judged[member.judged] = True
+            whole = outputs[0 if problem.validation is None else k]
+            whole[member.judged] = self._in_own_units(member.scaling, member.judged_outputs)
         prediction = self._finish(ensemble, part, judged, outputs)
         self.oof_score_ = self._score_of(part, judged, prediction)
-        if problem.validation is None:
-            everywhere = np.full((len(kept), *prediction.shape[1:]), np.nan)
-            everywhere[np.flatnonzero(kept)[judged]] = prediction[judged]
-            prediction = everywhere
-        self.oof_prediction_ = prediction
+        counts = kept if problem.validation is None else np.ones(len(judged), bool)
+        rows = np.flatnonzero(counts)
+        self.oof_prediction_ = np.full((len(counts), *prediction.shape[1:]), np.nan)
+        self.oof_prediction_[rows[judged]] = prediction[judged]
 
     def _in_own_units(self, scaling: Any, outputs: NDArray[Any]) -> Floats:
         return np.asarray(scaling.values(outputs.astype(np.float64)))

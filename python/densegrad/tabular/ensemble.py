@@ -54,6 +54,8 @@ class Problem:
     epochs: int
     #: Label smoothing at the beginning; None takes the task's.
     smoothing: float | None = None
+    #: Part of the rows that an epoch takes, and that it is judged by.
+    part: float = 1.0
 
     @property
     def smooths(self) -> bool:
@@ -73,9 +75,13 @@ class Problem:
         """Return the rows to train on, the part to judge by, and the rows of that part."""
         everywhere = np.arange(len(self.folds))
         if self.validation is not None:
-            return everywhere, self.validation, np.arange(self.validation.task.n_rows)
+            return everywhere, self.validation, np.arange(self.validation.task.n_rows)[:: self._stride]
         judged = self.folds == fold
-        return everywhere[~judged], self.training, everywhere[judged]
+        return everywhere[~judged], self.training, everywhere[judged][:: self._stride]
+
+    @property
+    def _stride(self) -> int:
+        return max(1, int(1 / self.part))
 
     def recipe(self, n_inputs: int, n_rows: int) -> Recipe:
         """Return how a member is trained."""
@@ -93,6 +99,7 @@ class Problem:
             task.numbers.dropout,
             batch_size(n_rows),
             self.epochs,
+            self.part,
         )
 
 
@@ -173,8 +180,9 @@ def trained_member(
     if judged_part is problem.training:
         X_judged = X[judged]
     else:
-        X_judged = inputs.of(judged_part.parsed, further)
-        _fill(X_judged, further, [mean.of(judged_part.parsed.codes[:, j]) for j, mean in means.items()])
+        parsed = judged_part.parsed.take(judged)
+        X_judged = inputs.of(parsed, further)
+        _fill(X_judged, further, [mean.of(parsed.codes[:, j]) for j, mean in means.items()])
         X_judged *= np.float32(recipe.input_scale)
     scaling = task.scaling(rows, problem.training.weight)
     weight = judged_part.loss_weight

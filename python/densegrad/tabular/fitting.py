@@ -85,7 +85,7 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
 
     with _Bar(settings.progress) as bar:
         ensemble, interrupted = fit(
-            replace(problem, epochs=plan.epochs),
+            replace(problem, epochs=plan.epochs, part=plan.part),
             encodings,
             seeds[: plan.n_members],
             n_threads,

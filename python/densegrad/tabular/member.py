@@ -65,7 +65,7 @@ def trained(
     """
     random = np.random.RandomState(seed)
     batch = min(recipe.batch_size, len(rows))
-    n_steps = len(rows) // batch
+    n_steps = max(1, int(recipe.part * (len(rows) // batch)))
     factor = recipe.factor(0)
     network = Network.from_spec(recipe.spec(factor), recipe.initial(random))
     trainer = _trainer(recipe, network, factor, batch, random)

@@ -40,6 +40,8 @@ class Recipe:
     dropout: float
     batch_size: int
     epochs: int
+    #: Part of the rows that an epoch takes.
+    part: float = 1.0
 
     @property
     def typical_width(self) -> float:
