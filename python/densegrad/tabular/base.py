@@ -42,7 +42,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     "progress": ["boolean"],
 }
-_BLOCK = 16_384  # rows that are encoded and predicted at a time
+# Outputs that are predicted at a time, but at least of so many rows.
+_BLOCK, _LEAST = 1 << 20, 512
 
 
 class BaseTabular(BaseEstimator, ABC):
@@ -248,11 +249,12 @@ class BaseTabular(BaseEstimator, ABC):
         judged = np.zeros(part.task.n_rows, bool)
         shape = part.task.n_rows, ensemble.members[0].judged_outputs.shape[1]
         # Of folds each row is judged by one member; of validation data by all, or by none in a short fit.
-        outputs = [np.zeros(shape) for _ in ensemble.members[: 1 if problem.validation is None else None]]
+        own = [member.scaling.values(member.judged_outputs) for member in ensemble.members]
+        n_arrays = 1 if problem.validation is None else len(own)
+        outputs = [np.ones(shape, own[0].dtype) for _ in range(n_arrays)]
         for k, member in enumerate(ensemble.members):
             judged[member.judged] = True
-            whole = outputs[0 if problem.validation is None else k]
-            whole[member.judged] = self._in_own_units(member.scaling, member.judged_outputs)
+            outputs[k % n_arrays][member.judged] = own[k]
         prediction = self._finish(ensemble, part, judged, outputs)
         self.oof_score_ = self._score_of(part, judged, prediction)
         counts = kept if problem.validation is None else np.ones(len(judged), bool)
@@ -260,25 +262,20 @@ class BaseTabular(BaseEstimator, ABC):
         self.oof_prediction_ = np.full((len(counts), *prediction.shape[1:]), np.nan)
         self.oof_prediction_[rows[judged]] = prediction[judged]
 
-    def _in_own_units(self, scaling: Any, outputs: NDArray[Any]) -> Floats:
-        return np.asarray(scaling.values(outputs.astype(np.float64)))
-
-    def _member_outputs(self, X: Any) -> Iterator[tuple[slice, list[Floats]]]:
-        """Yield blocks of rows with the outputs of every member, in the units of the target."""
+    def _member_outputs(self, X: Any) -> Iterator[list[NDArray[Any]]]:
+        """Yield the outputs of every member, in the units of the target, block by block of rows."""
         check_is_fitted(self)
         parsed = self._columns.read(X, type(self).__name__)
-        for start in range(0, len(parsed.codes), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        n_outputs = self._ensemble.members[0].network.spec.head.units
+        step = max(_LEAST, _BLOCK // n_outputs)
+        for start in range(0, len(parsed.codes), step):
+            rows = slice(start, start + step)
             block = Parsed(parsed.numbers[rows], parsed.codes[rows])
-            yield (
-                rows,
-                [
-                    self._in_own_units(member.scaling, outputs)
-                    for member, outputs in zip(
-                        self._ensemble.members, self._ensemble.outputs(block, self.n_threads), strict=True
-                    )
-                ],
-            )
+            of_members = self._ensemble.outputs(block, self.n_threads)
+            yield [
+                member.scaling.values(outputs)
+                for member, outputs in zip(self._ensemble.members, of_members, strict=True)
+            ]
 
     def slim(self) -> Self:
         """Forget `oof_prediction_`, the only thing that has a number for each training row.

@@ -10,8 +10,6 @@ from densegrad.tabular.portable import exp, log, log_softmax
 _TEMPERATURES = exp(np.arange(-30, 31) * (log(np.array([5.0]))[0] / 30))
 #: How strongly few rows hold the temperature at 1, in rows.
 _PRIOR_ROWS = 5.0
-#: Of more numbers, only some rows are taken.
-_MOST_NUMBERS = 4_000_000
 
 
 def best_temperature(
@@ -27,10 +25,8 @@ def best_temperature(
         The true classes.
     weight : ndarray of shape (n_rows,) or None
     """
-    stride = max(1, log_probabilities.size // _MOST_NUMBERS)
-    log_probabilities, numbers = log_probabilities[:, ::stride], numbers[::stride]
     n_rows = len(numbers)
-    weight = np.ones(n_rows) if weight is None else weight[::stride]
+    weight = np.ones(n_rows) if weight is None else weight
     size = float(np.square(weight.sum()) / np.square(weight).sum())  # as many rows of equal weights
     known: dict[int, float] = {}
 

@@ -20,6 +20,14 @@ from densegrad.tabular.tasks import Classes, LabelSets, Task
 
 Floats = NDArray[np.float64]
 
+#: Probabilities that the temperature is chosen by; of more, only some rows are taken.
+_CALIBRATED = 4_000_000
+_ROWS = 1024
+
+
+def _logarithms(probabilities: NDArray[Any]) -> Floats:
+    return log(np.maximum(probabilities.astype(np.float64), 1e-30))
+
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classifier of tables that takes a data frame as it is and needs no tuning.
@@ -135,7 +143,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`. For several labels, the probability of each.
         """
-        parts = [self._probabilities(outputs) for _, outputs in self._member_outputs(X)]
+        parts = [self._probabilities(outputs) for outputs in self._member_outputs(X)]
         return np.concatenate(parts)
 
     def predict_log_proba(self, X: Any) -> Floats:
@@ -173,7 +181,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _probabilities(self, outputs: list[Floats]) -> Floats:
         """Return the mean over the members, a little away from 0 and 1."""
-        mean = sum(outputs[1:], outputs[0]) / len(outputs)
+        mean = sum((of_member.astype(np.float64) for of_member in outputs[1:]), outputs[0].astype(np.float64))
+        mean /= len(outputs)
         if self._labels.multilabel:
             return np.asarray((1 - self._doubt) * mean + self._doubt / 2)
         n_classes = len(self.classes_)
@@ -213,16 +222,22 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.temperature_ = 1.0
         self._doubt = 1 / (part.task.n_rows + 1)
         task = part.task
-        if isinstance(task, Classes):
-            logarithms = np.stack([log(np.maximum(probabilities, 1e-30)) for probabilities in outputs])
-            if self.calibrate and len(self.classes_) > 1:
-                weight = None if part.weight is None else part.weight[judged]
-                self.temperature_, _ = best_temperature(
-                    logarithms[:, judged], task.numbers_of_rows[judged], weight
-                )
-            outputs = [exp(log_softmax(of_member / self.temperature_)) for of_member in logarithms]
+        if isinstance(task, Classes) and self.calibrate and len(self.classes_) > 1:
+            rows = np.flatnonzero(judged)
+            rows = rows[:: max(1, len(rows) * task.n_classes // _CALIBRATED)]
+            logarithms = np.stack([_logarithms(of_member[rows]) for of_member in outputs])
+            weight = None if part.weight is None else part.weight[rows]
+            self.temperature_, _ = best_temperature(logarithms, task.numbers_of_rows[rows], weight)
         self._ensemble = slim_and_cooled(ensemble, self.temperature_)
-        return self._probabilities(outputs)
+        prediction = np.empty(
+            (task.n_rows, outputs[0].shape[1] if self._labels.multilabel else len(self.classes_))
+        )
+        for start in range(0, task.n_rows, _ROWS):
+            block = [of_member[start : start + _ROWS] for of_member in outputs]
+            if self.temperature_ != 1:
+                block = [exp(log_softmax(_logarithms(of_member) / self.temperature_)) for of_member in block]
+            prediction[start : start + _ROWS] = self._probabilities(block)
+        return prediction
 
     def _score_of(self, part: Part, judged: NDArray[np.bool_], prediction: Any) -> float:
         task = part.task

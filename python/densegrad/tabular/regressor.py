@@ -139,7 +139,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y : ndarray of shape (n_samples,), or (n_samples, n_targets) for several targets
             For several quantiles (n_samples, n_levels), or (n_samples, n_targets, n_levels).
         """
-        return np.concatenate([self._mean(outputs) for _, outputs in self._member_outputs(X)])
+        return np.concatenate([self._mean(outputs) for outputs in self._member_outputs(X)])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return intervals that hold about this share of new values.

@@ -77,9 +77,11 @@ class Scaling:
     offset: Floats
     factor: Floats
 
-    def values(self, outputs: Outputs) -> Floats:
-        """Return outputs in the units of the target."""
-        return np.asarray(outputs * self.factor + self.offset)
+    def values(self, outputs: Outputs) -> Outputs:
+        """Return outputs in the units of the target, in float64 unless they are in these units already."""
+        if not self.offset.any() and (self.factor == 1).all():
+            return outputs
+        return np.asarray(outputs.astype(np.float64) * self.factor + self.offset)
 
 
 _UNSCALED = Scaling(np.zeros(1), np.ones(1))
