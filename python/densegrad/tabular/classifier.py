@@ -229,14 +229,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             weight = None if part.weight is None else part.weight[rows]
             self.temperature_, _ = best_temperature(logarithms, task.numbers_of_rows[rows], weight)
         self._ensemble = slim_and_cooled(ensemble, self.temperature_)
-        prediction = np.empty(
-            (task.n_rows, outputs[0].shape[1] if self._labels.multilabel else len(self.classes_))
-        )
-        for start in range(0, task.n_rows, _ROWS):
-            block = [of_member[start : start + _ROWS] for of_member in outputs]
+        prediction = np.zeros((task.n_rows, len(self.classes_)))
+        rows = np.flatnonzero(judged)
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            block = [of_member[some] for of_member in outputs]
             if self.temperature_ != 1:
                 block = [exp(log_softmax(_logarithms(of_member) / self.temperature_)) for of_member in block]
-            prediction[start : start + _ROWS] = self._probabilities(block)
+            prediction[some] = self._probabilities(block)
         return prediction
 
     def _score_of(self, part: Part, judged: NDArray[np.bool_], prediction: Any) -> float:
