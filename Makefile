@@ -16,7 +16,8 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check test-torch .test-torch format lint bench bench-peers .bench-peers clean distclean
+.PHONY: help demo docs test check test-torch .test-torch format lint bench bench-peers .bench-peers bench-quality clean \
+        distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,6 +65,9 @@ bench-peers: ## time training and prediction against other libraries; writes doc
 	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
 .bench-peers: $(VENV)/.installed $(VENV)/.group-peers
 	$(BIN)/python bench/peers.py $(ARGS)
+
+bench-quality: $(VENV)/.installed $(VENV)/.group-test ## quality of the defaults on tables: DATA=folder
+	$(BIN)/python bench/quality.py $(DATA) $(ARGS)
 
 clean: ## remove what was built, but keep the environments
 	rm -rf docs/gallery docs/api/generated docs/sg_execution_times.rst examples/demo-output

@@ -23,6 +23,7 @@ from densegrad.training.trainer import Trainer
 if TYPE_CHECKING:
     from densegrad import export
     from densegrad.estimators import MLPClassifier, MLPRegressor
+    from densegrad.tabular import TabularClassifier, TabularEncoder, TabularRegressor
 
 __version__ = _version("densegrad")
 __all__ = [
@@ -43,6 +44,9 @@ __all__ = [
     "NetworkSpec",
     "RMSprop",
     "Samples",
+    "TabularClassifier",
+    "TabularEncoder",
+    "TabularRegressor",
     "Trainer",
     "activations",
     "check_function",
@@ -75,6 +79,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("densegrad.estimators"), name)
     if name in ("display", "export", "interop"):
         return import_module(f"densegrad.{name}")
+    if name in ("TabularClassifier", "TabularEncoder", "TabularRegressor"):
+        return getattr(import_module("densegrad.tabular"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

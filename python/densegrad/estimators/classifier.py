@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.columns import columns_named
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import CLASSIFICATION_LOSSES, Labels
@@ -282,15 +283,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     # What classification makes of the base's parts.
 
     def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = validate_data(
-            stand_in,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        with columns_named(X, type(self).__name__):
+            X, y = validate_data(
+                stand_in,
+                X,
+                y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                dtype=(np.float64, np.float32),
+                reset=reset,
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad._arrays import check_finite_rows
 from densegrad._losses import Loss
+from densegrad.estimators.columns import columns_named
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.training import Training
 from densegrad.estimators.weights import WeightLists
@@ -118,7 +119,8 @@ class FittedNetwork(BaseEstimator):
         if self._training is None:
             check_is_fitted(self)
         if not self._readable(X):
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            with columns_named(X, type(self).__name__):
+                X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self._current_network()
         outputs: NDArray[Any] = network.predict(X, self.n_threads)
         if network.dtype == np.float32 and not np.isfinite(outputs).all():

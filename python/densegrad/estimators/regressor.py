@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad._losses import Loss
 from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.columns import columns_named
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import REGRESSION_LOSSES, Values
@@ -236,16 +237,17 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
     # What regression makes of the base's parts.
 
     def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = validate_data(
-            stand_in,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        with columns_named(X, type(self).__name__):
+            X, y = validate_data(
+                stand_in,
+                X,
+                y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=True,
+                dtype=(np.float64, np.float32),
+                reset=reset,
+            )
         if hasattr(y, "toarray"):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:

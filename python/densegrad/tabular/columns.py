@@ -1,0 +1,279 @@
+"""Kinds of columns, learned from the training rows: numbers, categories with their levels, and dates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad.estimators.warn import warn
+from densegrad.tabular.frame import Table, table_of
+
+#: Larger numbers would overflow in the squares of a deviation.
+_LARGEST = 1e150
+_WAY_OUT = "Convert the column as it was for fit, or fit again"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The rows of a table as numbers and codes of levels."""
+
+    #: (n_rows, number columns), float64; NaN where a value is missing.
+    numbers: NDArray[np.float64]
+    #: (n_rows, categories), int32; level 0 is the most frequent one, -1 stands for an unknown level.
+    codes: NDArray[np.int32]
+
+    def take(self, rows: NDArray[Any] | slice) -> Parsed:
+        """Return some of the rows."""
+        return Parsed(self.numbers[rows], self.codes[rows])
+
+
+@dataclass(frozen=True)
+class Category:
+    """The levels of a column, the most frequent one first; None among them if a value was missing."""
+
+    levels: tuple[Any, ...]
+    counts: NDArray[np.int64]
+
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the level's number of each value, -1 for others."""
+        number = {level: code for code, level in enumerate(self.levels)}
+        return np.fromiter((number.get(value, -1) for value in _keys(values)), np.int32, len(values))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of the columns of a table."""
+
+    names: tuple[str, ...] | None
+    #: "number", "category", "date" or "empty" for each column.
+    kinds: tuple[str, ...]
+    categories: tuple[Category, ...]
+    #: Of each date column, whether its times have hours.
+    hours: tuple[bool, ...]
+
+    @classmethod
+    def learned(cls, table: Table, categorical: Any = None) -> tuple[Columns, Parsed]:
+        """Return the columns of a table, and its rows; `categorical` names numbers that are categories."""
+        chosen = _chosen(table, categorical)
+        kinds, categories, hours = [], [], []
+        for j, column in enumerate(table.columns):
+            kinds.append(kind := _kind(column, chosen[j] or table.categorical[j]))
+            if kind == "category":
+                categories.append(_learned_category(column))
+            elif kind == "date":
+                hours.append(_has_hours(column))
+        columns = cls(table.names, tuple(kinds), tuple(categories), tuple(hours))
+        return columns, columns.parsed(table)
+
+    def read(self, X: Any, owner: str) -> Parsed:
+        """Return the rows of another table; `owner` is what messages call the estimator."""
+        return self.parsed(self._matched(table_of(X), owner))
+
+    def _matched(self, table: Table, owner: str) -> Table:
+        """Return the table with its columns in the order of the training."""
+        if self.names is None or table.names is None:
+            if len(table.columns) != len(self.kinds):
+                raise ValueError(
+                    f"X has {len(table.columns)} features, but {owner} is expecting {len(self.kinds)}"
+                    " features as input"
+                )
+            if self.names is not None:
+                warn(
+                    f"X does not have valid feature names, but {owner} was fitted with feature names; its"
+                    " columns are taken in the order of fit"
+                )
+            elif table.names is not None:
+                warn(
+                    f"X has feature names, but {owner} was fitted without feature names; its columns are"
+                    " taken in their order"
+                )
+            return Table(self.names, table.columns, table.categorical, table.n_rows)
+        place = {name: j for j, name in enumerate(table.names)}
+        lost = [name for name in self.names if name not in place]
+        unseen = [name for name in table.names if name not in set(self.names)]
+        if lost or unseen:
+            parts = ["The feature names should match those that were passed during fit."]
+            if unseen:
+                parts.append(_listed("Feature names unseen at fit time:", unseen))
+            if lost:
+                parts.append(_listed("Feature names seen at fit time, yet now missing:", lost))
+            parts.append("Rename the columns back, or drop those that fit did not see.\n")
+            raise ValueError("\n".join(parts))
+        order = [place[name] for name in self.names]
+        return Table(
+            self.names,
+            tuple(table.columns[j] for j in order),
+            tuple(table.categorical[j] for j in order),
+            table.n_rows,
+        )
+
+    def parsed(self, table: Table) -> Parsed:
+        """Return the rows of a table whose columns are in this order."""
+        numbers: list[NDArray[np.float64]] = []
+        codes: list[NDArray[np.int32]] = []
+        hours = iter(self.hours)
+        for j, (kind, column) in enumerate(zip(self.kinds, table.columns, strict=True)):
+            if kind == "number":
+                numbers.append(_numbers(column, table.label(j)))
+            elif kind == "date":
+                numbers += _date_parts(_dates(column, table.label(j)), next(hours))
+            elif kind == "category":
+                codes.append(self.categories[len(codes)].codes(column))
+        return Parsed(_stacked(numbers, table.n_rows, np.float64), _stacked(codes, table.n_rows, np.int32))
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of the table."""
+        return len(self.kinds)
+
+    def input_names(self) -> list[str]:
+        """Return the names of the columns; x0, x1 … for an array."""
+        return [f"x{j}" for j in range(len(self.kinds))] if self.names is None else list(self.names)
+
+    def names_of(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the names of the parsed numbers, and of the parsed categories."""
+        numbers: list[str] = []
+        categories: list[str] = []
+        hours = iter(self.hours)
+        for name, kind in zip(names, self.kinds, strict=True):
+            if kind == "number":
+                numbers.append(name)
+            elif kind == "date":
+                numbers += [f"{name}_{part}" for part in _parts(next(hours))]
+            elif kind == "category":
+                categories.append(name)
+        return numbers, categories
+
+
+def _listed(heading: str, names: list[str], most: int = 5) -> str:
+    lines = [heading, *(f"- {name}" for name in names[:most])]
+    return "\n".join([*lines, "- ..."] if len(names) > most else lines)
+
+
+def _stacked(columns: list[NDArray[Any]], n_rows: int, dtype: Any) -> NDArray[Any]:
+    return np.column_stack(columns) if columns else np.empty((n_rows, 0), dtype)
+
+
+def _chosen(table: Table, categorical: Any) -> NDArray[np.bool_]:
+    """Return which columns `categorical_features` names."""
+    n = len(table.columns)
+    chosen = np.zeros(n, bool)
+    if categorical is None:
+        return chosen
+    allowed = "categorical_features must be names or numbers of columns, or a boolean mask"
+    if isinstance(categorical, str | bytes) or not hasattr(categorical, "__len__"):
+        raise TypeError(f"{allowed}; got {categorical!r}")
+    wanted = list(categorical)
+    if len(wanted) == n and all(isinstance(flag, bool | np.bool_) for flag in wanted):
+        return np.array(wanted, bool)
+    place = {} if table.names is None else {name: j for j, name in enumerate(table.names)}
+    for column in wanted:
+        if isinstance(column, str):
+            if column not in place:
+                raise ValueError(f"{allowed}; X has no column {column!r}")
+            chosen[place[column]] = True
+        elif isinstance(column, int | np.integer) and not isinstance(column, bool):
+            if not -n <= column < n:
+                raise ValueError(f"{allowed}; X has no column {column}, only {n} columns")
+            chosen[column] = True
+        else:
+            raise TypeError(f"{allowed}; got {column!r} among them")
+    return chosen
+
+
+def _kind(column: NDArray[Any], chosen: bool) -> str:
+    kind = column.dtype.kind
+    if kind == "M":
+        empty = bool(np.isnat(column).all())
+    elif kind == "f":
+        empty = bool(np.isnan(column).all())
+    else:
+        empty = all(value is None for value in column)
+    if empty:
+        return "empty"
+    if chosen or kind == "O":
+        return "category"
+    return "date" if kind == "M" else "number"
+
+
+def _keys(values: NDArray[Any]) -> list[Any]:
+    """Return values as keys of levels: Python's own objects, None where a value is missing."""
+    if values.dtype.kind == "f":
+        return [None if value != value else value for value in values.tolist()]
+    if values.dtype.kind == "M":
+        return [None if value is None else str(value) for value in values.astype("datetime64[us]").tolist()]
+    keys: list[Any] = values.tolist()
+    return keys
+
+
+def _learned_category(column: NDArray[Any]) -> Category:
+    counts = Counter(_keys(column))
+    # Ties by text, so that equal tables of several libraries have equal levels.
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0]), type(item[0]).__name__))
+    return Category(tuple(level for level, _ in ordered), np.array([count for _, count in ordered], np.int64))
+
+
+def _numbers(column: NDArray[Any], label: str) -> NDArray[np.float64]:
+    if column.dtype.kind == "O" and all(
+        value is None or isinstance(value, bool | np.bool_) for value in column
+    ):
+        column = np.array([np.nan if value is None else float(value) for value in column])
+    if column.dtype.kind != "f":
+        raise ValueError(f"{label} held numbers in fit, and now holds {_described(column)}. {_WAY_OUT}")
+    if np.isinf(column).any():
+        raise ValueError(
+            f"Input X contains infinity in {label}. Replace it by NaN, which is taken for a missing value, or"
+            " by a large number"
+        )
+    if np.nanmax(np.abs(column), initial=0.0) > _LARGEST:
+        raise ValueError(
+            f"{label} holds numbers above {_LARGEST:g} in absolute value. Scale it, or take its logarithm"
+        )
+    return column
+
+
+def _described(column: NDArray[Any]) -> str:
+    if column.dtype.kind == "M":
+        return "dates"
+    example = next((value for value in column if value is not None and not isinstance(value, float)), None)
+    return f"{type(example).__name__}, such as {example!r}"
+
+
+def _dates(column: NDArray[Any], label: str) -> NDArray[Any]:
+    if column.dtype.kind == "f" and np.isnan(column).all():
+        return np.full(len(column), np.datetime64("NaT"), "datetime64[us]")
+    if column.dtype.kind != "M":
+        held = "numbers" if column.dtype.kind == "f" else _described(column)
+        raise ValueError(f"{label} held dates in fit, and now holds {held}. {_WAY_OUT}")
+    return column.astype("datetime64[us]")
+
+
+def _has_hours(column: NDArray[Any]) -> bool:
+    times = column[~np.isnat(column)]
+    return bool((times != times.astype("datetime64[D]")).any())
+
+
+def _parts(hours: bool) -> list[str]:
+    return ["days", "year", "month", "weekday", *(["hour"] if hours else [])]
+
+
+def _date_parts(times: NDArray[Any], hours: bool) -> list[NDArray[np.float64]]:
+    """Return days since 1970, year, month from 1 and weekday from Monday = 0; and the hour, with its part."""
+    missing = np.isnat(times)
+    days = times.astype(np.int64) / 86_400_000_000
+    parts = [
+        days,
+        times.astype("datetime64[Y]").astype(np.int64) + 1970.0,
+        times.astype("datetime64[M]").astype(np.int64) % 12 + 1.0,
+        (np.floor(days) + 3) % 7,
+    ]
+    if hours:
+        parts.append((days - np.floor(days)) * 24)
+    for part in parts:
+        part[missing] = np.nan
+    return parts

@@ -1,0 +1,251 @@
+"""The ensemble: what its members have in common, and how one is made of its fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad import Network
+from densegrad.tabular.calibration import best_temperature
+from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.inputs import Inputs
+from densegrad.tabular.level_encoding import TargetMeans
+from densegrad.tabular.member import Rows, trained
+from densegrad.tabular.portable import log
+from densegrad.tabular.recipe import Recipe, batch_size
+from densegrad.tabular.standard_target import standard_target
+from densegrad.tabular.tasks import Classes, Scaling, Task
+
+Floats = NDArray[np.float64]
+
+#: The fold of a row that every member trains on.
+NEVER_JUDGED = -1
+MAX_LEVELS = 64
+_SMOOTHING = 10.0
+#: Probabilities that a log loss is taken of; of more, only some rows are taken.
+_ENOUGH = 1_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows with their targets and weights."""
+
+    parsed: Parsed
+    task: Task
+    #: Of the scores and of the temperature; None means ones.
+    weight: Floats | None = None
+    #: Of the loss, and of the error that an epoch is judged by: with the weights of the classes.
+    loss_weight: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the members have in common."""
+
+    columns: Columns
+    training: Part
+    #: The fold of each row.
+    folds: NDArray[np.int64]
+    #: Rows to judge by in place of folds.
+    validation: Part | None
+    hidden: tuple[int, ...]
+    epochs: int
+    #: Label smoothing at the beginning; None takes the task's.
+    smoothing: float | None = None
+    #: Part of the rows that an epoch takes, and that it is judged by.
+    part: float = 1.0
+
+    @property
+    def smooths(self) -> bool:
+        """Whether the loss has label smoothing."""
+        return self.training.task.loss.label_smoothing > 0 and self.smoothing != 0
+
+    def log_loss(self, member: Member) -> float:
+        """Return the log loss of a member's validation rows at their best temperature."""
+        part = self.training if self.validation is None else self.validation
+        assert isinstance(part.task, Classes)
+        some = slice(None, None, max(1, member.judged_outputs.size // _ENOUGH))
+        rows = member.judged[some]
+        weight = None if part.weight is None else part.weight[rows]
+        probabilities = np.maximum(member.judged_outputs[some].astype(np.float64), 1e-30)
+        return best_temperature(log(probabilities)[np.newaxis], part.task.numbers_of_rows[rows], weight)[1]
+
+    def parts(self, fold: int) -> tuple[NDArray[np.int64], Part, NDArray[np.int64]]:
+        """Return the rows to train on, the part to judge by, and the rows of that part."""
+        everywhere = np.arange(len(self.folds))
+        if self.validation is not None:
+            return everywhere, self.validation, np.arange(self.validation.task.n_rows)[:: self._stride]
+        judged = self.folds == fold
+        return everywhere[~judged], self.training, everywhere[judged][:: self._stride]
+
+    @property
+    def _stride(self) -> int:
+        return max(1, int(1 / self.part))
+
+    def recipe(self, n_inputs: int, n_rows: int) -> Recipe:
+        """Return how a member is trained."""
+        task = self.training.task
+        n_outputs, head = task.head
+        return Recipe(
+            n_inputs,
+            self.hidden,
+            task.numbers.activation,
+            n_outputs,
+            head,
+            task.loss if self.smoothing is None else replace(task.loss, label_smoothing=self.smoothing),
+            task.numbers.rate,
+            0.02,
+            task.numbers.dropout,
+            batch_size(n_rows),
+            self.epochs,
+            self.part,
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network with what its own training rows taught about the target."""
+
+    network: Network
+    means: dict[int, TargetMeans]
+    scaling: Scaling
+    input_scale: float
+    #: The validation error after each epoch.
+    curve: list[float]
+    best_epoch: int
+    #: Rows of the training, or of the validation data, that it was judged by, and its outputs for them.
+    judged: NDArray[np.int64]
+    judged_outputs: NDArray[np.float32]
+
+    @property
+    def error(self) -> float:
+        """The lowest validation error."""
+        return self.curve[self.best_epoch]
+
+    def outputs(self, plain: NDArray[np.float32], codes: NDArray[np.int32], n_threads: int | None) -> Any:
+        """Return the outputs of the network, (n_rows, n_outputs), for inputs without means of the target."""
+        of_rows = [means.of(codes[:, j]) for j, means in self.means.items()]
+        X = np.column_stack([plain, *of_rows]).astype(np.float32) if of_rows else plain.copy()
+        X *= np.float32(self.input_scale)
+        return self.network.predict(X, n_threads)
+
+    def slim(self) -> Member:
+        """Return the member without the outputs of its validation rows."""
+        return replace(self, judged=self.judged[:0], judged_outputs=self.judged_outputs[:0])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members that share an encoding."""
+
+    encoding: str
+    inputs: Inputs
+    members: list[Member]
+    #: The validation error of each encoding that was tried.
+    race: dict[str, float]
+
+    def outputs(self, parsed: Parsed, n_threads: int | None) -> list[Any]:
+        """Return the outputs of each member."""
+        plain = self.inputs.of(parsed)
+        return [member.outputs(plain, parsed.codes, n_threads) for member in self.members]
+
+
+def scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
+    """Return the inputs of all training rows, times the scale of the recipe."""
+    X = inputs.of(problem.training.parsed)
+    X *= np.float32(scale)
+    return X
+
+
+def trained_member(
+    problem: Problem,
+    inputs: Inputs,
+    fold: int,
+    seed: int,
+    shared: NDArray[np.float32] | None,
+    goes_on: Callable[[], bool],
+) -> Member:
+    """Train one member; `shared` has the scaled inputs if they do not depend on the target."""
+    rows, judged_part, judged = problem.parts(fold)
+    task = problem.training.task
+    means, of_rows = _target_means(problem, rows)
+    further = sum(part.shape[1] for part in of_rows)
+    recipe = problem.recipe(inputs.width + further, len(rows))
+    X = shared
+    if X is None:
+        X = inputs.of(problem.training.parsed, further)
+        _fill(X, further, of_rows)
+        X *= np.float32(recipe.input_scale)
+    if judged_part is problem.training:
+        X_judged = X[judged]
+    else:
+        parsed = judged_part.parsed.take(judged)
+        X_judged = inputs.of(parsed, further)
+        _fill(X_judged, further, [mean.of(parsed.codes[:, j]) for j, mean in means.items()])
+        X_judged *= np.float32(recipe.input_scale)
+    scaling = task.scaling(rows, problem.training.weight)
+    weight = judged_part.loss_weight
+    best = trained(
+        recipe,
+        Rows(X, task.target(scaling), problem.training.loss_weight),
+        rows,
+        X_judged,
+        judged_part.task.error_of(judged, None if weight is None else weight[judged], scaling),
+        seed,
+        goes_on,
+    )
+    return Member(
+        best.network, means, scaling, recipe.input_scale, best.curve, best.best_epoch, judged, best.outputs
+    )
+
+
+def _fill(X: NDArray[np.float32], further: int, parts: list[Floats]) -> None:
+    """Write means of the target to the last columns of X."""
+    if further:
+        X[:, -further:] = np.column_stack(parts)
+
+
+def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, TargetMeans], list[Floats]]:
+    """Return means by level over the training rows of a member, and the inputs of all rows.
+
+    A training row gets means over the other folds among the training rows; a row to judge by gets means over
+    all training rows.
+    """
+    many = [j for j, category in enumerate(problem.columns.categories) if len(category.levels) > MAX_LEVELS]
+    if not many or len(rows) < 2:
+        return {}, []
+    signals = standard_target(problem.training.task.signals()[rows])
+    if signals.shape[1] == 0:
+        return {}, []
+    _, folds = np.unique(problem.folds[rows], return_inverse=True)
+    if folds.max() == 0:
+        folds = np.arange(len(rows)) % 2
+    weight = problem.training.weight
+    if weight is not None:
+        weight = weight[rows] / weight[rows].mean()
+    means: dict[int, TargetMeans] = {}
+    parts: list[Floats] = []
+    for j in many:
+        codes = problem.training.parsed.codes[:, j]
+        n_levels = len(problem.columns.categories[j].levels)
+        means[j], of_rows = TargetMeans.learned(codes[rows], signals, folds, n_levels, _SMOOTHING, weight)
+        part = means[j].of(codes)
+        part[rows] = of_rows
+        parts.append(part)
+    return means, parts
+
+
+def slim_and_cooled(ensemble: Ensemble, temperature: float) -> Ensemble:
+    """Return the ensemble without outputs of rows, its heads' weights divided by a temperature."""
+    members = []
+    for member in ensemble.members:
+        network = member.network
+        if temperature != 1:
+            L = network.depth
+            network.weights[L] = network.weights[L] / np.float32(temperature)
+        members.append(replace(member.slim(), network=network))
+    return replace(ensemble, members=members)

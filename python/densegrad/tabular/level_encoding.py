@@ -1,0 +1,114 @@
+"""Levels of categories as inputs of a network: indicators of the frequent ones, and means of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad.tabular.columns import Category
+
+#: The size of an indicator, so that one category weighs about as much as one number.
+SIZE = 1.66
+
+
+@dataclass(frozen=True)
+class LevelEncoding:
+    """The indicators of one category: the first `n_indicators` levels have one each."""
+
+    n_indicators: int
+    #: One input, of either sign, in place of two indicators.
+    signed: bool
+
+    @classmethod
+    def learned(cls, category: Category, max_levels: int) -> LevelEncoding:
+        """Return the encoding of a category; levels of one row get no indicator."""
+        n_levels = len(category.levels)
+        if n_levels == 2:
+            return cls(1, True)
+        if n_levels < 2:
+            return cls(0, False)
+        return cls(min(max_levels, int(np.count_nonzero(category.counts > 1))), False)
+
+    def names(self, name: str, category: Category) -> list[str]:
+        """Return the names of the inputs."""
+        return [
+            f"{name}_missing" if level is None else f"{name}={level}"
+            for level in category.levels[: self.n_indicators]
+        ]
+
+    def write(self, codes: NDArray[np.int32], out: NDArray[np.float32]) -> None:
+        """Write the indicators of some rows to `out`, (n_rows, n_indicators)."""
+        if self.signed:
+            out[:, 0] = np.where(codes == 0, SIZE, np.where(codes == 1, -SIZE, 0.0))
+            return
+        out[:] = 0
+        rows = np.flatnonzero((codes >= 0) & (codes < self.n_indicators))
+        out[rows, codes[rows]] = SIZE
+
+
+@dataclass(frozen=True)
+class TargetMeans:
+    """Means of the target by level, shrunk towards the mean of all, of one category."""
+
+    #: (n_levels, n_targets)
+    means: NDArray[np.float64]
+
+    @classmethod
+    def learned(
+        cls,
+        codes: NDArray[np.int32],
+        target: NDArray[np.float64],
+        folds: NDArray[np.int64],
+        n_levels: int,
+        smoothing: float,
+        weight: NDArray[np.float64] | None = None,
+    ) -> tuple[TargetMeans, NDArray[np.float64]]:
+        """Return the means, and the input of each row: means over the rows of the other folds.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n_rows,)
+        target : ndarray of shape (n_rows, n_targets)
+            Of mean zero.
+        folds : ndarray of shape (n_rows,)
+            The fold of each row, from 0. At least two.
+        n_levels : int
+        smoothing : float
+            As many rows of the mean of all are added to each level.
+        weight : ndarray of shape (n_rows,) or None
+            Weights of the rows, of mean 1; None stands for ones.
+        """
+        n_folds = int(folds.max()) + 1
+        n_targets = target.shape[1]
+        known = codes >= 0
+        cell = codes[known].astype(np.int64) * n_folds + folds[known]
+        size = n_levels * n_folds
+        of_row = None if weight is None else weight[known]
+        weighted = target[known] if of_row is None else target[known] * of_row[:, np.newaxis]
+        counts = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
+        sums = np.stack(
+            [np.bincount(cell, weighted[:, k], size).reshape(n_levels, n_folds) for k in range(n_targets)],
+            axis=2,
+        )
+        rows = np.zeros((len(codes), n_targets))
+        for fold in range(n_folds):
+            # Sums of the others, not a difference from the whole: no trace of a row's own target is left.
+            others = np.arange(n_folds) != fold
+            means = _shrunk(sums[:, others].sum(axis=1), counts[:, others].sum(axis=1), smoothing)
+            mine = known & (folds == fold)
+            rows[mine] = means[codes[mine]]
+        return cls(_shrunk(sums.sum(axis=1), counts.sum(axis=1), smoothing)), rows
+
+    def of(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the inputs of some rows, (n_rows, n_targets): zeros for unknown levels."""
+        rows = np.where((codes >= 0)[:, np.newaxis], self.means[np.maximum(codes, 0)], 0.0)
+        return np.asarray(rows)
+
+
+def _shrunk(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> NDArray[np.float64]:
+    below = (counts + smoothing)[:, np.newaxis]
+    means: NDArray[np.float64] = np.divide(sums, below, out=np.zeros_like(sums), where=below > 0)
+    return means
