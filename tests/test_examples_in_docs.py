@@ -159,3 +159,9 @@ def test_formulas_survive_any_markdown(page: Path) -> None:
     plain = re.sub(r"`[^`]*`", "", text.replace("$`", "`").replace("`$", "`"))
     assert "$" not in plain
     assert not re.search(r"\w'?_\(", plain)
+
+
+def test_the_reference_names_every_public_name() -> None:
+    named = set(re.findall(r"^   (\w+)$", (DOCS / "api" / "index.rst").read_text(), re.MULTILINE))
+    modules = {"export", "initializers", "schedules"}
+    assert set(densegrad.__all__) - modules <= named
