@@ -26,7 +26,7 @@ LAYERS = [
     {"network"},
     {"gradient_check"},
     {"training.history", "training.descent", "training.order", "training"},
-    {"training.rates", "training.observers"},
+    {"training.lbfgs", "training.observers", "training.rates"},
     {"training.sources", "training.stopping"},
     {"training.loop"},
     {"training.trainer"},

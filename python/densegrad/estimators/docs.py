@@ -12,8 +12,8 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
         Activation of the hidden layers, or one for each: 'identity', 'relu', 'leaky_relu', 'tanh',
         'logistic', 'softplus', 'elu', 'selu', 'silu', 'gelu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'lion'}, default='adam'
-        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once; the others
-        step along the gradient of one batch after another.
+        How the loss is minimised. 'lbfgs' is L-BFGS on the loss of all rows at once, always in float64; the
+        others step along the gradient of one batch after another.
     alpha : float, default=0.0001
         L2 penalty: alpha / 2 · Σ w², divided by the sum of the sample weights of the batch, is added to the
         loss. Biases are not penalised.

@@ -22,6 +22,7 @@ from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import Epoch
+from densegrad.training.lbfgs import Lbfgs
 from densegrad.training.loop import epochs
 from densegrad.training.order import CumulativeOrder
 from densegrad.training.rates import LearningRateRule, Rates
@@ -45,6 +46,8 @@ class Training:
     random_from: Any = _NOT_GIVEN
     #: None before the first stochastic fit, and after one that diverged.
     descent: GradientDescent | None = None
+    #: Of the last fit by L-BFGS, where a further fit may go on.
+    lbfgs: Lbfgs | None = None
     schedule_state: dict[str, float] = field(default_factory=dict)
     #: scikit-learn's `learning_rate`.
     rule: LearningRateRule | None = None
@@ -78,7 +81,7 @@ class Training:
             )
         if spec != known:
             other.network = Network.from_spec(spec, self.network.parameters)
-            other.descent = other.last_parameters = None
+            other.descent = other.lbfgs = other.last_parameters = None
         return other
 
     # Each of these changes this training alone, before its first epoch.
@@ -94,6 +97,14 @@ class Training:
             self.descent = before.replaced(self.network, *wanted)
             if (type(before.optimizer), before.regularisation) != (type(wanted[0]), wanted[1]):
                 self.schedule_state = {}
+
+    def minimiser(self) -> Lbfgs:
+        """Return the L-BFGS of the last fit if the weights are where it left them, or else a new one."""
+        if self.lbfgs is not None:
+            left = self.lbfgs.network.parameters.astype(self.network.dtype)
+            if np.array_equal(left, self.network.parameters):
+                return self.lbfgs
+        return Lbfgs(self.network)
 
     def _dropout_seed(self) -> int:
         if not any(layer.dropout for layer in self.network.layers):
