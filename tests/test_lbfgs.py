@@ -182,6 +182,18 @@ def test_an_error_leaves_the_last_iteration(rng: np.random.Generator) -> None:
     assert lbfgs.loss < seen[-1][0]
 
 
+def test_an_error_in_the_first_evaluation() -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        raise KeyboardInterrupt
+
+    network = Network(3, [Dense(2, "identity")], loss=loss, random_state=0)
+    lbfgs = Lbfgs(network)
+    with pytest.raises(KeyboardInterrupt):
+        lbfgs.minimise(Samples(lbfgs.network.spec, np.ones((4, 3)), np.zeros((4, 2)), None), **SETTINGS)
+    assert (lbfgs.iterations, lbfgs.evaluations, lbfgs.loss) == (0, 0, math.inf)
+    assert same_bits(lbfgs.network.parameters, network.astype("float64").parameters)
+
+
 def test_a_custom_loss(rng: np.random.Generator) -> None:
     X, target, weight = rng.normal(size=(80, 3)), rng.normal(size=(80, 2)), rng.uniform(0, 2, 80)
     layers = [Dense(7, "tanh"), Dense(2, "identity")]

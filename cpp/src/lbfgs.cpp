@@ -160,11 +160,13 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
                                                       problem.watch, team);
         problem.asked = problem.watch.stopped();
     }
+    if (problem.asked)
+        return false;
     ++problem.evaluations;
     clear_padding(gradient());
     if (problem.penalty > 0.0)
         problem.loss += 0.5 * problem.penalty * add_penalty(problem.penalty, team);
-    return !problem.asked;
+    return true;
 }
 
 // One iteration's line search along the direction that is in memory_.next_step(). False: it found nothing, or
