@@ -16,6 +16,8 @@ from builders import make_network, make_rows, make_target
 from cases import SHAPE_NAMES, SHAPES
 from choices import DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing
 from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
+from densegrad.samples import Samples
+from densegrad.training.lbfgs import Lbfgs
 
 THREADS = [1, 2, 3]
 OPTIMIZERS = [
@@ -111,6 +113,30 @@ def test_batches_longer_than_a_slice_and_a_piece(dtype: str, rng: np.random.Gene
         trainer = Trainer(network, SGD(0.01), batch_size=1300, random_state=1, n_threads=n_threads)
         trainer.fit(X, target, epochs=2)
         return network.parameters.tobytes()
+
+    everywhere(work)
+
+
+# The last has enough weights, and rows, for a team to share its vectors and pieces.
+@pytest.mark.parametrize("case", [(60, 2, 100, 100, 1), (333, 13, 35, 18, 10), (1500, 300, 130, 10)], ids=str)
+def test_lbfgs(case: tuple[int, ...], rng: np.random.Generator) -> None:
+    pairing = Pairing("log_loss", "softmax" if case[-1] > 1 else "logistic")
+    X, weight = make_rows(case, rng), rng.uniform(0.1, 2, case[0])
+    target = make_target(make_network(case, pairing), case[0], rng)
+
+    def work(n_threads: int) -> bytes:
+        lbfgs = Lbfgs(make_network(case, pairing, "relu"))
+        lbfgs.minimise(
+            Samples(lbfgs.network.spec, X, target, weight),
+            l2=0.1,
+            max_iter=12,
+            max_fun=100,
+            gradient_tolerance=0.0,
+            reduction_tolerance=0.0,
+            n_threads=n_threads,
+        )
+        assert lbfgs.iterations == 12
+        return lbfgs.network.parameters.tobytes() + np.array(lbfgs.loss).tobytes()
 
     everywhere(work)
 

@@ -31,7 +31,7 @@ LAYERS = [
     {"interop.jax_function", "interop.torch_function"},
     {"interop"},
     {"training.history", "training.descent", "training.order", "training"},
-    {"training.checkpoint", "training.rates", "training.observers"},
+    {"training.checkpoint", "training.lbfgs", "training.rates", "training.observers"},
     {"training.sources", "training.stopping"},
     {"training.loop", "training.trainer_state"},
     {"training.trainer"},

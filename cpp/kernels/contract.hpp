@@ -217,6 +217,22 @@ template <class T> constexpr Index block_count(Index n_in, Index n_out) {
     return line_count<T>(n_in) * line_count<T>(n_out);
 }
 
+// Products of vectors with one or two others, over lines [line_begin, line_end).
+template <class T> struct ProductsArgs {
+    const T *const *vectors; // (count,)
+    Index count;
+    const T *with[2]; // the second may be null: not wanted
+    T *products;      // out: (2, count), or (1, count)
+};
+
+// out = the sum of factors[k] * vectors[k], lines [line_begin, line_end). `out` may be one of the vectors.
+template <class T> struct CombinationArgs {
+    const T *const *vectors; // (count,), at least one
+    const T *factors;        // (count,)
+    Index count;
+    T *out;
+};
+
 template <class T> struct Kernels {
     void (*gather)(const GatherArgs<T> &, Index row_begin, Index row_end);
     void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
@@ -225,6 +241,8 @@ template <class T> struct Kernels {
     void (*head_activate)(const HeadArgs<T> &, Index row_begin, Index row_end);
     void (*head_delta)(const HeadArgs<T> &, Index row_begin, Index row_end);
     void (*update_weights)(const WeightArgs<T> &, Index block_begin, Index block_end);
+    void (*products)(const ProductsArgs<T> &, Index line_begin, Index line_end);
+    void (*combine)(const CombinationArgs<T> &, Index line_begin, Index line_end);
 };
 
 struct KernelTable {

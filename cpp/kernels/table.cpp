@@ -4,6 +4,7 @@
 #include "heads.hpp"
 #include "loss_layer.hpp"
 #include "product.hpp"
+#include "vectors.hpp"
 #include "weights.hpp"
 
 #define DENSEGRAD_STRINGIFY_TOKEN(token) #token
@@ -13,8 +14,9 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T>
-constexpr Kernels<T> kKernelsOf{gather<T>,        forward<T>,    backward<T>,      loss_layer<T>,
-                                head_activate<T>, head_delta<T>, update_weights<T>};
+constexpr Kernels<T> kKernelsOf{gather<T>,         forward<T>,       backward<T>,
+                                loss_layer<T>,     head_activate<T>, head_delta<T>,
+                                update_weights<T>, products<T>,      combine<T>};
 
 } // namespace
 

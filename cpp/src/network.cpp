@@ -115,10 +115,26 @@ template <class T> void NetworkOf<T>::set_parameters(const void *numbers, Scalar
     for (Layer<T> &layer : layers_) {
         const RowsView view{at, scalar, layer.n_in + 1, layer.n_out, layer.n_out, 1};
         rows_to_lines<T>(view, layer.weights, layer.panel());
-        layer.transposed_is_current = false;
         at += size * layer.parameters();
     }
-    invalidate_cache();
+    weights_changed();
+}
+
+template <class T> void NetworkOf<T>::lines_to_parameters(const T *lines, T *out) const {
+    for (const Layer<T> &layer : layers_) {
+        lines_to_rows<T>(lines, layer.panel(), layer.n_in + 1, layer.n_out, out);
+        lines += layer.weight_count();
+        out += layer.parameters();
+    }
+}
+
+template <class T> void NetworkOf<T>::parameters_to_lines(const T *numbers, T *lines) const {
+    for (const Layer<T> &layer : layers_) {
+        const RowsView view{numbers, Precision<T>::scalar, layer.n_in + 1, layer.n_out, layer.n_out, 1};
+        rows_to_lines<T>(view, lines, layer.panel());
+        lines += layer.weight_count();
+        numbers += layer.parameters();
+    }
 }
 
 template <class T> void NetworkOf<T>::get(Quantity quantity, int l, void *out) const {
@@ -223,6 +239,17 @@ template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
         kernels_.update_weights(refresh(layer, LayerState<T>{}, layer.transposed, false), 0, layer.blocks());
         layer.transposed_is_current = true;
     }
+}
+
+template <class T> void NetworkOf<T>::refresh_transposed(const SharedBlocks &blocks, Team &team) {
+    blocks.share(team, [&](const BlockRange &range) {
+        if (range.l > 1)
+            kernels_.update_weights(
+                refresh(layers_[range.l - 1], LayerState<T>{}, layers_[range.l - 1].transposed, false),
+                range.begin, range.end);
+    });
+    for (std::size_t i = 1; i < layers_.size(); ++i)
+        layers_[i].transposed_is_current = true;
 }
 
 template <class T> void NetworkOf<T>::need_gradients() {
@@ -491,28 +518,45 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     need_transposed(false);
     const Pass<T> pass(layers_, piece, threads, PassOptions{});
     const SharedBlocks blocks(layers_, threads);
-    const double weight = total_weight(targets.sample_weight, n);
-    double total = 0.0;
+    double loss = 0.0;
     StopWatch watch(stop);
     has_weight_gradients_ = false;
-    run_team(threads, [&](Team &team) {
-        for (Index first = 0; first < n && !watch.ask(); first += piece) {
-            const Index count = std::min(piece, n - first);
-            const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
-            team.share_range(count, [&](Index begin, Index end, int thread) {
-                if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
-                    return;
-                kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
-                backward_rows(layers_, pass, false, kernels_, watch, begin, end);
-            });
-            total = add_weighted_losses(total, pass.row_loss, batch, count);
-            sum_weight_gradients(pass, count, first > 0 ? GradientMode::accumulate : GradientMode::overwrite,
-                                 blocks, watch, team);
-        }
-    });
+    run_team(threads,
+             [&](Team &team) { loss = sum_loss_and_gradient(rows, targets, pass, blocks, watch, team); });
     has_weight_gradients_ = !watch.stopped();
     read_result();
+    return loss;
+}
+
+template <class T>
+double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
+                                           const SharedBlocks &blocks, StopWatch &watch, Team &team) {
+    const Index n = rows.n_rows;
+    const double weight = total_weight(targets.sample_weight, n);
+    double total = 0.0;
+    for (Index first = 0; first < n && !watch.ask(); first += pass.rows) {
+        const Index count = std::min(pass.rows, n - first);
+        const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
+        team.share_range(count, [&](Index begin, Index end, int thread) {
+            if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+                return;
+            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+            backward_rows(layers_, pass, false, kernels_, watch, begin, end);
+        });
+        total = add_weighted_losses(total, pass.row_loss, batch, count);
+        sum_weight_gradients(pass, count, first > 0 ? GradientMode::accumulate : GradientMode::overwrite,
+                             blocks, watch, team);
+    }
     return total / weight;
+}
+
+template <class T>
+double NetworkOf<T>::custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop,
+                                              BatchLoss custom, bool &done) {
+    const double loss = run_custom(rows, false, n_threads, stop, custom);
+    done = has_weight_gradients_;
+    has_weight_gradients_ = false; // the caller changes them
+    return loss;
 }
 
 template <class T> void NetworkOf<T>::poison_padding() {

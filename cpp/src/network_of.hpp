@@ -35,9 +35,10 @@ template <class T> class NetworkOf final : public Network {
     std::int64_t cached_rows() const override;
     std::unique_ptr<Trainer> make_trainer(const OptimizerSpec &optimizer,
                                           const Regularisation &regularisation, std::uint64_t seed) override;
+    std::unique_ptr<Lbfgs> make_lbfgs() override;
     void poison_padding() override;
 
-    // For the trainer, which holds the lock. Nothing from here on takes it.
+    // For the trainer and L-BFGS, which hold the lock. Nothing from here on takes it.
     std::vector<Layer<T>> &layers() { return layers_; }
     const Kernels<T> &kernels() const { return kernels_; }
     LossArgs<T> loss_args() const;
@@ -45,6 +46,24 @@ template <class T> class NetworkOf final : public Network {
     void need_transposed(bool first_layer);
     // The weights are about to change: no backward pass can follow the forward pass that was.
     void invalidate_cache() { cache_is_current_ = false; }
+    // All weights have been written to.
+    void weights_changed() {
+        for (Layer<T> &layer : layers_)
+            layer.transposed_is_current = false;
+        invalidate_cache();
+    }
+    // Brings the transposed copies that a backward pass needs, for which there is room, up to the weights.
+    void refresh_transposed(const SharedBlocks &blocks, Team &team);
+    // The loss of the rows, and its gradient in the layers' buffers; the transposed copies are current. Of no
+    // use where the watch has stopped.
+    double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
+                                 const SharedBlocks &blocks, StopWatch &watch, Team &team);
+    // The same with a custom loss; `done`: false where it was stopped on the way.
+    double custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop, BatchLoss custom,
+                                    bool &done);
+    // Between all weights, or numbers laid out like them, and a vector of n_parameters() numbers.
+    void lines_to_parameters(const T *lines, T *out) const;
+    void parameters_to_lines(const T *numbers, T *lines) const;
     // The buffers of the weight gradients are about to be used for something else.
     void borrow_gradients() {
         need_gradients();

@@ -142,3 +142,40 @@ class Trainer:
         deadline: float,
         custom: Callable[[NDArray[np.int64], NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]] | None,
     ) -> tuple[float, int, bool]: ...
+
+@final
+class Lbfgs:
+    def __init__(self, network: Network) -> None: ...
+    @property
+    def network(self) -> Network: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def end(self) -> str: ...
+    def minimise(
+        self,
+        rows: Rows,
+        targets: Targets,
+        *,
+        l2: float,
+        max_iterations: int,
+        max_evaluations: int,
+        gradient_tolerance: float,
+        reduction_tolerance: float,
+        n_threads: int | None,
+        deadline: float,
+        custom: _BatchLoss | None,
+        after_iteration: Callable[[int, float], bool] | None,
+    ) -> None: ...
+    def state(self) -> tuple[bool, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    def set_state(
+        self,
+        begun: bool,
+        steps: NDArray[np.float64],
+        differences: NDArray[np.float64],
+        curvatures: NDArray[np.float64],
+    ) -> None: ...

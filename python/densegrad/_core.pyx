@@ -388,6 +388,7 @@ cdef class Call:
     cdef Py_buffer order
     cdef Py_buffer learning_rates
     cdef object custom_loss
+    cdef object after_iteration
     cdef object dtype
     cdef int64_t n_outputs
     cdef object error
@@ -492,6 +493,22 @@ cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_
         copy_numbers(row_loss, losses, "the losses of a custom loss", _float64, n_rows)
         copy_numbers(loss_gradient, gradient, "the gradient of a custom loss", call.dtype, n_rows * call.n_outputs)
         return True
+    except BaseException as error:
+        call.error = error
+        return False
+
+
+cdef cbool call_after_iteration(void *context, int64_t iterations, double loss) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool goes_on = after_iteration_of_python(context, iterations, loss)
+    call.returned = True
+    return goes_on
+
+
+cdef cbool after_iteration_of_python(void *context, int64_t iterations, double loss) noexcept with gil:
+    cdef Call call = <Call>context
+    try:
+        return not call.after_iteration(iterations, loss)
     except BaseException as error:
         call.error = error
         return False
@@ -851,3 +868,102 @@ cdef class Trainer:
             result = core.epoch(spec)
         call.finish()
         return result.loss, result.n_steps, result.stopped
+
+
+@cython.final
+cdef class Lbfgs:
+    """L-BFGS of the core with its memory, for a network of float64.
+
+    After a call of `minimise`, also one that was interrupted, `loss`, `iterations`, `evaluations` and `end` tell
+    how far it came. `end` is "gradient", "reduction", "iterations", "evaluations", "line_search" or "asked".
+    """
+    cdef unique_ptr[cpp.CppLbfgs] core
+    cdef readonly Network network
+    cdef readonly double loss
+    cdef readonly int64_t iterations, evaluations
+    cdef readonly str end
+
+    def __init__(self, Network network not None):
+        if self.core.get() != NULL:
+            raise RuntimeError("this minimiser has been initialised already")
+        self.core = network.get().make_lbfgs()
+        self.network = network
+
+    def __dealloc__(self):
+        # Before the network, to which it keeps a reference.
+        self.core.reset()
+
+    cdef cpp.CppLbfgs *get(self) except NULL:
+        if self.core.get() == NULL:
+            raise RuntimeError("this minimiser was never initialised")
+        return self.core.get()
+
+    def minimise(self, Rows rows not None, Targets targets not None, *, double l2, int64_t max_iterations,
+                 int64_t max_evaluations, double gradient_tolerance, double reduction_tolerance, n_threads,
+                 double deadline, custom, after_iteration):
+        """Minimise the loss of the rows, from the network's weights on.
+
+        `deadline` is a reading of time.monotonic, 0 for none; `custom` is as for `Network._backpropagate`;
+        `after_iteration` gets the number of iterations and the loss, and returns True to end; None: nobody asks.
+        """
+        cdef cpp.LbfgsSpec spec
+        cdef cpp.LbfgsResult result
+        cdef cpp.CppLbfgs *core = self.get()
+        cdef Call call = Call()
+        targets.check(rows, self.network.dtype)
+        spec.rows = rows.view
+        spec.targets = targets.view
+        spec.l2 = l2
+        spec.max_iterations = max_iterations
+        spec.max_evaluations = max_evaluations
+        spec.gradient_tolerance = gradient_tolerance
+        spec.reduction_tolerance = reduction_tolerance
+        spec.n_threads = threads_of(n_threads)
+        spec.stop = call.stop_request(deadline)
+        spec.custom = call.batch_loss(self.network, custom)
+        spec.after_iteration = NULL
+        if after_iteration is not None:
+            call.after_iteration = after_iteration
+            spec.after_iteration = call_after_iteration
+        spec.context = <void *>call
+        with nogil:
+            result = core.minimise(spec)
+        self.loss = result.loss
+        self.iterations = result.iterations
+        self.evaluations = result.evaluations
+        self.end = ("gradient" if result.end == cpp.LbfgsEnd.gradient
+                    else "reduction" if result.end == cpp.LbfgsEnd.reduction
+                    else "iterations" if result.end == cpp.LbfgsEnd.iterations
+                    else "evaluations" if result.end == cpp.LbfgsEnd.evaluations
+                    else "line_search" if result.end == cpp.LbfgsEnd.line_search else "asked")
+        call.finish()
+
+    def state(self):
+        """Return what `set_state` takes."""
+        cdef int pairs
+        cdef int64_t n = self.network.n_parameters
+        with Reading(self.network):
+            pairs = self.get().pairs()
+            steps, differences = _empty((pairs, n), _float64), _empty((pairs, n), _float64)
+            curvatures = _empty(pairs, _float64)
+            self.get().get_state(<double *>memory_of(steps), <double *>memory_of(differences),
+                                 <double *>memory_of(curvatures))
+            return self.get().begun(), steps, differences, curvatures
+
+    def set_state(self, cbool begun, steps not None, differences not None, curvatures not None):
+        """Go on where another one stopped: whether it had begun; its last steps and the differences of the
+        gradient along them, (pairs, n_parameters); the products of the two, (pairs,)."""
+        cdef Py_buffer products
+        cdef int64_t n = self.network.n_parameters
+        cdef cpp.CppLbfgs *core = self.get()
+        read_numbers(curvatures, &products, "curvatures", _float64, 1)
+        cdef Py_ssize_t pairs = products.shape[0]
+        PyBuffer_Release(&products)
+        copies = [_empty((pairs, n), _float64), _empty((pairs, n), _float64), _empty(pairs, _float64)]
+        for copy, array, name in zip(copies, (steps, differences, curvatures), ("steps", "differences", "curvatures")):
+            copy_numbers(memory_of(copy), array, name, _float64, copy.size)
+        cdef double *s = <double *>memory_of(copies[0])
+        cdef double *y = <double *>memory_of(copies[1])
+        cdef double *c = <double *>memory_of(copies[2])
+        with nogil:
+            core.set_state(begun, <int>pairs, s, y, c)

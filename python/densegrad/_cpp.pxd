@@ -135,6 +135,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         int64_t cached_rows() except +
         unique_ptr[CppTrainer] make_trainer(const OptimizerSpec &optimizer, const Regularisation &regularisation,
                                             uint64_t seed) except +
+        unique_ptr[CppLbfgs] make_lbfgs() except +
         void poison_padding() except +
     unique_ptr[CppNetwork] make_network(const NetworkSpec &spec) except +
 
@@ -167,6 +168,37 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         void set_steps(int64_t steps) except +
         void get_state(int l, int s, void *out) except +
         void set_state(int l, int s, const RowsView &state) except +
+
+cdef extern from "densegrad/lbfgs.hpp" namespace "densegrad" nogil:
+    cdef enum class LbfgsEnd(int):
+        gradient
+        reduction
+        iterations
+        evaluations
+        line_search
+        asked
+    cdef struct LbfgsSpec:
+        RowsView rows
+        Targets targets
+        double l2
+        int64_t max_iterations, max_evaluations
+        double gradient_tolerance, reduction_tolerance
+        int n_threads
+        StopRequest stop
+        BatchLoss custom
+        cbool (*after_iteration)(void *, int64_t, double) noexcept
+        void *context
+    cdef struct LbfgsResult:
+        double loss
+        int64_t iterations, evaluations
+        LbfgsEnd end
+    cdef cppclass CppLbfgs "densegrad::Lbfgs":
+        LbfgsResult minimise(const LbfgsSpec &spec) except +
+        int pairs() except +
+        cbool begun() except +
+        void get_state(double *steps, double *differences, double *curvatures) except +
+        void set_state(cbool begun, int pairs, const double *steps, const double *differences,
+                       const double *curvatures) except +
 
 cdef extern from "densegrad/config.hpp" namespace "densegrad" nogil:
     vector[string] built_instruction_sets() except +

@@ -63,6 +63,7 @@ struct BatchLoss {
     void *context = nullptr;
 };
 
+class Lbfgs;
 class Trainer;
 struct OptimizerSpec;
 struct Regularisation;
@@ -122,6 +123,8 @@ class Network {
     virtual std::unique_ptr<Trainer> make_trainer(const OptimizerSpec &optimizer,
                                                   const Regularisation &regularisation,
                                                   std::uint64_t seed) = 0;
+    // As make_trainer; the network must be of float64.
+    virtual std::unique_ptr<Lbfgs> make_lbfgs() = 0;
 
     // For tests: fills every padding lane that the network owns with NaN. No result may change.
     virtual void poison_padding() = 0;

@@ -11,6 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
+from time import monotonic
 from typing import Any, ClassVar, Generic
 
 import numpy as np
@@ -22,7 +23,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
-from densegrad.estimators.lbfgs import Objective, minimise
+from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
 from densegrad.estimators.persistence import Persistent, Saved
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
@@ -534,38 +535,41 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
     ) -> bool:
         """Minimise the loss by L-BFGS; False if Ctrl-C has ended it."""
         network = training.network
-        objective = Objective(network, X, target, weight, recipe.regularisation.l2, recipe.n_threads)
-        parameters: NDArray[np.float64] = network.parameters.astype(np.float64)
-        watched = bool(recipe.callbacks) or (hooks is not None and hooks.active)
-        self.loss_ = math.inf
+        lbfgs = training.minimiser()
+        # Its memory is as large as twenty networks.
+        training.lbfgs = lbfgs if self.warm_start else None
+        shown = bool(recipe.callbacks) or recipe.progress or (hooks is not None and hooks.active)
         completed = True
 
-        def see(epoch: Epoch, now: NDArray[np.float64]) -> bool:
-            nonlocal parameters
-            parameters = now
+        def see(epoch: Epoch) -> bool:
             self.n_iter_, self.loss_ = epoch.number + 1, epoch.loss
-            if watched:
-                network.parameters = now
+            network.parameters = lbfgs.network.parameters
             return _seen_by_all(epoch, hooks, observers, recipe.max_iter)
 
         with Observers(recipe.callbacks, recipe.max_iter, recipe.progress, type(self).__name__) as observers:
             try:
                 if hooks is not None:
                     hooks.epoch_begins()
-                parameters, self.loss_, self.n_iter_ = minimise(
-                    objective,
+                lbfgs.minimise(
+                    Samples(lbfgs.network.spec, X, target, weight),
+                    l2=recipe.regularisation.l2,
                     max_iter=recipe.max_iter,
                     max_fun=recipe.max_fun,
-                    tol=recipe.tol,
-                    max_time=recipe.max_time,
-                    verbose=recipe.verbose,
-                    see=see,
+                    gradient_tolerance=recipe.tol,
+                    reduction_tolerance=REDUCTION_TOLERANCE,
+                    n_threads=recipe.n_threads,
+                    deadline=monotonic() + recipe.max_time,
+                    see=see if shown else None,
                 )
             except KeyboardInterrupt:
                 warn("Training interrupted by user.")
                 completed = False
             finally:
-                network.parameters = parameters  # also after an error: those that n_iter_ and loss_ are of
+                # Also after an error: these belong together.
+                self.loss_, self.n_iter_ = lbfgs.loss, lbfgs.iterations
+                network.parameters = lbfgs.network.parameters
+        if completed:
+            warn_unless_converged(lbfgs.end, self.n_iter_, recipe.max_iter)
         return completed
 
     # Names that scikit-learn's own tests of its estimators read and assign.

@@ -12,8 +12,8 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
         Activation of the hidden layers, or one for each: 'identity', 'relu', 'leaky_relu', 'tanh',
         'logistic', 'softplus', 'elu', 'selu', 'silu', 'gelu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'lion'}, default='adam'
-        How the loss is minimised. 'lbfgs' is SciPy's L-BFGS-B on the loss of all rows at once. All others
-        make one update for each mini-batch.
+        How the loss is minimised. 'lbfgs' is L-BFGS on the loss of all rows at once, always in float64. All
+        others make one update for each mini-batch.
     alpha : float, default=0.0001
         L2 penalty: adds alpha / 2 · Σ w², divided by the sum of the batch's sample weights, to the loss.
         Biases are left out.

@@ -151,7 +151,8 @@ class Persistent(FittedNetwork):
             files.write(path, "estimator", state)
             return
         with _core.Reading(training.network):  # another thread may train it
-            written = training.to_state()
+            # The memory of L-BFGS is as large as twenty networks; it begins anew after loading.
+            written = {**training.to_state(), "lbfgs": None}
             if not files.is_writable(written["scoring"]):
                 written["scoring"] = None
             files.write(path, "estimator", {**state, "training": written})

@@ -25,6 +25,7 @@ from densegrad.spec import NetworkSpec
 from densegrad.training.checkpoint import Progress
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import Epoch
+from densegrad.training.lbfgs import Lbfgs
 from densegrad.training.loop import epochs
 from densegrad.training.order import CumulativeOrder, generator_in
 from densegrad.training.rates import RULES, LearningRateRule, Rates, checked_memory
@@ -48,6 +49,8 @@ class Training:
     random_from: Any = _NOT_GIVEN
     #: None before the first stochastic fit, and after one that diverged.
     descent: GradientDescent | None = None
+    #: Of the last fit by L-BFGS, where a further fit may go on.
+    lbfgs: Lbfgs | None = None
     schedule_state: dict[str, float] = field(default_factory=dict)
     #: scikit-learn's `learning_rate`.
     rule: LearningRateRule | None = None
@@ -85,7 +88,7 @@ class Training:
             )
         if spec != known:
             other.network = Network.from_spec(spec, self.network.parameters)
-            other.descent = other.best_parameters = other.last_parameters = None
+            other.descent = other.lbfgs = other.best_parameters = other.last_parameters = None
             other.best = BestSoFar()  # losses and scores of another network are no measure for this one
         return other
 
@@ -123,6 +126,7 @@ class Training:
             "random": self.random,
             "random_from": self.random_from,
             "descent": None if self.descent is None else self.descent.to_state(),
+            "lbfgs": self.lbfgs,
             "schedule_state": dict(self.schedule_state),
             "rule": None if rule is None else [*rule.settings, rule.learning_rate],
             "order": self._order_state(),
@@ -152,6 +156,7 @@ class Training:
         training = cls(network, random, state.get("random_from", _NOT_GIVEN))
         if state["descent"] is not None:
             training.descent = GradientDescent.from_state(network, state["descent"])
+        training.lbfgs = state["lbfgs"]
         training.schedule_state = checked_memory(state["schedule_state"])
         if state["rule"] is not None:
             initial, name, power_t, learning_rate = state["rule"]
@@ -191,6 +196,14 @@ class Training:
             self.descent = before.replaced(self.network, *wanted)
             if (type(before.optimizer), before.regularisation) != (type(wanted[0]), wanted[1]):
                 self.schedule_state = {}
+
+    def minimiser(self) -> Lbfgs:
+        """Return the L-BFGS of the last fit if the weights are where it left them, or else a new one."""
+        if self.lbfgs is not None:
+            left = self.lbfgs.network.parameters.astype(self.network.dtype)
+            if np.array_equal(left, self.network.parameters):
+                return self.lbfgs
+        return Lbfgs(self.network)
 
     def _dropout_seed(self) -> int:
         if not any(layer.dropout for layer in self.network.layers):

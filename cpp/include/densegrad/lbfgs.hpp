@@ -1,0 +1,65 @@
+// L-BFGS: the loss of all rows, minimised by limited memory steps with a line search.
+#pragma once
+
+#include "densegrad/data.hpp"
+#include "densegrad/network.hpp"
+
+#include <cstdint>
+
+namespace densegrad {
+
+// Why a minimisation ended.
+enum class LbfgsEnd : int {
+    gradient,    // no component of the gradient is above gradient_tolerance
+    reduction,   // the loss fell by no more than reduction_tolerance, relative to itself or 1
+    iterations,  // there were max_iterations
+    evaluations, // there were more than max_evaluations
+    line_search, // no lower loss was found along the direction of steepest descent
+    asked,       // stop, custom or after_iteration asked for it
+};
+
+struct LbfgsSpec {
+    RowsView rows;
+    Targets targets;
+    double l2 = 0.0; // loss += l2 / 2 * sum w^2 / (sum of the sample weights), biases left out
+    std::int64_t max_iterations = 0;
+    std::int64_t max_evaluations = 0; // an iteration that has begun is completed
+    double gradient_tolerance = 0.0;
+    double reduction_tolerance = 0.0;
+    int n_threads = 0; // as for an epoch
+    StopRequest stop;
+    BatchLoss custom; // for Loss::custom
+    // Called after each iteration, which `iterations` counts: false ends the minimisation. Null: nobody asks.
+    bool (*after_iteration)(void *context, std::int64_t iterations, double loss) = nullptr;
+    void *context = nullptr; // of after_iteration
+};
+
+struct LbfgsResult {
+    double loss = 0.0; // with the penalty, at the weights that the network has now
+    std::int64_t iterations = 0;
+    std::int64_t evaluations = 0; // of the loss and its gradient; 0: stopped before the first one
+    LbfgsEnd end = LbfgsEnd::asked;
+};
+
+// Made by Network::make_lbfgs, of a float64 network. Shares the network's CallerLock: minimise and set_state
+// are changes, the others reads.
+class Lbfgs {
+  public:
+    virtual ~Lbfgs() = default;
+
+    // From the network's weights on. What was learned of the curvature is kept for the next call, which then
+    // makes the steps that this one would have made next. A call that was stopped leaves the weights of its
+    // last iteration.
+    virtual LbfgsResult minimise(const LbfgsSpec &spec) = 0;
+
+    // The memory: the last steps, oldest first, and the differences of the gradient along them, (pairs(),
+    // n_parameters) each in the order of get_parameters; the product of the two, (pairs(),), which the line
+    // search has measured.
+    virtual int pairs() const = 0;
+    virtual bool begun() const = 0; // a first step has been made
+    virtual void get_state(double *steps, double *differences, double *curvatures) const = 0;
+    virtual void set_state(bool begun, int pairs, const double *steps, const double *differences,
+                           const double *curvatures) = 0;
+};
+
+} // namespace densegrad

@@ -1,0 +1,300 @@
+#include "densegrad/lbfgs.hpp"
+
+#include "lbfgs_memory.hpp"
+#include "line_search.hpp"
+#include "lines.hpp"
+#include "network_of.hpp"
+#include "stop_watch.hpp"
+#include "sums.hpp"
+#include "updates.hpp"
+#include "vectors.hpp"
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace densegrad {
+namespace {
+
+constexpr Index kLine = kLanes<double>;
+
+// A panel of weights among all lines of a network.
+struct Panel {
+    Index first, inputs; // lines; one more, of the biases, follows the inputs
+    Index lanes;         // that are no padding
+};
+
+// Weights and gradient are the network's own buffers: the layers follow each other without a gap, so all of
+// them are one vector. Padding lanes are kept at zero, so that sums over whole lines leave them out.
+class LbfgsOf final : public Lbfgs {
+  public:
+    explicit LbfgsOf(NetworkOf<double> &network)
+        : network_(network), lines_(count_lines(network)), math_(lines_, network.kernels()), memory_(lines_),
+          weights_before_(lines_, 1) {
+        Index first = 0;
+        for (const Layer<double> &layer : network.layers())
+            for (Index unit = 0; unit < layer.n_out; unit += kLine, first += layer.n_in + 1)
+                panels_.push_back({first, layer.n_in, std::min(kLine, layer.n_out - unit)});
+    }
+
+    LbfgsResult minimise(const LbfgsSpec &spec) override;
+
+    int pairs() const override {
+        const Read read(network_.caller_lock());
+        return memory_.size();
+    }
+
+    bool begun() const override {
+        const Read read(network_.caller_lock());
+        return begun_;
+    }
+
+    void get_state(double *steps, double *differences, double *curvatures) const override {
+        const Read read(network_.caller_lock());
+        for (int i = 0; i < memory_.size(); ++i) {
+            const Index at = i * network_.n_parameters();
+            network_.lines_to_parameters(memory_.step(i), steps + at);
+            network_.lines_to_parameters(memory_.difference(i), differences + at);
+            curvatures[i] = memory_.curvature(i);
+        }
+    }
+
+    void set_state(bool begun, int pairs, const double *steps, const double *differences,
+                   const double *curvatures) override {
+        if (pairs < 0 || pairs > LbfgsMemory::kPairs)
+            throw std::invalid_argument("L-BFGS remembers up to " + std::to_string(LbfgsMemory::kPairs) +
+                                        " pairs, got " + std::to_string(pairs));
+        const Change change(network_.caller_lock());
+        memory_.clear();
+        begun_ = begun;
+        Team alone(0);
+        for (int i = 0; i < pairs; ++i) {
+            const Index at = i * network_.n_parameters();
+            network_.parameters_to_lines(steps + at, memory_.next_step());
+            network_.parameters_to_lines(differences + at, memory_.next_difference());
+            memory_.add(curvatures[i]);
+            memory_.find_products(math_, alone);
+        }
+    }
+
+  private:
+    struct Problem; // one call of minimise()
+
+    static Index count_lines(NetworkOf<double> &network) {
+        Index count = 0;
+        for (const Layer<double> &layer : network.layers())
+            count += layer.weight_count() / kLine;
+        return count;
+    }
+
+    double *weights() { return network_.layers()[0].weights; }
+    double *gradient() { return network_.layers()[0].gradient; }
+    void clear_padding(double *vector) const;
+    double add_penalty(double factor, Team &team);
+    bool evaluate(Problem &problem, Team &team);
+    bool search(Problem &problem, Team &team);
+    void remember(const Problem &problem, Team &team);
+    LbfgsEnd run(Problem &problem, Team &team);
+
+    NetworkOf<double> &network_;
+    Index lines_;
+    VectorMath math_;
+    LbfgsMemory memory_;
+    VectorSet weights_before_; // where the line search begins
+    std::vector<Panel> panels_;
+    bool begun_ = false; // the first step, which is as long as 1, has been made
+};
+
+struct LbfgsOf::Problem {
+    const LbfgsSpec &spec;
+    double penalty;           // l2 / (sum of the sample weights)
+    const Pass<double> *pass; // null: a custom loss, which keeps its own
+    const SharedBlocks &blocks;
+    // Of the last iteration.
+    double loss = 0.0, loss_before = 0.0;
+    double slope = 0.0, slope_before = 0.0; // of the loss along the direction
+    double step = 0.0;
+    Index iterations = 0, evaluations = 0;
+    bool asked = false; // to stop
+    StopWatch watch{spec.stop};
+};
+
+void LbfgsOf::clear_padding(double *vector) const {
+    for (const Panel &panel : panels_)
+        for (Index i = panel.first; panel.lanes < kLine && i <= panel.first + panel.inputs; ++i)
+            std::fill(vector + i * kLine + panel.lanes, vector + (i + 1) * kLine, 0.0);
+}
+
+// Adds factor * w to the gradient of every weight but the biases; returns the sum of their w^2.
+double LbfgsOf::add_penalty(double factor, Team &team) {
+    std::vector<double> squares(panels_.size());
+    const double *const vectors[] = {gradient(), weights()};
+    const double factors[] = {1.0, factor};
+    team.share(static_cast<Index>(panels_.size()), [&](Index i, int) {
+        const Panel &panel = panels_[static_cast<std::size_t>(i)];
+        network_.kernels().combine({vectors, factors, 2, gradient()}, panel.first,
+                                   panel.first + panel.inputs);
+        network_.kernels().products(
+            {vectors + 1, 1, {weights(), nullptr}, &squares[static_cast<std::size_t>(i)]}, panel.first,
+            panel.first + panel.inputs);
+    });
+    double sum = 0.0;
+    for (const double square : squares)
+        sum += square;
+    return sum;
+}
+
+// Loss and gradient at the network's weights. False: it was asked to stop on the way.
+bool LbfgsOf::evaluate(Problem &problem, Team &team) {
+    const LbfgsSpec &spec = problem.spec;
+    if (!problem.pass) {
+        bool good = false;
+        problem.loss =
+            network_.custom_loss_and_gradient(spec.rows, spec.n_threads, spec.stop, spec.custom, good);
+        problem.asked = !good;
+    } else {
+        network_.refresh_transposed(problem.blocks, team);
+        problem.loss = network_.sum_loss_and_gradient(spec.rows, spec.targets, *problem.pass, problem.blocks,
+                                                      problem.watch, team);
+        problem.asked = problem.watch.stopped();
+    }
+    if (problem.asked)
+        return false;
+    ++problem.evaluations;
+    clear_padding(gradient());
+    if (problem.penalty > 0.0)
+        problem.loss += 0.5 * problem.penalty * add_penalty(problem.penalty, team);
+    return true;
+}
+
+// One iteration's line search along the direction that is in memory_.next_step(). False: it found nothing, or
+// was asked to stop, and weights, gradient and loss are as they were.
+bool LbfgsOf::search(Problem &problem, Team &team) {
+    constexpr int kMostTrials = 20;
+    double *const weights_before = weights_before_[0];
+    double *const gradient_before = memory_.next_difference();
+    const double *const direction = memory_.next_step();
+    problem.loss_before = problem.loss;
+    const std::vector<double> products = math_.products({gradient(), direction}, direction, nullptr, team);
+    problem.slope_before = products[0];
+    // A direction with infinite numbers or NaN is none of descent; the steps along others are finite.
+    if (!(problem.slope_before < 0.0) || !std::isfinite(products[1]))
+        return false;
+    math_.combine({weights()}, {1.0}, weights_before, team);
+    math_.combine({gradient()}, {1.0}, gradient_before, team);
+    const double first = begun_ ? 1.0 : std::min(1.0 / std::sqrt(products[1]), LineSearch::kLongest);
+    LineSearch line(problem.loss_before, problem.slope_before, first);
+    for (int trial = 0; trial < kMostTrials; ++trial) {
+        problem.step = line.step();
+        math_.combine({weights_before, direction}, {1.0, problem.step}, weights(), team);
+        network_.weights_changed();
+        if (!evaluate(problem, team))
+            break;
+        problem.slope = math_.product(gradient(), direction, team);
+        if (!std::isfinite(problem.loss) || !std::isfinite(problem.slope))
+            line = LineSearch(problem.loss_before, problem.slope_before, problem.step / 10.0);
+        else if (line.has_ended(problem.loss, problem.slope))
+            return true;
+    }
+    math_.combine({weights_before}, {1.0}, weights(), team);
+    math_.combine({gradient_before}, {1.0}, gradient(), team);
+    network_.weights_changed();
+    problem.loss = problem.loss_before;
+    return false;
+}
+
+// Keeps the last step and the difference of the gradient, if the loss curves upwards along it.
+void LbfgsOf::remember(const Problem &problem, Team &team) {
+    const double curvature = (problem.slope - problem.slope_before) * problem.step;
+    if (curvature <= std::numeric_limits<double>::epsilon() * -problem.slope_before * problem.step)
+        return;
+    if (problem.step != 1.0)
+        math_.combine({memory_.next_step()}, {problem.step}, memory_.next_step(), team);
+    double *const difference = memory_.next_difference(); // until here, the gradient before
+    math_.combine({gradient(), difference}, {1.0, -1.0}, difference, team);
+    memory_.add(curvature);
+}
+
+LbfgsEnd LbfgsOf::run(Problem &problem, Team &team) {
+    const LbfgsSpec &spec = problem.spec;
+    if (!evaluate(problem, team))
+        return LbfgsEnd::asked;
+    if (!std::isfinite(problem.loss))
+        return LbfgsEnd::line_search;
+    if (math_.largest(gradient(), team) <= spec.gradient_tolerance)
+        return LbfgsEnd::gradient;
+    while (problem.iterations < spec.max_iterations) {
+        memory_.find_direction(gradient(), math_, team);
+        if (!search(problem, team)) {
+            if (problem.asked)
+                return LbfgsEnd::asked;
+            if (memory_.size() == 0)
+                return LbfgsEnd::line_search;
+            memory_.clear();
+            continue;
+        }
+        ++problem.iterations;
+        begun_ = true;
+        remember(problem, team);
+        const bool goes_on =
+            !spec.after_iteration || spec.after_iteration(spec.context, problem.iterations, problem.loss);
+        if (!goes_on)
+            return LbfgsEnd::asked;
+        if (problem.iterations >= spec.max_iterations)
+            return LbfgsEnd::iterations;
+        if (problem.evaluations > spec.max_evaluations)
+            return LbfgsEnd::evaluations;
+        if (math_.largest(gradient(), team) <= spec.gradient_tolerance)
+            return LbfgsEnd::gradient;
+        const double size = std::max({std::abs(problem.loss_before), std::abs(problem.loss), 1.0});
+        if (problem.loss_before - problem.loss <= spec.reduction_tolerance * size)
+            return LbfgsEnd::reduction;
+    }
+    return LbfgsEnd::iterations;
+}
+
+LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
+    network_.check_rows(spec.rows);
+    network_.check_targets(spec.targets);
+    if (spec.rows.n_rows < 1)
+        throw std::invalid_argument("a minimisation needs at least one row");
+    const bool custom = network_.spec().loss.loss == Loss::custom;
+    if (custom != (spec.custom.function != nullptr))
+        throw std::invalid_argument("a custom loss, and only that, needs its function");
+    if (!(spec.l2 >= 0.0))
+        throw std::invalid_argument("l2 must not be negative, got " + std::to_string(spec.l2));
+    const Change change(network_.caller_lock());
+    network_.borrow_gradients();
+    network_.need_transposed(false);
+    network_.weights_changed();
+    clear_padding(weights());
+    const Index piece = std::min(spec.rows.n_rows, kPieceRows);
+    // With a custom loss, the passes bring a team of their own.
+    const int threads = custom ? 1 : network_.choose_threads(spec.n_threads, spec.rows.n_rows, piece, 3.0);
+    std::unique_ptr<Pass<double>> pass;
+    if (!custom)
+        pass = std::make_unique<Pass<double>>(network_.layers(), piece, threads, PassOptions{});
+    const SharedBlocks blocks(network_.layers(), threads);
+    const double weight = total_weight(spec.targets.sample_weight, spec.rows.n_rows);
+    Problem problem{spec, spec.l2 / weight, pass.get(), blocks};
+    LbfgsResult result;
+    run_team(threads, [&](Team &team) { result.end = run(problem, team); });
+    result.loss = problem.loss;
+    result.iterations = problem.iterations;
+    result.evaluations = problem.evaluations;
+    return result;
+}
+
+} // namespace
+
+template <> std::unique_ptr<Lbfgs> NetworkOf<double>::make_lbfgs() {
+    return std::make_unique<LbfgsOf>(*this);
+}
+
+template <> std::unique_ptr<Lbfgs> NetworkOf<float>::make_lbfgs() {
+    throw std::invalid_argument("L-BFGS needs a network of float64");
+}
+
+} // namespace densegrad

@@ -1,0 +1,133 @@
+// What L-BFGS remembers of the curvature, and the direction that follows from it.
+#pragma once
+
+#include "vectors.hpp"
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+namespace densegrad {
+
+// The last pairs of a step s and the difference y of the gradient along it. The inverse of the Hessian is the
+// compact form of Byrd, Nocedal and Schnabel (Mathematical Programming 63, 1994), section 3:
+//
+//     H g = gamma (g - Y u) + S v,    R u = S' g,    R' v = D u + gamma (Y'Y u - Y' g)
+//
+// where R is the upper triangle of S'Y, D its diagonal, and gamma = s'y / y'y of the newest pair.
+class LbfgsMemory {
+  public:
+    static constexpr int kPairs = 10;
+
+    explicit LbfgsMemory(Index lines) : steps_(lines, kSlots), differences_(lines, kSlots) {}
+
+    int size() const { return size_; }
+    void clear() {
+        size_ = 0;
+        products_are_due_ = false;
+    }
+
+    // Pair i, the oldest is 0.
+    const double *step(int i) const { return steps_[slot(i)]; }
+    const double *difference(int i) const { return differences_[slot(i)]; }
+    double curvature(int i) const { return step_by_difference(i, i); }
+
+    // Where the next pair is to be written, which touches no other; add() then counts it.
+    double *next_step() { return steps_[slot(size_)]; }
+    double *next_difference() { return differences_[slot(size_)]; }
+
+    // curvature: s'y of the pair that has been written.
+    void add(double curvature) {
+        if (size_ == kPairs)
+            oldest_ = (oldest_ + 1) % kSlots;
+        else
+            ++size_;
+        products_are_due_ = true;
+        step_by_difference(size_ - 1, size_ - 1) = curvature;
+    }
+
+    // To be called after add() where no direction is asked for before the next add().
+    void find_products(const VectorMath &math, Team &team) {
+        keep_products(math.products(all(), difference(size_ - 1), nullptr, team).data());
+    }
+
+    // next_step() = -H gradient.
+    void find_direction(const double *gradient, const VectorMath &math, Team &team) {
+        double *direction = next_step();
+        const std::size_t n = static_cast<std::size_t>(size_);
+        if (n == 0)
+            return math.combine({gradient}, {-1.0}, direction, team);
+        std::vector<const double *> vectors = all();
+        // S'g and Y'g, and after a new pair its S'y and Y'y.
+        const int newest = size_ - 1;
+        const std::vector<double> products =
+            math.products(vectors, gradient, products_are_due_ ? difference(newest) : nullptr, team);
+        if (products_are_due_)
+            keep_products(products.data() + 2 * n);
+        const double *step_products = products.data();
+        const double *difference_products = products.data() + n;
+        const double gamma = curvature(newest) / differences_product(newest, newest);
+        std::array<double, kPairs> u{}, v{};
+        for (int i = newest; i >= 0; --i) {
+            double rest = step_products[i];
+            for (int j = i + 1; j < size_; ++j)
+                rest -= step_by_difference(i, j) * u[static_cast<std::size_t>(j)];
+            u[static_cast<std::size_t>(i)] = rest / curvature(i);
+        }
+        for (int i = 0; i < size_; ++i) {
+            double sum = -difference_products[i];
+            for (int j = 0; j < size_; ++j)
+                sum += differences_product(i, j) * u[static_cast<std::size_t>(j)];
+            double rest = curvature(i) * u[static_cast<std::size_t>(i)] + gamma * sum;
+            for (int j = 0; j < i; ++j)
+                rest -= step_by_difference(j, i) * v[static_cast<std::size_t>(j)];
+            v[static_cast<std::size_t>(i)] = rest / curvature(i);
+        }
+        std::vector<double> factors;
+        for (int i = 0; i < size_; ++i)
+            factors.push_back(-v[static_cast<std::size_t>(i)]);
+        for (int i = 0; i < size_; ++i)
+            factors.push_back(gamma * u[static_cast<std::size_t>(i)]);
+        vectors.push_back(gradient);
+        factors.push_back(-gamma);
+        math.combine(vectors, factors, direction, team);
+    }
+
+  private:
+    // All steps, then all differences.
+    std::vector<const double *> all() const {
+        std::vector<const double *> vectors;
+        for (int i = 0; i < size_; ++i)
+            vectors.push_back(step(i));
+        for (int i = 0; i < size_; ++i)
+            vectors.push_back(difference(i));
+        return vectors;
+    }
+
+    // products: S'y and Y'y of the newest y.
+    void keep_products(const double *products) {
+        const int newest = size_ - 1;
+        for (int i = 0; i < size_; ++i) {
+            if (i < newest)
+                step_by_difference(i, newest) = products[i];
+            differences_product(i, newest) = differences_product(newest, i) = products[size_ + i];
+        }
+        products_are_due_ = false;
+    }
+
+    static constexpr int kSlots = kPairs + 1; // one for the pair that is being made
+
+    std::size_t slot(int i) const { return static_cast<std::size_t>((oldest_ + i) % kSlots); }
+    double &step_by_difference(int i, int j) { return step_by_difference_[slot(i)][slot(j)]; }
+    double step_by_difference(int i, int j) const { return step_by_difference_[slot(i)][slot(j)]; }
+    double &differences_product(int i, int j) { return differences_product_[slot(i)][slot(j)]; }
+
+    VectorSet steps_, differences_;
+    // s'y, of which the upper triangle by age is used, and y'y; by slot.
+    std::array<std::array<double, kSlots>, kSlots> step_by_difference_{}, differences_product_{};
+    int size_ = 0;
+    int oldest_ = 0; // slot
+    bool products_are_due_ = false;
+};
+
+} // namespace densegrad

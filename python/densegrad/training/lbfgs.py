@@ -1,0 +1,138 @@
+"""L-BFGS at work on a network: the loss of all rows, minimised in one call of the core."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from densegrad import _core
+from densegrad._losses import custom_rows, weighted_mean
+from densegrad.network import Network
+from densegrad.samples import Samples
+from densegrad.training.history import Epoch
+
+
+class Lbfgs:
+    """L-BFGS with its memory of the curvature, at work on a float64 copy of a network.
+
+    A line search needs losses of more than seven digits, so all is computed in float64.
+
+    Parameters
+    ----------
+    network : Network
+        Of any precision; is not changed.
+
+    Attributes
+    ----------
+    network : Network
+        The copy. It has the weights of the last iteration, also after an error or Ctrl-C.
+    loss : float
+        There, with the penalty; infinite before the first evaluation.
+    iterations, evaluations : int
+        Of the last call of `minimise`.
+    end : str
+        Why the last call ended: "gradient" or "reduction" (converged), "iterations" or "evaluations" (a
+        limit), "line_search" (no lower loss was found), "asked" (by `see`, `deadline` or Ctrl-C).
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network.astype(np.float64)
+        self._core = _core.Lbfgs(self.network)
+
+    @property
+    def loss(self) -> float:  # noqa: D102 - an attribute, as the next three are
+        return self._core.loss if self.evaluations else math.inf
+
+    @property
+    def iterations(self) -> int:  # noqa: D102
+        return self._core.iterations
+
+    @property
+    def evaluations(self) -> int:  # noqa: D102
+        return self._core.evaluations
+
+    @property
+    def end(self) -> str:  # noqa: D102
+        return self._core.end
+
+    def minimise(
+        self,
+        samples: Samples,
+        *,
+        l2: float,
+        max_iter: int,
+        max_fun: int,
+        gradient_tolerance: float,
+        reduction_tolerance: float,
+        n_threads: int | None,
+        deadline: float = math.inf,
+        see: Callable[[Epoch], bool] | None = None,
+    ) -> None:
+        """Minimise the loss of the samples, from the network's weights on.
+
+        Parameters
+        ----------
+        samples : Samples
+            Of the float64 copy.
+        l2 : float
+            The penalty is l2 / 2 · Σ w² / (sum of the sample weights), biases left out.
+        max_iter, max_fun : int
+            Largest numbers of iterations and of evaluations; an iteration that has begun is completed.
+        gradient_tolerance : float
+            Largest component of the gradient at which the iterations end.
+        reduction_tolerance : float
+            Largest decrease of the loss, relative to the loss or 1, at which the iterations end.
+        n_threads : int or None
+        deadline : float
+            Reading of `time.monotonic` that ends the iterations, also in the middle of one, which is undone.
+        see : callable or None
+            Called after each iteration with its record; returns True to end the iterations.
+        """
+        before = monotonic()
+
+        def after_iteration(number: int, loss: float) -> bool:
+            nonlocal before
+            assert see is not None
+            seconds, before = monotonic() - before, monotonic()
+            stopped = "max_time" if before >= deadline else ""
+            return see(Epoch(number - 1, loss, None, seconds, 0, stopped=stopped)) or bool(stopped)
+
+        self._core.minimise(
+            samples.rows,
+            samples.targets,
+            l2=l2,
+            max_iterations=max_iter,
+            max_evaluations=max_fun,
+            gradient_tolerance=gradient_tolerance,
+            reduction_tolerance=reduction_tolerance,
+            n_threads=n_threads,
+            deadline=0.0 if math.isinf(deadline) else deadline,
+            custom=_batch_loss(samples),
+            after_iteration=None if see is None else after_iteration,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        with _core.Reading(self.network):
+            return {"network": self.network, "state": self._core.state()}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        self.network = pickled["network"]
+        self._core = _core.Lbfgs(self.network)
+        self._core.set_state(*pickled["state"])
+
+
+def _batch_loss(samples: Samples) -> Callable[[Any], tuple[float, Any]] | None:
+    function, target = samples.spec.loss.custom, samples.custom_target
+    if function is None:
+        return None
+    assert target is not None
+
+    def batch_loss(y_pred: Any) -> tuple[float, Any]:
+        # A copy, as in training: the function may write to what it gets.
+        return weighted_mean(*custom_rows(function, target.copy(), y_pred), samples.sample_weight)
+
+    return batch_loss
