@@ -202,7 +202,8 @@ template <class T> struct WeightArgs {
     T gradient_scale;             // applied to the sum before the step (gradient clipping; else 1)
     const OptimizerStep<T> *step; // null: no update
     T *state[2];                  // like weights
-    double *penalty; // out: (2, block_count) sums of w^2 and of |w|, bias row left out; null: not wanted
+    double *penalty;              // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
+                                  // BlockPosition::in_panels(); null: not wanted
 
     bool starts_from_gradient() const {
         return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;
@@ -212,7 +213,7 @@ template <class T> struct WeightArgs {
     }
 };
 
-// Blocks of a layer's weights, numbered panel by panel. The last block of a panel has the bias row too.
+// Blocks of a layer's weights. The last block of a panel has the bias row too.
 template <class T> constexpr Index block_count(Index n_in, Index n_out) {
     return line_count<T>(n_in) * line_count<T>(n_out);
 }
@@ -231,6 +232,40 @@ template <class T> struct CombinationArgs {
     const T *factors;        // (count,)
     Index count;
     T *out;
+};
+
+// Where a block lies, and the way to the next one. Two panels at a time are numbered together, so that what
+// their blocks need of the inputs is read once (n_in = 3 lines, n_out = 3 lines):
+//
+//     panel    0  1  2
+//     column   0  1  6
+//              2  3  7
+//              4  5  8
+template <class T> struct BlockPosition {
+    Index columns, panels; // of the layer: lines of inputs and of outputs
+    Index panel, column;
+
+    constexpr BlockPosition(Index n_in, Index n_out, Index number)
+        : columns(line_count<T>(n_in)), panels(line_count<T>(n_out)), panel(number / (2 * columns) * 2),
+          column(number - panel * columns) {
+        if (panel + 1 < panels) {
+            panel += column % 2;
+            column /= 2;
+        }
+    }
+    constexpr void next() {
+        if (panel % 2 == 0 && panel + 1 < panels) {
+            ++panel;
+            return;
+        }
+        panel -= panel % 2;
+        if (++column == columns) {
+            column = 0;
+            panel += 2;
+        }
+    }
+    // Its number where panel after panel is numbered: the order of sums over blocks.
+    constexpr Index in_panels() const { return panel * columns + column; }
 };
 
 template <class T> struct Kernels {

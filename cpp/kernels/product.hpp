@@ -55,37 +55,6 @@ template <class T> struct RowTileArgs {
     Index next_count;
 };
 
-// One term of the sum: a[i] at a + i * kLanes.
-template <class T, int kRows, int kWidth, int kParts, class V>
-DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
-    V line[kWidth][kParts];
-#pragma GCC unroll 8
-    for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-        for (int q = 0; q < kParts; ++q)
-            line[j][q] = load_as<V>(b + j * b_stride + q * kVecLanes<T>);
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-        const V x = splat<V>(a[i * kLanes<T>]);
-#pragma GCC unroll 8
-        for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-            for (int q = 0; q < kParts; ++q)
-                c[i][j][q] = fma(x, line[j][q], c[i][j][q]);
-    }
-}
-
-// visit(row, line, part of the line) for a tile, unrolled.
-template <int kRows, int kWidth, int kParts, class Visit> DENSEGRAD_INLINE void for_each_part(Visit visit) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < kWidth; ++j)
-#pragma GCC unroll 4
-            for (int q = 0; q < kParts; ++q)
-                visit(i, j, q);
-}
-
 // `count` tiles, one below the other.
 template <class T, class Line, int kRows, int kWidth>
 __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count) {
@@ -118,7 +87,7 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
             const T *x = a;
             const T *end = a + (left < kLanes<T> ? left : kLanes<T>);
             do {
-                add_term(x, b, b_stride, c);
+                add_term<T, kLanes<T>, kRows>(x, b, b_stride, c);
                 b += kLanes<T>;
             } while (++x != end);
             a += a_stride;

@@ -1,4 +1,4 @@
-// The sizes of tiles: how many sums are kept in registers at once, beside what is multiplied.
+// Tiles: how many sums are kept in registers at once, beside what is multiplied, and one term of these sums.
 #pragma once
 
 #include "contract.hpp"
@@ -10,30 +10,36 @@ namespace {
 // kTileLines: lines of c of a product that fit the registers beside a line of b and one broadcast;
 // kMaxTileRows: rows of a tile. kFewTermsTileRows: rows where the sum has at most kFewTerms terms. On AVX2
 // eight chains just hide the latency and start and end faster than twelve: 5 to 8 % of a product with 20
-// terms, 3 % with 64, and twelve win from 100 on. kMaxGradientRows: rows of a tile of a weight gradient, as
-// many as fit the registers. kNarrowChains: sums of a tile of a narrow weight gradient.
+// terms, 3 % with 64, and twelve win from 100 on. kGradientLines: lines of deltas of a tile of a weight
+// gradient. With AVX-512 it has two where it can: of one line, each multiply-add needs a load, and a core
+// with two multipliers waits for its loads. kMaxGradientRows: rows of a tile of one line, as many as fit the
+// registers. kNarrowChains: sums of a tile of a narrow weight gradient.
 #if defined(DENSEGRAD_ISA_AVX512)
 constexpr int kTileLines = 24;
 constexpr int kMaxTileRows = 8;
 constexpr int kFewTermsTileRows = 8;
+constexpr int kGradientLines = 2;
 constexpr int kMaxGradientRows = 17;
 constexpr int kNarrowChains = 8;
 #elif defined(DENSEGRAD_ISA_GENERIC)
 constexpr int kTileLines = 3;
 constexpr int kMaxTileRows = 3;
 constexpr int kFewTermsTileRows = 3;
+constexpr int kGradientLines = 1;
 constexpr int kMaxGradientRows = 3;
 constexpr int kNarrowChains = 2 * kVecs;
 #elif defined(DENSEGRAD_ISA_AVX2)
 constexpr int kTileLines = 6;
 constexpr int kMaxTileRows = 6;
 constexpr int kFewTermsTileRows = 4;
+constexpr int kGradientLines = 1;
 constexpr int kMaxGradientRows = 6;
 constexpr int kNarrowChains = 6 * kVecs;
 #else
 constexpr int kTileLines = 6;
 constexpr int kMaxTileRows = 6;
 constexpr int kFewTermsTileRows = 6;
+constexpr int kGradientLines = 1;
 constexpr int kMaxGradientRows = 6;
 constexpr int kNarrowChains = 6 * kVecs;
 #endif
@@ -46,6 +52,9 @@ constexpr int max_tile_width(int rows) {
     const int useful = rows == 1 ? 8 : 4;
     return fits < useful ? fits : useful;
 }
+
+// Rows of a tile of a weight gradient.
+constexpr int max_gradient_rows(int lines) { return lines == 1 ? kMaxGradientRows : kTileLines / lines; }
 
 // A short line (the last one, where few outputs are left) has chains of one part each, so tiles of its own,
 // of more rows.
@@ -62,6 +71,38 @@ constexpr Index kBandBytes = 256 * 1024;
 constexpr Index kMinBand = 4 * kMaxTileRows;
 // A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
 constexpr Index kNearWeightsBytes = 256 * 1024;
+
+// One term of the sum of the first kCount rows of a tile: a[i] at a + i * kStep, line j of b at
+// b + j * b_stride.
+template <class T, int kStep, int kCount, int kRows, int kWidth, int kParts, class V>
+DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
+    V line[kWidth][kParts];
+#pragma GCC unroll 8
+    for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+        for (int q = 0; q < kParts; ++q)
+            line[j][q] = load_as<V>(b + j * b_stride + q * kVecLanes<T>);
+#pragma GCC unroll 17
+    for (int i = 0; i < kCount; ++i) {
+        const V x = splat<V>(a[i * kStep]);
+#pragma GCC unroll 8
+        for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+            for (int q = 0; q < kParts; ++q)
+                c[i][j][q] = fma(x, line[j][q], c[i][j][q]);
+    }
+}
+
+// visit(row, line, part of the line) for a tile, unrolled.
+template <int kRows, int kWidth, int kParts, class Visit> DENSEGRAD_INLINE void for_each_part(Visit visit) {
+#pragma GCC unroll 17
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kWidth; ++j)
+#pragma GCC unroll 4
+            for (int q = 0; q < kParts; ++q)
+                visit(i, j, q);
+}
 
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

@@ -13,57 +13,45 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// sum[i] = sum over r of y[r][i] * delta[r], one slice of the batch. kBias: the last row is the bias row,
-// whose y is 1.
-template <class T, class Line, int kRows, bool kBias>
-__attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index n_rows, T *sum, bool add) {
+// What is summed for a block: its inputs and the bias row.
+template <class T> constexpr int kSumNumbers = (kLanes<T> + 1) * kLanes<T>;
+
+// sum[j][i] = sum over r of y[r][i] * delta[j][r], one slice of the batch; j: lines of deltas, each its block
+// of sums. kBias: the last row is the bias row, whose y is 1.
+template <class T, class Line, int kRows, int kWidth, bool kBias>
+__attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index delta_stride, Index n_rows,
+                                             T *sum, bool add) {
     constexpr int kParts = Line::kParts;
     using V = typename Line::Part;
     constexpr int kInputs = kBias ? kRows - 1 : kRows;
-    V c[kRows][kParts];
-    // Unrolled here and below, or GCC clears and keeps the sums in memory first.
-#pragma GCC unroll 17
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-        for (int q = 0; q < kParts; ++q)
-            c[i][q] = V{};
+    V c[kRows][kWidth][kParts];
+    for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) { c[i][j][q] = V{}; });
 #pragma GCC unroll 1
     for (Index r = 0; r < n_rows; ++r) {
-        V line[kParts];
-#pragma GCC unroll 4
-        for (int q = 0; q < kParts; ++q)
-            line[q] = load_as<V>(delta + r * kLanes<T> + q * kVecLanes<T>);
-#pragma GCC unroll 17
-        for (int i = 0; i < kInputs; ++i) {
-            const V x = splat<V>(y[r * kLanes<T> + i]);
-#pragma GCC unroll 4
-            for (int q = 0; q < kParts; ++q)
-                c[i][q] = fma(x, line[q], c[i][q]);
-        }
+        const T *line = delta + r * kLanes<T>;
+        add_term<T, 1, kInputs>(y + r * kLanes<T>, line, delta_stride, c);
         if constexpr (kBias)
-#pragma GCC unroll 4
-            for (int q = 0; q < kParts; ++q)
-                c[kInputs][q] = c[kInputs][q] + line[q];
+            for_each_part<1, kWidth, kParts>([&](int, int j, int q) {
+                c[kInputs][j][q] = c[kInputs][j][q] + load_as<V>(line + j * delta_stride + q * kVecLanes<T>);
+            });
     }
-#pragma GCC unroll 17
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-        for (int q = 0; q < kParts; ++q) {
-            T *s = sum + i * kLanes<T> + q * kVecLanes<T>;
-            store<T>(s, add ? load_as<V>(s) + c[i][q] : c[i][q]);
-        }
+    for_each_part<kRows, kWidth, kParts>([&](int i, int j, int q) {
+        T *s = sum + j * kSumNumbers<T> + i * kLanes<T> + q * kVecLanes<T>;
+        store<T>(s, add ? load_as<V>(s) + c[i][j][q] : c[i][j][q]);
+    });
 }
 
-template <class T, class Line, int kMaxRows, int kRows = 1>
-DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T *delta, Index n_rows, T *sum,
-                                        bool add) {
+template <class T, class Line, int kMaxRows, int kWidth, int kRows = 1>
+DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T *delta, Index delta_stride,
+                                        Index n_rows, T *sum, bool add) {
     if constexpr (kRows <= kMaxRows) {
         if (rows != kRows)
-            return run_gradient_tile<T, Line, kMaxRows, kRows + 1>(rows, bias, y, delta, n_rows, sum, add);
+            return run_gradient_tile<T, Line, kMaxRows, kWidth, kRows + 1>(rows, bias, y, delta, delta_stride,
+                                                                           n_rows, sum, add);
         if (bias)
-            gradient_tile<T, Line, kRows, true>(y, delta, n_rows, sum, add);
+            gradient_tile<T, Line, kRows, kWidth, true>(y, delta, delta_stride, n_rows, sum, add);
         else
-            gradient_tile<T, Line, kRows, false>(y, delta, n_rows, sum, add);
+            gradient_tile<T, Line, kRows, kWidth, false>(y, delta, delta_stride, n_rows, sum, add);
     }
 }
 
@@ -76,30 +64,39 @@ template <class T> constexpr bool kMayBeNarrow = 5 * kLatencyChains < 4 * (kLane
 
 // Where a block lies and how it is summed.
 template <class T> struct Block {
-    Index line, column;  // of the weights: which column of lines, which block of kLanes inputs
+    Index panel, column;
+    Index in_panels;     // (BlockPosition)
     int inputs, outputs; // of the block
     int rows;            // inputs, and one more where the bias row is there
     bool bias;
     bool is_short;  // all outputs are in the first part of their line
     bool is_narrow; // summed faster with inputs for lanes
     Index at;       // its first number in weights, gradient and state
+
+    std::size_t bytes() const { return static_cast<std::size_t>(rows) * kLineBytes; }
+    // Both are full lines, and of the same inputs.
+    bool may_share_tile_with(const Block &next) const {
+        return next.panel == panel + 1 && next.column == column &&
+               !(is_short || is_narrow || next.is_short || next.is_narrow);
+    }
 };
 
-template <class T> DENSEGRAD_INLINE Block<T> block_of(const WeightArgs<T> &args, Index number) {
-    const Index columns = line_count<T>(args.n_in);
+template <class T>
+DENSEGRAD_INLINE Block<T> block_at(const WeightArgs<T> &args, const BlockPosition<T> &position) {
+    const Index first = position.column * kLanes<T>;
     Block<T> block;
-    block.line = number / columns;
-    block.column = number % columns;
-    block.bias = block.column == columns - 1;
-    const Index first = block.column * kLanes<T>;
+    block.panel = position.panel;
+    block.column = position.column;
+    block.in_panels = position.in_panels();
+    block.bias = position.column == position.columns - 1;
     block.inputs = static_cast<int>(min_index(args.n_in - first, kLanes<T>));
-    block.outputs = static_cast<int>(min_index(args.n_out - block.line * kLanes<T>, kLanes<T>));
+    block.outputs = static_cast<int>(min_index(args.n_out - position.panel * kLanes<T>, kLanes<T>));
     block.rows = block.inputs + (block.bias ? 1 : 0);
     block.is_short = block.outputs <= kShortLanes<T>;
     const int narrow_chains = block.outputs * kVecs < kLatencyChains ? kLatencyChains : block.outputs * kVecs;
     const int chains = block.rows * (block.is_short ? 1 : kVecs);
     block.is_narrow = kMayBeNarrow<T> && 5 * narrow_chains < 4 * chains;
-    block.at = (block.line * (args.n_in + 1) + first) * kLanes<T>;
+    block.at = (position.panel * (args.n_in + 1) + first) * kLanes<T>;
     return block;
 }
 
@@ -120,10 +117,12 @@ template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args
             __builtin_prefetch(array + first + i * kLanes<T>, 1);
 }
 
-template <class T, class Line, int kMaxRows>
-DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+// sum: kWidth times kSumNumbers, of this block and of those in the next panels that have the same inputs.
+template <class T, class Line, int kMaxRows, int kWidth>
+DENSEGRAD_INLINE void sum_blocks(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
-    const T *delta = args.delta + block.line * args.delta_stride;
+    const T *delta = args.delta + block.panel * args.delta_stride;
+    const Index panel = (args.n_in + 1) * kLanes<T>;
     const EvenSplit tiles(block.rows, kMaxRows);
     bool add = args.starts_from_gradient();
     for (Index first = 0; first < args.n_rows; first += kBatchSlice) {
@@ -132,11 +131,11 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
         for (Index t = 0; t < tiles.count; ++t) {
             const int rows = tiles[t];
             const bool bias = block.bias && t == tiles.count - 1;
-            if (first == 0)
-                prefetch_rows(args, block.at + row * kLanes<T>, rows);
-            run_gradient_tile<T, Line, kMaxRows>(rows, bias, y + first * kLanes<T> + row,
-                                                 delta + first * kLanes<T>, slice, sum + row * kLanes<T>,
-                                                 add);
+            for (int j = 0; first == 0 && j < kWidth; ++j)
+                prefetch_rows(args, block.at + j * panel + row * kLanes<T>, rows);
+            run_gradient_tile<T, Line, kMaxRows, kWidth>(rows, bias, y + first * kLanes<T> + row,
+                                                         delta + first * kLanes<T>, args.delta_stride, slice,
+                                                         sum + row * kLanes<T>, add);
             row += rows;
         }
         add = true;
@@ -147,7 +146,7 @@ DENSEGRAD_INLINE void sum_block(const WeightArgs<T> &args, const Block<T> &block
 template <class T>
 DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
-    const T *delta = args.delta + block.line * args.delta_stride;
+    const T *delta = args.delta + block.panel * args.delta_stride;
     const EvenSplit tiles(block.outputs, kMaxNarrowTile);
     alignas(kLineBytes) T columns[kLanes<T> * kLanes<T>];
     if (args.starts_from_gradient())
@@ -164,8 +163,8 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
             output += tiles[t];
         }
         if (block.bias)
-            gradient_tile<T, FullLine<T>, 1, true>(nullptr, slice_delta, slice,
-                                                   sum + block.inputs * kLanes<T>, add);
+            gradient_tile<T, FullLine<T>, 1, 1, true>(nullptr, slice_delta, 0, slice,
+                                                      sum + block.inputs * kLanes<T>, add);
         add = true;
     }
     if (block.inputs == kLanes<T>) {
@@ -223,12 +222,12 @@ DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block
 }
 
 template <class T> DENSEGRAD_INLINE T *copy_of_block(const WeightArgs<T> &args, const Block<T> &block) {
-    return args.transposed + (block.column * args.n_out + block.line * kLanes<T>)*kLanes<T>;
+    return args.transposed + (block.column * args.n_out + block.panel * kLanes<T>)*kLanes<T>;
 }
 
-// A large copy is written to here and there, a kilobyte at a time, which the core cannot foresee.
+// A large copy is written to here and there, one or two kilobytes at a time, which the core cannot foresee.
 template <class T> DENSEGRAD_INLINE void prefetch_copy(const WeightArgs<T> &args, const Block<T> &block) {
-    if (args.n_in * args.n_out * static_cast<Index>(sizeof(T)) < kNearBytes)
+    if (!args.step || !args.transposed || args.n_in * args.n_out * static_cast<Index>(sizeof(T)) < kNearBytes)
         return;
     const T *destination = copy_of_block(args, block);
     for (int i = 0; i < block.outputs; ++i)
@@ -281,35 +280,57 @@ DENSEGRAD_INLINE void penalty_of_block(const WeightArgs<T> &args, const Block<T>
     out[blocks] = line_sum<T>(line, block.outputs);
 }
 
+// What comes after the sum, which it may overwrite.
+template <class T>
+DENSEGRAD_INLINE void finish_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+    if (args.stores_gradient())
+        __builtin_memcpy(args.gradient + block.at, sum, block.bytes());
+    if (args.step) {
+        if (args.gradient_scale != T(1))
+            for (int i = 0; i < block.rows * kLanes<T>; ++i)
+                sum[i] = sum[i] * args.gradient_scale;
+        run_update_block<T>(*args.step, block, sum, args.weights + block.at, args.state[0] + block.at,
+                            args.state[1] ? args.state[1] + block.at : nullptr);
+    }
+    if (args.transposed)
+        transpose_weights<T>(args, block);
+    if (args.penalty)
+        penalty_of_block<T>(args, block, args.penalty + block.in_panels,
+                            block_count<T>(args.n_in, args.n_out));
+}
+
 template <class T> void update_weights(const WeightArgs<T> &args, Index block_begin, Index block_end) {
-    const Index blocks = block_count<T>(args.n_in, args.n_out);
-    alignas(kLineBytes) T sum[(kLanes<T> + 1) * kLanes<T>];
-    for (Index b = block_begin; b < block_end; ++b) {
-        const Block<T> block = block_of(args, b);
-        const std::size_t bytes = static_cast<std::size_t>(block.rows) * kLineBytes;
+    alignas(kLineBytes) T sum[kGradientLines * kSumNumbers<T>];
+    BlockPosition<T> position(args.n_in, args.n_out, block_begin);
+    for (Index left = block_end - block_begin; left > 0;) {
+        Block<T> blocks[kGradientLines] = {block_at(args, position)};
+        int count = 1;
+        position.next();
+        if constexpr (kGradientLines == 2)
+            if (left > 1) {
+                blocks[1] = block_at(args, position);
+                if (blocks[0].may_share_tile_with(blocks[1])) {
+                    count = 2;
+                    position.next();
+                }
+            }
+        for (int j = 0; j < count; ++j)
+            prefetch_copy(args, blocks[j]);
         if (args.starts_from_gradient())
-            __builtin_memcpy(sum, args.gradient + block.at, bytes);
-        if (kMayBeNarrow<T> && block.is_narrow && args.n_rows > 0)
-            sum_narrow_block<T>(args, block, sum);
-        else if (block.is_short)
-            sum_block<T, ShortLine<T>, kMaxShortGradientRows>(args, block, sum);
+            for (int j = 0; j < count; ++j)
+                __builtin_memcpy(sum + j * kSumNumbers<T>, args.gradient + blocks[j].at, blocks[j].bytes());
+        if (count == 2)
+            sum_blocks<T, FullLine<T>, max_gradient_rows(kGradientLines), kGradientLines>(args, blocks[0],
+                                                                                          sum);
+        else if (kMayBeNarrow<T> && blocks[0].is_narrow && args.n_rows > 0)
+            sum_narrow_block<T>(args, blocks[0], sum);
+        else if (blocks[0].is_short)
+            sum_blocks<T, ShortLine<T>, kMaxShortGradientRows, 1>(args, blocks[0], sum);
         else
-            sum_block<T, FullLine<T>, kMaxGradientRows>(args, block, sum);
-        if (args.stores_gradient())
-            __builtin_memcpy(args.gradient + block.at, sum, bytes);
-        if (args.step) {
-            if (args.transposed)
-                prefetch_copy(args, block);
-            if (args.gradient_scale != T(1))
-                for (int i = 0; i < block.rows * kLanes<T>; ++i)
-                    sum[i] = sum[i] * args.gradient_scale;
-            run_update_block<T>(*args.step, block, sum, args.weights + block.at, args.state[0] + block.at,
-                                args.state[1] ? args.state[1] + block.at : nullptr);
-        }
-        if (args.transposed)
-            transpose_weights<T>(args, block);
-        if (args.penalty)
-            penalty_of_block<T>(args, block, args.penalty + b, blocks);
+            sum_blocks<T, FullLine<T>, max_gradient_rows(1), 1>(args, blocks[0], sum);
+        for (int j = 0; j < count; ++j)
+            finish_block<T>(args, blocks[j], sum + j * kSumNumbers<T>);
+        left -= count;
     }
 }
 

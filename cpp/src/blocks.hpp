@@ -1,7 +1,7 @@
 // Blocks of weights: what a thread works on where the work is not by rows.
 //
 // A block is the kLanes lines of a panel that belong to one line of inputs; the last block of a panel is what
-// is left of the inputs, and the bias row. Blocks are numbered panel by panel.
+// is left of the inputs, and the bias row. BlockPosition tells how blocks are numbered.
 #pragma once
 
 #include "layer.hpp"
@@ -13,19 +13,17 @@
 
 namespace densegrad {
 
-// Where a block lies.
+// Which numbers a block has.
 template <class T> struct BlockPlace {
     Index at;    // its first number in the weights
     Index lines; // the bias row included
     Index lanes; // that are no padding
 
-    BlockPlace(const Layer<T> &layer, Index block) {
-        const Index columns = line_count<T>(layer.n_in);
-        const Index panel = block / columns;
-        const Index first = block % columns * kLanes<T>;
-        at = panel * layer.panel() + first * kLanes<T>;
-        lines = block % columns == columns - 1 ? layer.n_in + 1 - first : kLanes<T>;
-        lanes = std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>);
+    BlockPlace(const Layer<T> &layer, const BlockPosition<T> &position) {
+        const Index first = position.column * kLanes<T>;
+        at = position.panel * layer.panel() + first * kLanes<T>;
+        lines = position.column == position.columns - 1 ? layer.n_in + 1 - first : kLanes<T>;
+        lanes = std::min<Index>(kLanes<T>, layer.n_out - position.panel * kLanes<T>);
     }
 };
 
@@ -38,7 +36,8 @@ struct BlockRange {
     Index begin, end;
 };
 
-// The blocks of all layers in chunks of about the same number of lines, a few for each member of a team.
+// The blocks of all layers in chunks of about the same number of lines, a few for each member of a team. Two
+// blocks that share their inputs stay together.
 class SharedBlocks {
   public:
     // trainable_only: leave out the layers whose weights are not updated.
@@ -59,12 +58,16 @@ class SharedBlocks {
             const Layer<T> &layer = layers[l - 1];
             if (!has_blocks(layer))
                 continue;
-            for (Index block = 0; block < layer.blocks(); ++block) {
-                std::vector<BlockRange> &chunk = chunks_[static_cast<std::size_t>(before * n_chunks / total)];
+            std::size_t number = 0;
+            BlockPosition<T> position = layer.block(0);
+            for (Index block = 0; block < layer.blocks(); ++block, position.next()) {
+                if (position.panel % 2 == 0)
+                    number = static_cast<std::size_t>(before * n_chunks / total);
+                std::vector<BlockRange> &chunk = chunks_[number];
                 if (chunk.empty() || chunk.back().l != l)
                     chunk.push_back({l, block, block});
                 chunk.back().end = block + 1;
-                before += kBlockCost + BlockPlace<T>(layer, block).lines;
+                before += kBlockCost + BlockPlace<T>(layer, position).lines;
             }
         }
     }

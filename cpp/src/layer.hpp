@@ -26,6 +26,7 @@ template <class T> struct Layer {
         return static_cast<double>(n_in + 1) * static_cast<double>(line_count<T>(n_out) * kLanes<T>);
     }
     Index blocks() const { return block_count<T>(n_in, n_out); }
+    BlockPosition<T> block(Index number) const { return {n_in, n_out, number}; }
     Index parameters() const { return (n_in + 1) * n_out; } // without padding
     Head head() const { return {activation, n_levels}; }
     LocalGradient local_gradient() const { return kActivations[static_cast<int>(activation)].local_gradient; }

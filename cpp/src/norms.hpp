@@ -19,8 +19,9 @@ double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<Laye
                      double factor, const SharedBlocks &blocks, Team &team) {
     blocks.share(team, [&](const BlockRange &range) {
         const Layer<T> &layer = layers[range.l - 1];
-        for (Index block = range.begin; block < range.end; ++block) {
-            const BlockPlace<T> place(layer, block);
+        BlockPosition<T> position = layer.block(range.begin);
+        for (Index block = range.begin; block < range.end; ++block, position.next()) {
+            const BlockPlace<T> place(layer, position);
             double sum = 0.0;
             for (Index i = 0; i < place.lines; ++i)
                 for (Index j = 0; j < place.lanes; ++j) {
@@ -28,7 +29,7 @@ double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<Laye
                         factor * static_cast<double>(layer.gradient[place.at + i * kLanes<T> + j]);
                     sum += g * g;
                 }
-            states[range.l - 1].squared_norm[block] = sum;
+            states[range.l - 1].squared_norm[position.in_panels()] = sum;
         }
     });
     double squares = 0.0;
