@@ -146,3 +146,13 @@ def test_what_a_pass_leaves_can_be_a_key(rng: np.random.Generator) -> None:
     for a, b in ((p, q), (p.local_gradients[1], q.local_gradients[1])):
         assert a != b
         assert len({a, b, a}) == 2
+
+
+@pytest.mark.parametrize("activation", ["logistic", "softplus", "silu", "mish"])
+def test_negligible_deltas_of_hidden_layers_are_dropped(activation: str) -> None:
+    # Their products in the layers below would be denormal numbers, which are slow.
+    network = Network(1, [Dense(1, activation), Dense(1, "identity")], loss="squared_error", dtype="float32")
+    network.weights[1] = network.weights[2] = np.array([[1.0], [0.0]])
+    for z, dropped in ((-40.0, False), (-80.0, True)):
+        p = network.backpropagate(np.array([[z]]), np.ones(1))
+        assert np.all(p.weight_gradients[1] == 0) == dropped

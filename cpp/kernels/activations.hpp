@@ -45,7 +45,11 @@ template <class T> struct ActivationFunctor<T, Activation::logistic> {
 
 template <class T> struct ActivationFunctor<T, Activation::softplus> {
     static DENSEGRAD_INLINE Vec<T> output(Vec<T> z) { return softplus<T>(z); }
-    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return Vec<T>{} - expm1_nonpositive<T>(-y); }
+    // 1 - exp(-y), which is y where y is so small that its square may be denormal.
+    static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) {
+        constexpr T small = T(0x1p-60);
+        return y < small ? y : Vec<T>{} - expm1_nonpositive<T>(-at_least<T>(y, small));
+    }
 };
 
 template <class T> struct ActivationFunctor<T, Activation::elu> {
@@ -162,11 +166,19 @@ template <class T, Activation A> void activate_lines_and_local(T *y, T *local, I
     }
 }
 
-template <class T, Activation A> void multiply_lines_by_local(const T *output, T *delta, Index lines) {
-    for (Index i = 0; i < lines * kLanes<T>; i += kLanes<T>)
-        for (int v = 0; v < kLanes<T>; v += kVecLanes<T>)
-            store<T>(delta + i + v, load<T>(delta + i + v) *
-                                        ActivationFunctor<T, A>::local_from_output(load<T>(output + i + v)));
+// Deltas this small are as good as zero, and their products further down would be denormals, which are slow:
+// a network that has learned its rows, or whose units are saturated, has nothing else.
+template <class T> DENSEGRAD_INLINE Vec<T> drop_negligible_delta(Vec<T> delta) {
+    return abs<T>(delta) < Precision<T>::negligible_delta ? Vec<T>{} : delta;
+}
+
+template <class T, Activation A, bool kDrop>
+void multiply_lines_by_local(const T *output, T *delta, Index lines) {
+    for (Index i = 0; i < lines * kLanes<T>; i += kVecLanes<T>) {
+        const Vec<T> local = ActivationFunctor<T, A>::local_from_output(load<T>(output + i));
+        const Vec<T> product = load<T>(delta + i) * local;
+        store<T>(delta + i, kDrop ? drop_negligible_delta<T>(product) : product);
+    }
 }
 
 // y = a(z) in place, for contiguous lines; local receives dy/dz, null: not wanted. Softmax leaves z (and
@@ -182,11 +194,13 @@ template <class T> void activate(Activation activation, T *y, T *local, Index li
     });
 }
 
-// delta = L' dy/dz in place, for contiguous lines of the outputs y, where dy/dz follows from y.
-template <class T> void multiply_by_local(Activation activation, const T *output, T *delta, Index lines) {
+// delta = L' dy/dz in place, for contiguous lines of the outputs y, where dy/dz follows from y. kDrop:
+// negligible deltas become zero.
+template <class T, bool kDrop>
+void multiply_by_local(Activation activation, const T *output, T *delta, Index lines) {
     visit_elementwise(activation, [=]<Activation A>() {
         if constexpr (local_gradient_of<A>() == LocalGradient::output)
-            multiply_lines_by_local<T, A>(output, delta, lines);
+            multiply_lines_by_local<T, A, kDrop>(output, delta, lines);
     });
 }
 

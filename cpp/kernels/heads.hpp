@@ -117,7 +117,7 @@ template <class T> void head_delta(const HeadArgs<T> &args, Index row_begin, Ind
             for (Index i = 0; i < (row_end - row_begin) * kLanes<T>; i += kVecLanes<T>)
                 store<T>(delta + i, load<T>(delta + i) * load<T>(args.local + at + i));
         } else {
-            multiply_by_local<T>(args.head.activation, args.output + at, delta, row_end - row_begin);
+            multiply_by_local<T, false>(args.head.activation, args.output + at, delta, row_end - row_begin);
         }
     }
 }

@@ -1,6 +1,7 @@
 // The loss layer, a group of rows at a time: from z_(L) to y_(L), the loss of each row and delta_(L).
 #pragma once
 
+#include "activations.hpp"
 #include "contract.hpp"
 #include "fused_losses.hpp"
 #include "groups.hpp"
@@ -70,16 +71,6 @@ template <class T> DENSEGRAD_INLINE void smooth_labels(const LossArgs<T> &loss, 
         store<T>(target + i, fma(load<T>(target + i), keep, share));
 }
 
-// Deltas this small are as good as zero, and their products on the way down would be denormals, which are
-// slow: a network that has learned its rows has nothing else.
-template <class T> DENSEGRAD_INLINE void drop_negligible_deltas(T *delta, Index n_out) {
-    constexpr T negligible = Precision<T>::negligible_delta;
-    for (Index i = 0; i < n_out * kLanes<T>; i += kVecLanes<T>) {
-        const Vec<T> d = load<T>(delta + i);
-        store<T>(delta + i, abs<T>(d) < negligible ? Vec<T>{} : d);
-    }
-}
-
 // A row without weight moves nothing, also where its derivatives are no numbers.
 template <class T> DENSEGRAD_INLINE void drop_weightless_rows(const LossGroup<T> &group) {
     for (int v = 0; v < kVecs; ++v) {
@@ -133,7 +124,8 @@ template <class T> void loss_layer(const LossLayerArgs<T> &args, Index row_begin
         loss_of_group<T>(args.loss, group);
         if (args.targets.sample_weight)
             drop_weightless_rows<T>(group);
-        drop_negligible_deltas<T>(group.delta, n_out);
+        for (Index i = 0; i < area; i += kVecLanes<T>)
+            store<T>(group.delta + i, drop_negligible_delta<T>(load<T>(group.delta + i)));
         store_group<T>(group.z, n_out, args.output, args.stride, row, count);
         store_group<T>(group.delta, n_out, args.delta, args.stride, row, count);
         if (group.gradient)

@@ -141,7 +141,8 @@ template <class T> DENSEGRAD_INLINE Vec<T> exp_excess(Vec<T> x) {
 // log1p(f) = 2 atanh(s) = f - s (f - R), s = f / (2 + f), R = s^2 P(s^2) = 2 atanh(s) / s - 2.
 template <class T, int N> DENSEGRAD_INLINE Vec<T> log1p_series(Vec<T> f, const T (&c)[N]) {
     const Vec<T> s = f / (f + T(2));
-    const Vec<T> z = s * s;
+    const Vec<T> size = at_least<T>(abs<T>(s), T(0x1p-60)); // of less, the square is lost and may be denormal
+    const Vec<T> z = size * size;
     return fma(-s, f - z * polynomial<T>(z, c), f);
 }
 

@@ -30,7 +30,7 @@ template <> struct Precision<float> {
     static constexpr float min_normal = 1.17549435e-38f;
     static constexpr float max_finite = 3.402823466e38f;
     static constexpr float negligible = 0x1p-100f;      // of an optimizer's state (optimizers.hpp)
-    static constexpr float negligible_delta = 0x1p-80f; // (loss_layer.hpp)
+    static constexpr float negligible_delta = 0x1p-80f; // (activations.hpp)
 
     // Adding it rounds a number of moderate size to an integer, which the lowest bits of the sum then hold.
     static constexpr float rounding_magic = 12582912.0f; // 1.5 * 2^mantissa_bits

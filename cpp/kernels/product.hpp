@@ -279,9 +279,9 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
         if (args.local) {
             const T *local = args.local + at;
             for (Index i = 0; i < count; i += kVecLanes<T>)
-                store<T>(delta + i, load<T>(delta + i) * load<T>(local + i));
+                store<T>(delta + i, drop_negligible_delta<T>(load<T>(delta + i) * load<T>(local + i)));
         } else {
-            multiply_by_local<T>(args.activation, args.output + at, delta, end - begin);
+            multiply_by_local<T, true>(args.activation, args.output + at, delta, end - begin);
         }
     });
 }
