@@ -43,7 +43,6 @@ def expected_failures(estimator):
 @parametrize_with_checks(
     [TabularClassifier(max_epochs=16), TabularRegressor(max_epochs=16)],
     expected_failed_checks=expected_failures,
-    xfail_strict=True,
 )
 def test_common_checks(estimator, check):
     check(estimator)
