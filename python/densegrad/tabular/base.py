@@ -353,6 +353,8 @@ def _weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np
     weight: Floats = _check_sample_weight(
         sample_weight, np.empty((n_rows, 0)), dtype=np.float64, ensure_non_negative=True
     )
+    if not weight.any():  # scikit-learn says so itself from 1.8 on
+        raise ValueError("sample_weight must contain at least one non-zero number")
     if (weight == weight[0]).all():
         return None, np.ones(n_rows, bool)
     return weight, weight > 0
