@@ -351,7 +351,7 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
 
 template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
     const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
-    // For a custom loss, forward and backward are what backpropagate is for the others.
+    // For a custom loss, forward and backward do what backpropagate does for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};

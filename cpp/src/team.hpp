@@ -74,7 +74,7 @@ class Team {
     Function function_ = nullptr;
     void *context_ = nullptr;
     std::int64_t n_chunks_ = 0;
-    alignas(64) std::atomic<std::uint32_t> phase_{0}; // waited for by members without work
+    alignas(64) std::atomic<std::uint32_t> phase_{0}; // members without work wait for it
     std::atomic<int> size_{1};
     alignas(64) std::atomic<std::int32_t> left_{0}; // chunks of the phase that are not done
     Team *next_idle_ = nullptr;

@@ -330,7 +330,8 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
         throw std::invalid_argument("a custom loss, and only that, needs its function");
 }
 
-// The caller may write to its own order while the epoch runs: what is checked is what is read.
+// The caller may write to its own order while the epoch runs, so each number is read once, checked and
+// copied.
 template <class T> void TrainerOf<T>::copy_order(const EpochSpec &spec) {
     order_.resize(spec.order ? static_cast<std::size_t>(spec.n_order) : 0);
     for (std::size_t i = 0; i < order_.size(); ++i) {
