@@ -71,8 +71,8 @@ template <class T> class NetworkOf final : public Network {
     }
     // Gives the multiplications of a forward pass for each row, padding included.
     double work() const;
-    // Gives the threads for a call over `rows` rows, `piece` of them in a phase. Each row costs `passes`
-    // forward passes. It gives at most `requested` (0: all there are).
+    // Gives the number of threads for a call over `rows` rows, `piece` of them in a phase. Each row costs
+    // `passes` forward passes. It gives at most `requested` (0: all there are).
     int choose_threads(int requested, Index rows, Index piece, double passes) const;
     void check_rows(const RowsView &rows) const;
     void check_targets(const Targets &targets) const;

@@ -7,7 +7,7 @@
 namespace densegrad {
 namespace {
 
-constexpr std::int64_t kDraws = 256; // that are drawn before the numbers change places
+constexpr std::int64_t kDraws = 256; // made before the numbers change places
 
 // Draws partners of numbers i, i - 1, ..., last + 1, each from 0 ... i. It throws away masked draws that are
 // greater. Whether one is cannot be predicted, so there is no branch: the next draw takes its place.

@@ -86,8 +86,8 @@ class Team {
 inline constexpr double kWorkOfPhase = 1.5e6;
 inline constexpr double kWorkOfCall = 1.6e7;
 
-// Gives the threads for so many multiplications, at least `least` each. It gives as many as pay, at most
-// `most` (0: as many as the process may use).
+// Gives the number of threads for so many multiplications, at least `least` each. It gives as many as pay, at
+// most `most` (0: as many as the process may use).
 int team_size_for(double multiplications, int most, double least);
 
 // Takes a team for one call: one that no other call has, or a new one.

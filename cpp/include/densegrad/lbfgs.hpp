@@ -53,9 +53,9 @@ class Lbfgs {
     // weights of its last iteration.
     virtual LbfgsResult minimise(const LbfgsSpec &spec) = 0;
 
-    // Gives the memory. It has the last steps, oldest first, and the differences of the gradient along them.
-    // Both are (pairs(), n_parameters) in the order of get_parameters. It also has the product of the two,
-    // (pairs(),), which the line search has measured.
+    // This is the memory. It has the last steps, oldest first, and the differences of the gradient along
+    // them. Both are (pairs(), n_parameters) in the order of get_parameters. It also has the product of the
+    // two, (pairs(),), which the line search has measured.
     virtual int pairs() const = 0;
     virtual bool begun() const = 0; // a first step has been made
     virtual void get_state(double *steps, double *differences, double *curvatures) const = 0;

@@ -89,7 +89,7 @@ class Network {
     virtual void get(Quantity quantity, int l, void *out) const = 0;
     // Rows [first_row, first_row + weights.n_rows) of W_(l).
     virtual void set_weights(int l, const RowsView &weights, std::int64_t first_row = 0) = 0;
-    // Gives all weights in one vector of n_parameters() numbers: W_(1), ..., W_(L), each in C order.
+    // These take all weights in one vector of n_parameters() numbers: W_(1), ..., W_(L), each in C order.
     virtual void get_parameters(void *out) const = 0;
     virtual void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) = 0;
     virtual void get_gradient(void *out) const = 0; // dLoss/dparameters of the last backward pass

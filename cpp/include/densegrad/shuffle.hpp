@@ -5,7 +5,7 @@
 
 namespace densegrad {
 
-// It gives random bits through the C interface of NumPy's bit generators, numpy/random/bitgen.h.
+// A bit generator gives random bits through NumPy's C interface, numpy/random/bitgen.h.
 struct BitGenerator {
     void *state;
     std::uint64_t (*next_uint64)(void *);

@@ -10,7 +10,7 @@
 
 namespace densegrad {
 
-// It names an optimizer and its hyperparameters. Those that the optimizer does not use are ignored.
+// This names an optimizer and its hyperparameters. Those that the optimizer does not use are ignored.
 struct OptimizerSpec {
     Optimizer optimizer;
     double momentum = 0.0;
