@@ -1,5 +1,5 @@
 // Shows where the time of a training step goes. It calls the phases of one step kernel by kernel on one
-// thread, and gives each phase's share of the step and of the core's FMA peak. The CMake option
+// thread. It gives each phase's share of the step and of the core's FMA peak. The CMake option
 // DENSEGRAD_BENCH builds it.
 //
 //     phases rows batch n_0 n_1 ... n_L

@@ -1,8 +1,8 @@
 // Each row of the table has one functor: the activation and its local gradient dy/dz.
 //
 // A functor has output(z). If the table says that the local gradient follows from the output, or is one, it
-// also has local_from_output(y). If the local gradient has a buffer of its own, it has output_and_local(z, y,
-// local).
+// also has local_from_output(y). If the local gradient has a buffer of its own, the functor also has
+// output_and_local(z, y, local).
 #pragma once
 
 #include "contract.hpp"

@@ -66,7 +66,7 @@ template <class T> struct GatherArgs {
 
 // The mask is drawn from a counter: its bits are the same on every thread and instruction set.
 template <class T> struct DropoutArgs {
-    std::uint32_t threshold = 0; // a unit is dropped when its 32 random bits are below this; 0: no dropout
+    std::uint32_t threshold = 0; // a unit is dropped if its 32 random bits are below this; 0: no dropout
     T scale = 1;                 // 1 / (1 - rate), for the units that stay
     std::uint64_t key = 0;       // of (seed, step, layer)
 };
@@ -85,8 +85,8 @@ template <class T> struct ForwardArgs {
     Index first_row; // number of row 0 in the batch, for the dropout counter
 };
 
-// Backward computes L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) = L'_(l-1) dy/dz, for rows [row_begin,
-// row_end).
+// For rows [row_begin, row_end), backward computes L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) =
+// L'_(l-1) dy/dz.
 template <class T> struct BackwardArgs {
     const T *delta; // [ceil(n_out / kLanes)][delta_stride]
     Index delta_stride;
@@ -190,7 +190,7 @@ enum class GradientMode : int {
 //
 // Training uses six of the combinations (updates.hpp). It sums a batch's last rows and updates. It sums and
 // stores the rows before them, or sums and adds them. It updates from what is stored, if the whole gradient
-// had to be known first. It refreshes the copy. It measures.
+// had to be known first. It refreshes the copy, or measures.
 template <class T> struct WeightArgs {
     const T *input; // y_(l-1) [ceil(n_in / kLanes)][input_stride]
     Index input_stride;
@@ -267,7 +267,7 @@ template <class T> struct BlockPosition {
             panel += 2;
         }
     }
-    // Gives its number if panel after panel were numbered: sums over blocks go in this order.
+    // Gives its number as if panel after panel were numbered: sums over blocks go in this order.
     constexpr Index in_panels() const { return panel * columns + column; }
 };
 

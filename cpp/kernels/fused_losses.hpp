@@ -19,7 +19,7 @@ template <class T> struct LogisticLogLoss {
     explicit DENSEGRAD_INLINE LogisticLogLoss(const LossArgs<T> &) {}
     DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
-        // (1 - t) y - t (1 - y), which keeps its relative accuracy when y is nearly 0 or 1.
+        // (1 - t) y - t (1 - y), which keeps its relative accuracy if y is nearly 0 or 1.
         const Vec<T> delta = fma(T(1) - t, side.s, -(t * side.t));
         const Vec<T> tail = log1p_unit<T>(exp_nonpositive<T>(-abs<T>(z)));
         // softplus(z) - t z = tail + (z > 0 ? (1 - t) z : -t z), each term not negative for t in [0, 1].

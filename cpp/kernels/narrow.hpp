@@ -11,7 +11,8 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Adds the terms of n_inputs <= kCell inputs of kLanes rows. It takes input and weights of the first one.
+// Adds the terms of n_inputs <= kCell inputs of kLanes rows. `input` and `weights` are those of the first
+// one.
 template <class T, int kOutputs>
 DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_inputs,
                                        Vec<T> (&sum)[kOutputs][kVecs]) {

@@ -6,8 +6,8 @@
 //
 // If a unit gets no gradient, nothing may decay into denormals, which are slow. Velocities and means below
 // `negligible` become zero, and squares have it as their floor. It is far enough above the smallest normal
-// number for l2 w to stay normal too: l2 w shrinks w until the mean of it is dropped. If g acts without a
-// mean, or divided by its own root, w itself is dropped.
+// number for l2 w to stay normal too. The term l2 w shrinks w until the mean of l2 w is dropped. If g acts
+// without a mean, or divided by its own root, w itself is dropped.
 #pragma once
 
 #include "contract.hpp"

@@ -184,7 +184,7 @@ constexpr int kVecCells = kVecBytes / kCellBytes;
 template <class T> DENSEGRAD_INLINE Vec<T> load_cells(const T *const (&p)[kVecCells]) {
     typedef T Cell __attribute__((vector_size(kCellBytes)));
 #if defined(DENSEGRAD_ISA_AVX512)
-    // These are insertions. Anything else GCC 12 puts together in memory, where the load waits for all
+    // These are insertions. GCC 12 puts anything else together in memory, where the load waits for all
     // stores.
     __m512 v = _mm512_castps128_ps512((__m128)load_as<Cell>(p[0]));
     v = _mm512_insertf32x4(v, (__m128)load_as<Cell>(p[1]), 1);

@@ -75,8 +75,8 @@ constexpr Index kMinBand = 4 * kMaxTileRows;
 // If b is larger than this, it comes from beyond the L2 cache: its next lines are prefetched.
 constexpr Index kNearWeightsBytes = 256 * 1024;
 
-// Adds one term of the sum to the first kCount rows of a tile. a[i] is at a + i * kStep, line j of b is at b
-// + j * b_stride.
+// Adds one term of the sum to the first kCount rows of a tile. a[i] is at a + i * kStep, and line j of b at
+// b + j * b_stride.
 template <class T, int kStep, int kCount, int kRows, int kWidth, int kParts, class V>
 DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
     V line[kWidth][kParts];

@@ -13,7 +13,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// A block sums its inputs and the bias row.
+// The sum of a block has so many numbers: its inputs and the bias row.
 template <class T> constexpr int kSumNumbers = (kLanes<T> + 1) * kLanes<T>;
 
 // sum[j][i] = sum over r of y[r][i] * delta[j][r], one slice of the batch. j: lines of deltas, each its block

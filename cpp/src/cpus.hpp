@@ -1,5 +1,5 @@
-// The number of CPUs that this process may use is counted anew with each call. available_threads() of
-// densegrad/config.hpp gives it.
+// This file is behind available_threads() of densegrad/config.hpp. Each call of it counts anew how many CPUs
+// this process may use.
 #pragma once
 
 namespace densegrad {

@@ -16,7 +16,7 @@ namespace densegrad {
 
 class CallerLock {
   public:
-    // Throws std::logic_error when another change is under way, or this thread reads.
+    // Throws std::logic_error if another change is under way, or this thread reads.
     void begin_change();
     void end_change() noexcept;
     // Who has to wait asks `stop` now and then. Returns false if it asked to stop: nothing has begun.

@@ -15,8 +15,8 @@ void set_instruction_set(const std::string &name);
 
 std::string compiler();
 bool has_openmp(); // whether the OpenMP run-time library is asked how many threads it allows
-// Gives how many threads this process may use: affinity, cgroup, OMP_NUM_THREADS and, through OpenMP,
-// threadpoolctl count. After fork it gives 1.
+// Gives how many threads this process may use. Affinity, cgroup, OMP_NUM_THREADS and, through OpenMP,
+// threadpoolctl limit it. After fork it gives 1.
 int available_threads();
 
 // For tests: if a number of threads is asked for, it is used as it is, however small the work.
