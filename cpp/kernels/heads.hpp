@@ -49,8 +49,8 @@ template <class T> DENSEGRAD_INLINE void softmax_delta_lines(const T *y, T *delt
         }
 }
 
-// Computes outputs of several quantile levels of a target that never cross: q_0 = z_0, q_k = q_(k-1) +
-// softplus(z_k).
+// Computes outputs of several quantile levels of a target that never cross:
+// q_0 = z_0, q_k = q_(k-1) + softplus(z_k).
 template <class T> DENSEGRAD_INLINE void quantile_lines(T *z, Index n_out, Index n_levels) {
     for (Index c = 0; c < n_out; ++c)
         if (c % n_levels != 0)
