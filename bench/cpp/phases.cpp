@@ -1,5 +1,6 @@
-// Where the time of a training step goes: the phases of one step, called kernel by kernel on one thread, each
-// with its share of the step and of the core's FMA peak. Built by the CMake option DENSEGRAD_BENCH.
+// Shows where the time of a training step goes. It calls the phases of one step kernel by kernel on one
+// thread. It gives each phase's share of the step and of the core's FMA peak. The CMake option
+// DENSEGRAD_BENCH builds it.
 //
 //     phases rows batch n_0 n_1 ... n_L
 #include "densegrad/config.hpp"

@@ -1,7 +1,8 @@
-// Activations and their local gradients dy/dz, one functor for each row of the table.
+// Each row of the table has one functor: the activation and its local gradient dy/dz.
 //
-// A functor has output(z), and either local_from_output(y), where the table says that the local gradient
-// follows from the output (or is one), or output_and_local(z, y, local), where it has a buffer of its own.
+// A functor has output(z). If the table says that the local gradient follows from the output, or is one, it
+// also has local_from_output(y). If the local gradient has a buffer of its own, the functor also has
+// output_and_local(z, y, local).
 #pragma once
 
 #include "contract.hpp"
@@ -71,7 +72,8 @@ template <class T> struct ActivationFunctor<T, Activation::selu> {
     }
 };
 
-// z in the range where the function is neither zero nor the identity, so that 0 * infinity cannot arise.
+// Clamps z to the range where the function is neither zero nor the identity, so that 0 * infinity cannot
+// arise.
 template <class T> DENSEGRAD_INLINE Vec<T> clamp_magnitude(Vec<T> z, T bound) {
     return at_most<T>(at_least<T>(z, -bound), bound);
 }
@@ -123,8 +125,8 @@ template <class T> struct ActivationFunctor<T, Activation::exp> {
     static DENSEGRAD_INLINE Vec<T> local_from_output(Vec<T> y) { return y; }
 };
 
-// Calls visitor.template operator()<A>() for the activation A that `activation` holds; softmax, which is not
-// elementwise, is left out.
+// Calls visitor.template operator()<A>() for the activation A that `activation` holds. It leaves out softmax,
+// which is not elementwise.
 template <int kRow = 0, class Visitor>
 DENSEGRAD_INLINE void visit_elementwise(Activation activation, Visitor visitor) {
     if constexpr (kRow < kActivationCount) {
@@ -181,8 +183,8 @@ void multiply_lines_by_local(const T *output, T *delta, Index lines) {
     }
 }
 
-// y = a(z) in place, for contiguous lines; local receives dy/dz, null: not wanted. Softmax leaves z (and
-// writes ones).
+// Computes y = a(z) in place, for contiguous lines; local receives dy/dz, null: not wanted. Softmax leaves z
+// (and writes ones).
 template <class T> void activate(Activation activation, T *y, T *local, Index lines) {
     if (activation == Activation::softmax)
         activation = Activation::identity;
@@ -194,8 +196,8 @@ template <class T> void activate(Activation activation, T *y, T *local, Index li
     });
 }
 
-// delta = L' dy/dz in place, for contiguous lines of the outputs y, where dy/dz follows from y. kDrop:
-// negligible deltas become zero.
+// Computes delta = L' dy/dz in place, for contiguous lines of the outputs y, if dy/dz follows from y. With
+// kDrop negligible deltas become zero.
 template <class T, bool kDrop>
 void multiply_by_local(Activation activation, const T *output, T *delta, Index lines) {
     visit_elementwise(activation, [=]<Activation A>() {

@@ -1,17 +1,17 @@
-// The contract between the core and its kernels: what is compiled once per instruction set.
+// This is the contract between the core and its kernels. The kernels are compiled once per instruction set.
 //
-// Words, one meaning each:
+// Each word has one meaning:
 //
 //     line      64 bytes: kLanes numbers, 16 float32 or 8 float64
 //     lane      one of the numbers of a line
-//     part      what of a line is in one register
-//     cell      16 bytes of a line: what a transposition moves as a whole
+//     part      the numbers of a line that one register holds
+//     cell      16 bytes of a line, which a transposition moves as a whole
 //     column    of lines: the same kLanes units (or inputs) of all rows, one line a row
 //     panel     of weights: one column of lines, n_in + 1 of them
 //     block     of weights: the kLanes lines of a panel that belong to one line of inputs
 //     tile      sums that are kept in registers together
 //     group     kLanes rows of the head, transposed (groups.hpp)
-//     span      terms of a product's sum that are done for all rows of a band before the next
+//     span      terms of a product's sum: all rows of a band add them before the next span
 //     band      rows of a product that are done together
 //     slice     kBatchSlice rows of a batch, whose sum is one chain of additions
 //     piece     rows that a pass holds at once
@@ -30,11 +30,12 @@
 //                                   w20 w21 ... w2f     w2g w2h ...
 //                                   b0  b1  ... bf      bg  bh  ...
 //
-// Lanes beyond n are padding: kernels may write anything there, and no result may depend on what they hold.
-// Every number of a product is one chain of fused multiply-adds in the order of the sum (sums over the batch:
-// in slices, each a chain from zero, added up in order), so results do not depend on the instruction set, on
-// how rows or blocks are shared among threads, or on the batch a row came in.
-// Kernels neither allocate nor throw. Ranges of rows and of blocks may be given to different threads.
+// Lanes beyond n are padding. Kernels may write anything there, and no result may depend on what they hold.
+// Every number of a product is one chain of fused multiply-adds in the order of the sum. A sum over the batch
+// goes in slices: each slice is a chain from zero, and the slices are added up in order. So results do not
+// depend on the instruction set, or on the batch that a row came in. They do not depend on how threads share
+// rows or blocks.
+// Kernels neither allocate nor throw. Different threads may be given different ranges of rows and of blocks.
 #pragma once
 
 #include "densegrad/activations.hpp"
@@ -54,7 +55,7 @@ inline constexpr Index kBatchSlice = 256;
 
 template <class T> constexpr Index line_count(Index n) { return (n + kLanes<T> - 1) / kLanes<T>; }
 
-// Rows of X, picked by `order`, converted to T and laid out in lines.
+// Gather picks rows of X by `order`, converts them to T and lays them out in lines.
 template <class T> struct GatherArgs {
     const RowsView *rows;
     const Index *order; // (batch,) row numbers of X; null: rows first_row, first_row + 1, ...
@@ -63,14 +64,14 @@ template <class T> struct GatherArgs {
     Index stride;
 };
 
-// A mask drawn from a counter: the same bits whatever thread or instruction set draws them.
+// The mask is drawn from a counter: its bits are the same on every thread and instruction set.
 template <class T> struct DropoutArgs {
-    std::uint32_t threshold = 0; // a unit is dropped when its 32 random bits are below this; 0: no dropout
+    std::uint32_t threshold = 0; // a unit is dropped if its 32 random bits are below this; 0: no dropout
     T scale = 1;                 // 1 / (1 - rate), for the units that stay
     std::uint64_t key = 0;       // of (seed, step, layer)
 };
 
-// y = a([x, 1] W), rows [row_begin, row_end).
+// Forward computes y = a([x, 1] W) for rows [row_begin, row_end).
 template <class T> struct ForwardArgs {
     const T *input; // [ceil(n_in / kLanes)][input_stride]
     Index input_stride;
@@ -84,14 +85,15 @@ template <class T> struct ForwardArgs {
     Index first_row; // number of row 0 in the batch, for the dropout counter
 };
 
-// L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) = L'_(l-1) dy/dz, rows [row_begin, row_end).
+// For rows [row_begin, row_end), backward computes L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) =
+// L'_(l-1) dy/dz.
 template <class T> struct BackwardArgs {
     const T *delta; // [ceil(n_out / kLanes)][delta_stride]
     Index delta_stride;
     const T *transposed;
     T *input_delta;   // out: delta_(l-1) [ceil(n_in / kLanes)][input_stride]
     T *loss_gradient; // out: L'_(l-1), like input_delta; null: not wanted
-    const T *output;  // y_(l-1), like input_delta: used where the local gradient follows from it
+    const T *output;  // y_(l-1), like input_delta: used if the local gradient follows from it
     const T *local;   // dy/dz, like input_delta; null: it follows from the output
     Index input_stride;
     Index n_in, n_out;
@@ -111,20 +113,20 @@ template <class T> struct LossArgs {
     Loss loss;
     Head head;
     Index n_out;     // n_L
-    Index n_targets; // values in a row of the target: n_out, or fewer where a target has several outputs
+    Index n_targets; // values in a row of the target: n_out, or fewer if a target has several outputs
     T parameter;     // of the table row
     T label_smoothing;
     const T *levels; // quantile: head.n_levels increasing levels in (0, 1)
 };
 
-// Head and loss layer in one: from z_(L) to y_(L), the loss of each row and delta_(L), rows
-// [row_begin, row_end).
+// This is head and loss layer in one. For rows [row_begin, row_end) it turns z_(L) into y_(L), the loss of
+// each row and delta_(L).
 template <class T> struct LossLayerArgs {
     LossArgs<T> loss;
     T *output;        // in: z_(L), out: y_(L); [ceil(n_out / kLanes)][stride]
     T *delta;         // out: row weight * dloss/dz
     T *loss_gradient; // out: row weight * dloss/dy; null: not wanted
-    T *local;         // out: dy/dz, where the head has a buffer for it; null: not wanted
+    T *local;         // out: dy/dz, if the head has a buffer for it; null: not wanted
     Index stride;
     Targets targets;
     const Index *order; // as in GatherArgs
@@ -135,19 +137,19 @@ template <class T> struct LossLayerArgs {
 };
 template <class T> constexpr Index head_scratch_size(Index n_out) { return (5 * n_out + 4) * kLanes<T>; }
 
-// The head alone. activate: z_(L) to y_(L), where the Jacobian is not diagonal (the other heads are done by
-// forward). delta: from L'_(L) and y_(L) to delta_(L) = L'_(L) dy_(L)/dz_(L).
+// This is the head alone. activate turns z_(L) into y_(L) if the Jacobian is not diagonal; forward does the
+// other heads. delta turns L'_(L) and y_(L) into delta_(L) = L'_(L) dy_(L)/dz_(L).
 template <class T> struct HeadArgs {
     T *output;      // [ceil(n_out / kLanes)][stride]
     T *delta;       // in: L'_(L), out: delta_(L); not used by activate
-    const T *local; // dy/dz where it has a buffer; null: it follows from the output
+    const T *local; // dy/dz if it has a buffer; null: it follows from the output
     Index stride;
     Index n_out;
     Head head;
     T *scratch; // as in LossLayerArgs
 };
 
-// What a moving mean keeps of itself and takes of the new number: beta, and 1 - beta rounded once.
+// A moving mean keeps beta of itself, and takes 1 - beta, rounded once, of the new number.
 template <class T> struct Decay {
     T kept, added;
 
@@ -158,12 +160,12 @@ template <class T> struct Decay {
 template <class T> struct OptimizerStep {
     Optimizer optimizer;
     bool nesterov;
-    T learning_rate; // with Adam's bias corrections folded in where the formula allows it
+    T learning_rate; // with Adam's bias corrections folded in if the formula allows it
     T momentum;      // SGD, RMSprop
     Decay<T> beta_1, beta_2;
     T epsilon;
     T correction_1, correction_2; // NAdam: factors of the momentum and of the gradient
-    T second_moment_scale;        // 1 / (1 - beta_2^t), where it cannot be folded into the learning rate
+    T second_moment_scale;        // 1 / (1 - beta_2^t), if it cannot be folded into the learning rate
     T l2;                         // added to the gradient: l2 * w (bias row: none)
     T l1;                         // added to the gradient: l1 * sign(w) (bias row: none)
     T decay;                      // decoupled weight decay: w -= decay * w (bias row: none)
@@ -177,17 +179,18 @@ enum class GradientMode : int {
     consume,    // starts from what is stored, which is then of no more use
 };
 
-// The weight gradient of one layer, dW = [y, 1]^T delta, block by block, and what is done with it while it is
-// in registers. Four steps, each of which may be left out; in a block each sees what the one before has left:
+// The kernel sums the weight gradient of one layer, dW = [y, 1]^T delta, block by block, and uses a block
+// while it is in registers. There are four steps, and each may be left out. In a block each step sees what
+// the one before has left:
 //
 //     sum        over n_rows rows of the batch, in slices: to or from `gradient`, by its mode
 //     update     with `step`: gradient_scale * sum goes through the optimizer into weights and state
 //     transpose  with `transposed`: the transposed copy gets the block's weights
 //     measure    with `penalty`: sums of w^2 and |w| of the block, for the loss
 //
-// Training uses six of the combinations (updates.hpp): sum a batch's last rows and update;
-// sum and store the rows before them; sum and add; update from what is stored, when the whole gradient had to
-// be known first; refresh the copy; measure.
+// Training uses six of the combinations (updates.hpp). It sums a batch's last rows and updates. It sums and
+// stores the rows before them, or sums and adds them. It updates from what is stored, if the whole gradient
+// had to be known first. It refreshes the copy, or measures.
 template <class T> struct WeightArgs {
     const T *input; // y_(l-1) [ceil(n_in / kLanes)][input_stride]
     Index input_stride;
@@ -195,7 +198,7 @@ template <class T> struct WeightArgs {
     Index delta_stride;
     Index n_rows; // rows of the batch summed here; 0: only what `gradient` holds
     Index n_in, n_out;
-    T *weights;    // read and, where `step` is not null, updated
+    T *weights;    // read and, if `step` is not null, updated
     T *transposed; // out; null: not wanted
     T *gradient;   // like weights; not used in mode none
     GradientMode gradient_mode;
@@ -234,8 +237,8 @@ template <class T> struct CombinationArgs {
     T *out;
 };
 
-// Where a block lies, and the way to the next one. Two panels at a time are numbered together, so that what
-// their blocks need of the inputs is read once (n_in = 3 lines, n_out = 3 lines):
+// BlockPosition says where a block lies and which block comes next. Two panels at a time are numbered
+// together, so that their blocks' inputs are read once (n_in = 3 lines, n_out = 3 lines):
 //
 //     panel    0  1  2
 //     column   0  1  6
@@ -264,7 +267,7 @@ template <class T> struct BlockPosition {
             panel += 2;
         }
     }
-    // Its number where panel after panel is numbered: the order of sums over blocks.
+    // Gives its number as if panel after panel were numbered: sums over blocks go in this order.
     constexpr Index in_panels() const { return panel * columns + column; }
 };
 

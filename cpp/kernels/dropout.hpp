@@ -1,7 +1,7 @@
-// Dropout: units set to zero by a mask that is drawn from counters, so it depends neither on threads nor on
-// the instruction set nor on the precision.
+// Dropout sets units to zero by a mask that is drawn from counters. So the mask depends neither on threads
+// nor on the instruction set nor on the precision.
 //
-// The 32 random bits of (key, row, unit), all arithmetic modulo 2^64 and 2^32:
+// The 32 random bits of (key, row, unit) are these, with all arithmetic modulo 2^64 and 2^32:
 //
 //     s = key + (row + 1) * 0x9e3779b97f4a7c15          splitmix64, once for a row
 //     s = (s ^ s >> 30) * 0xbf58476d1ce4e5b9
@@ -14,7 +14,7 @@
 //     h = (h ^ h >> 15) * 0x846ca68b
 //     h = h ^ h >> 16
 //
-// A unit is dropped when h < threshold.
+// A unit is dropped if h < threshold.
 #pragma once
 
 #include "contract.hpp"
@@ -25,7 +25,7 @@ namespace {
 
 typedef std::uint32_t HashVec __attribute__((vector_size(kVecBytes)));
 
-// The two halves of s.
+// RowKey has the two halves of s.
 struct RowKey {
     std::uint32_t low, high;
 };
@@ -46,7 +46,7 @@ DENSEGRAD_INLINE HashVec dropout_hash(HashVec unit, RowKey key) {
     return h ^ (h >> 16);
 }
 
-// Lanes of T that stay. A float64 lane is two lanes of the hash; the lower one counts.
+// Gives the lanes of T that stay. A float64 lane is two lanes of the hash; the lower one counts.
 DENSEGRAD_INLINE IntF dropout_keeps(HashVec hash, std::uint32_t threshold, float) {
     return hash >= threshold;
 }
@@ -54,8 +54,8 @@ DENSEGRAD_INLINE IntD dropout_keeps(HashVec hash, std::uint32_t threshold, doubl
     return ((IntD)hash & 0xffffffff) >= static_cast<std::int64_t>(threshold);
 }
 
-// Multiplies y and local (null: none) of one column of lines, whose first unit is first_unit, by the mask
-// times the scale. Row 0 of the pointers is row first_row of the batch.
+// Multiplies y and local (null: none) of one column of lines by the mask times the scale. The column's first
+// unit is first_unit. Row 0 of the pointers is row first_row of the batch.
 template <class T>
 void dropout(const DropoutArgs<T> &args, T *y, T *local, Index first_row, Index rows, Index first_unit) {
     constexpr int hashes_per_lane = static_cast<int>(sizeof(T) / sizeof(std::uint32_t));

@@ -1,7 +1,7 @@
-// Losses fused with their heads: delta = dloss/dz in the form that is stable, straight from z.
+// These losses are fused with their heads: delta = dloss/dz in the form that is stable, straight from z.
 //
-// First those of one output at a time (logistic, exp and softplus heads), then those that see a whole row
-// (softmax, several quantiles of one target, mean and variance).
+// First come those of one output at a time (logistic, exp and softplus heads). Then come those that see a
+// whole row (softmax, several quantiles of one target, mean and variance).
 #pragma once
 
 #include "losses.hpp"
@@ -9,7 +9,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// What a functor gives for one vector; `gradient` is dloss/dy, used only where it is wanted.
+// A functor gives this for one vector. `gradient` is dloss/dy, used only if it is wanted.
 template <class T> struct FusedLoss {
     Vec<T> y, loss, delta;
 };
@@ -19,7 +19,7 @@ template <class T> struct LogisticLogLoss {
     explicit DENSEGRAD_INLINE LogisticLogLoss(const LossArgs<T> &) {}
     DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const LogisticPair<T> side = logistic_pair<T>(z);
-        // (1 - t) y - t (1 - y), which keeps its relative accuracy when y is nearly 0 or 1.
+        // (1 - t) y - t (1 - y), which keeps its relative accuracy if y is nearly 0 or 1.
         const Vec<T> delta = fma(T(1) - t, side.s, -(t * side.t));
         const Vec<T> tail = log1p_unit<T>(exp_nonpositive<T>(-abs<T>(z)));
         // softplus(z) - t z = tail + (z > 0 ? (1 - t) z : -t z), each term not negative for t in [0, 1].
@@ -38,7 +38,7 @@ template <class T> struct LogisticFocal {
     T gamma;
     explicit DENSEGRAD_INLINE LogisticFocal(const LossArgs<T> &args) : gamma(args.parameter) {}
 
-    // f(p) and df/dz from p, q = 1 - p and their logarithms, where dp/dz = p q.
+    // Computes f(p) and df/dz from p, q = 1 - p and their logarithms, with dp/dz = p q.
     DENSEGRAD_INLINE void one_side(Vec<T> p, Vec<T> q, Vec<T> log_p, Vec<T> log_q, Vec<T> &f,
                                    Vec<T> &slope) const {
         const Vec<T> power = exp_nonpositive<T>(log_q * gamma);
@@ -62,8 +62,8 @@ template <class T> struct LogisticFocal {
     }
 };
 
-// A positive output: y, log y and dy/dz / y. The deviances are sums of exp_excess(c d), d = log y - log t:
-// terms that are never negative, so that nothing cancels where y is close to t.
+// A positive output has y, log y and dy/dz / y. The deviances are sums of exp_excess(c d), d = log y - log t.
+// Their terms are never negative, so nothing cancels if y is close to t.
 template <class T> struct Positive {
     Vec<T> y, log_y, ratio;
 };
@@ -83,7 +83,7 @@ template <class T> struct PositivePoisson {
     explicit DENSEGRAD_INLINE PositivePoisson(const LossArgs<T> &args) : head(args.head.activation) {}
     DENSEGRAD_INLINE FusedLoss<T> operator()(Vec<T> z, Vec<T> t) const {
         const Positive<T> out = positive_output<T>(z, head);
-        // Far below t, exp(d) is lost in d; far above, t exp(d) would overflow where y does not.
+        // Far below t, exp(d) is lost in d. Far above, t exp(d) would overflow although y does not.
         const Vec<T> d = out.log_y - log<T>(t);
         const Vec<T> near = t * exp_excess<T>(at_most<T>(d, T(1)));
         const Vec<T> loss = d <= T(1) ? near : fma(-t, d, out.y - t);
@@ -156,9 +156,9 @@ DENSEGRAD_INLINE void fused_loss(const LossArgs<T> &args, const LossGroup<T> &gr
 
 // -sum t log y, y = softmax(z); delta = y sum(t) - t, dloss/dy = -t / y.
 //
-// With r the sum of exp(z - max z) but for the one of the greatest output (the first where there are
-// several), log sum = log(1 + r), and for that output y = 1 - r / (1 + r): both keep what is lost in 1 once a
-// network is sure of itself.
+// Let r be the sum of exp(z - max z) without the term of the greatest output (the first if there are
+// several). Then log sum = log(1 + r), and for that output y = 1 - r / (1 + r). Both keep what is lost in 1
+// once a network is sure of itself.
 template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &group) {
     for (int v = 0; v < kVecs; ++v) {
         const Index part = v * kVecLanes<T>;
@@ -241,8 +241,9 @@ template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, 
     }
 }
 
-// sum over targets and levels of max(level r, (level - 1) r), r = t - q (Koenker and Bassett 1978); outputs
-// are ordered by target, then by level. dloss/dz_k = dq_k/dz_k times the sum of dloss/dq_i over i >= k.
+// The loss is the sum over targets and levels of max(level r, (level - 1) r), r = t - q (Koenker and Bassett
+// 1978). Outputs are ordered by target, then by level. dloss/dz_k = dq_k/dz_k times the sum of dloss/dq_i
+// over i >= k.
 template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, const LossGroup<T> &group) {
     const Index n_levels = args.head.n_levels;
     for (Index c = 0; c < group.n_out; ++c) // the slope of q_k; that of q_0 is one
@@ -281,7 +282,7 @@ template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, 
     }
 }
 
-// 1/2 (s + (t - mean)^2 exp(-s) + log 2 pi), the variance being exp(s); outputs are all means, then all s.
+// 1/2 (s + (t - mean)^2 exp(-s) + log 2 pi), and the variance is exp(s). Outputs are all means, then all s.
 template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group) {
     const Index m = group.n_targets;
     for (int v = 0; v < kVecs; ++v) {
@@ -293,7 +294,7 @@ template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group)
             const Index at_s = (m + c) * kLanes<T> + part;
             const Vec<T> s = load<T>(group.z + at_s);
             const Vec<T> r = load<T>(group.z + at_mean) - load<T>(group.target + at_mean);
-            // Bounded: where r is 0, so is r times this.
+            // This is bounded: if r is 0, so is r times this.
             const Vec<T> scaled = r * exp<T>(at_most<T>(-s, Precision<T>::exp_high));
             const Vec<T> square = r * scaled;
             total = total + ((s + square) * T(0.5) + T(0.918938533204672741780));

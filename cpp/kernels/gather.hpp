@@ -1,4 +1,4 @@
-// Rows of X into lines: any strides, either precision, or CSR, converted on the way.
+// Gather converts rows of X to lines. X has any strides and either precision, or is CSR.
 #pragma once
 
 #include "contract.hpp"
@@ -29,7 +29,7 @@ template <class T, class S> DENSEGRAD_INLINE void convert_line(const S *source, 
         store<T>(line + q * kVecLanes<T>, convert<T, S>(source + q * kVecLanes<T>));
 }
 
-// The first `count` numbers of a line, then zeros; reads no number beyond `end`.
+// Gives the first `count` numbers of a line, then zeros. It reads no number beyond `end`.
 template <class T, class S>
 DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T *line) {
     if (end - source < kLanes<T>) {
@@ -43,7 +43,7 @@ DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T
     }
 }
 
-// All cache lines of numbers first ... last - 1.
+// Prefetches all cache lines of numbers first ... last - 1.
 template <class S> DENSEGRAD_INLINE void prefetch_numbers(const S *first, const S *last) {
     constexpr Index kStep = kLineBytes / static_cast<Index>(sizeof(S));
     for (const S *p = first; p < last; p += kStep)
@@ -51,7 +51,7 @@ template <class S> DENSEGRAD_INLINE void prefetch_numbers(const S *first, const 
     __builtin_prefetch(last - 1);
 }
 
-// Several rows at a time: what is written is then a few lines on end in each column.
+// It takes several rows at a time: what is written is then a few lines on end in each column.
 template <class T, class S>
 void gather_contiguous(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     constexpr Index kRows = 8;
@@ -95,7 +95,7 @@ template <class T, class S> void gather_strided(const GatherArgs<T> &args, Index
     }
 }
 
-// Read once: what has been checked is what is used.
+// It reads once: what has been checked is what is used.
 template <class I> DENSEGRAD_INLINE I load_once(const I *p) { return *static_cast<const volatile I *>(p); }
 
 template <class T, class S, class I>
@@ -110,7 +110,7 @@ void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
         for (Index b = 0; b < lines; ++b)
             __builtin_memset(line + b * args.stride, 0, kLineBytes);
         const Index row = source_row(args, r);
-        // Another thread may write to the caller's arrays meanwhile: every number read is checked.
+        // Another thread may write to the caller's arrays meanwhile, so every number read is checked.
         const Index begin = max_index(load_once(indptr + row), 0);
         const Index end = min_index(load_once(indptr + row + 1), args.rows->n_stored);
         for (Index k = begin; k < end; ++k) {

@@ -1,8 +1,8 @@
-// Groups: kLanes rows of the head in transposed form, where line c holds output c of all rows of the group.
+// A group is kLanes rows of the head in transposed form: line c holds output c of all rows of the group.
 //
 // Lines of the head hold the outputs of one row. In a group, sums over the outputs go line by line, in order,
-// and no lane meets another. Rows that the last group lacks count as zero and are never stored: they may
-// belong to another thread.
+// and no lane meets another. The last group may lack rows. They count as zero and are never stored, because
+// they may belong to another thread.
 #pragma once
 
 #include "contract.hpp"
@@ -49,7 +49,7 @@ DENSEGRAD_INLINE void load_group(const T *head, Index stride, Index row, int row
     }
 }
 
-// The way back; lanes of the head beyond n_out become zero.
+// This is the way back. Lanes of the head beyond n_out become zero.
 template <class T>
 DENSEGRAD_INLINE void store_group(const T *lines, Index n_out, T *head, Index stride, Index row, int rows) {
     for (Index first = 0; first < n_out; first += kLanes<T>) {

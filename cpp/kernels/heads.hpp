@@ -1,5 +1,5 @@
-// Heads: the last layer's outputs where one depends on several z of its row (softmax, and several quantile
-// levels of a target), and every head's way back from L'_(L) to delta_(L).
+// Heads give the last layer's outputs if one output depends on several z of its row: softmax, and several
+// quantile levels of a target. Every head also has its way back here, from L'_(L) to delta_(L).
 #pragma once
 
 #include "activations.hpp"
@@ -10,7 +10,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// z to y in place: exp(z_c - max z) / sum.
+// Turns z into y in place: exp(z_c - max z) / sum.
 template <class T> DENSEGRAD_INLINE void softmax_lines(T *z, Index n_out) {
     Line<T> greatest = Line<T>::at(z);
     for (Index c = 1; c < n_out; ++c)
@@ -34,7 +34,7 @@ template <class T> DENSEGRAD_INLINE void softmax_lines(T *z, Index n_out) {
         }
 }
 
-// delta = (diag(y) - y y^T) L', in place.
+// Computes delta = (diag(y) - y y^T) L', in place.
 template <class T> DENSEGRAD_INLINE void softmax_delta_lines(const T *y, T *delta, Index n_out) {
     Line<T> sum = Line<T>::of(0);
     for (Index c = 0; c < n_out; ++c)
@@ -49,7 +49,8 @@ template <class T> DENSEGRAD_INLINE void softmax_delta_lines(const T *y, T *delt
         }
 }
 
-// Outputs of several quantile levels of a target that never cross: q_0 = z_0, q_k = q_(k-1) + softplus(z_k).
+// Computes outputs of several quantile levels of a target that never cross:
+// q_0 = z_0, q_k = q_(k-1) + softplus(z_k).
 template <class T> DENSEGRAD_INLINE void quantile_lines(T *z, Index n_out, Index n_levels) {
     for (Index c = 0; c < n_out; ++c)
         if (c % n_levels != 0)
@@ -59,8 +60,8 @@ template <class T> DENSEGRAD_INLINE void quantile_lines(T *z, Index n_out, Index
             }
 }
 
-// L'_(L) to delta in place, for outputs q: dq_i/dz_k = softplus'(z_k) for i >= k of the same target, which
-// follows from softplus(z_k) = q_k - q_(k-1).
+// Turns L'_(L) into delta in place, for outputs q. dq_i/dz_k = softplus'(z_k) for i >= k of the same target,
+// and this follows from softplus(z_k) = q_k - q_(k-1).
 template <class T>
 DENSEGRAD_INLINE void quantile_delta_lines(const T *q, T *delta, Index n_out, Index n_levels) {
     for (Index c = n_out - 1; c >= 0; --c)
@@ -76,7 +77,7 @@ DENSEGRAD_INLINE void quantile_delta_lines(const T *q, T *delta, Index n_out, In
         }
 }
 
-// y_(L) of the heads whose Jacobian is not diagonal.
+// Computes y_(L) of the heads whose Jacobian is not diagonal.
 template <class T> void head_activate(const HeadArgs<T> &args, Index row_begin, Index row_end) {
     const Jacobian jacobian = args.head.jacobian();
     if (jacobian == Jacobian::diagonal)
@@ -92,7 +93,7 @@ template <class T> void head_activate(const HeadArgs<T> &args, Index row_begin, 
     }
 }
 
-// delta_(L) from L'_(L) and y_(L).
+// Computes delta_(L) from L'_(L) and y_(L).
 template <class T> void head_delta(const HeadArgs<T> &args, Index row_begin, Index row_end) {
     const Jacobian jacobian = args.head.jacobian();
     if (jacobian != Jacobian::diagonal) {

@@ -1,4 +1,5 @@
-// The loss layer, a group of rows at a time: from z_(L) to y_(L), the loss of each row and delta_(L).
+// The loss layer takes a group of rows at a time. It turns z_(L) into y_(L), the loss of each row and
+// delta_(L).
 #pragma once
 
 #include "activations.hpp"
@@ -10,7 +11,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// What the rows of a group are compared with, in lines; rows that are missing have the targets of the first
+// The rows of a group are compared with these, in lines. Rows that are missing have the targets of the first
 // one and no weight.
 template <class T> struct GroupRows {
     Index number[kLanes<T>]; // of X
@@ -34,7 +35,7 @@ DENSEGRAD_INLINE void load_weights(const LossLayerArgs<T> &args, const GroupRows
     }
 }
 
-// Class numbers become zeros and ones, one line a class; a single output is one for class 1.
+// Class numbers become zeros and ones, one line a class. A single output is one for class 1.
 template <class T>
 DENSEGRAD_INLINE void load_classes(const LossLayerArgs<T> &args, const GroupRows<T> &rows, T *target) {
     alignas(kLineBytes) IntLane<T> number[kLanes<T>];
@@ -61,7 +62,7 @@ DENSEGRAD_INLINE void load_values(const LossLayerArgs<T> &args, const GroupRows<
     }
 }
 
-// t becomes (1 - smoothing) t + smoothing / n, n the number of classes: each logistic output is a choice of
+// t becomes (1 - smoothing) t + smoothing / n, n the number of classes. Each logistic output is a choice of
 // two.
 template <class T> DENSEGRAD_INLINE void smooth_labels(const LossArgs<T> &loss, T *target) {
     const T n_classes = loss.head.activation == Activation::softmax ? static_cast<T>(loss.n_out) : T(2);
@@ -71,7 +72,7 @@ template <class T> DENSEGRAD_INLINE void smooth_labels(const LossArgs<T> &loss, 
         store<T>(target + i, fma(load<T>(target + i), keep, share));
 }
 
-// A row without weight moves nothing, also where its derivatives are no numbers.
+// A row without weight moves nothing, even if its derivatives are no numbers.
 template <class T> DENSEGRAD_INLINE void drop_weightless_rows(const LossGroup<T> &group) {
     for (int v = 0; v < kVecs; ++v) {
         const Index part = v * kVecLanes<T>;
@@ -84,7 +85,7 @@ template <class T> DENSEGRAD_INLINE void drop_weightless_rows(const LossGroup<T>
     }
 }
 
-// Calls the loss's own function, found in its table.
+// Calls the loss's own function, which it finds in its table.
 template <class T, int kRow = 0>
 DENSEGRAD_INLINE void loss_of_group(const LossArgs<T> &args, const LossGroup<T> &group) {
     if constexpr (kRow < kLossCount) {

@@ -1,6 +1,6 @@
-// Losses whose value is a sum over the outputs of a function of one output and its target, and how they run
-// over a group of rows behind any head. Losses that see all outputs of a row at once, and those that are
-// stable only together with their head, are in fused_losses.hpp.
+// The value of these losses is a sum over the outputs of a function of one output and its target. They run
+// over a group of rows behind any head. Other losses are in fused_losses.hpp: those that see all outputs of a
+// row at once, and those that are stable only together with their head.
 #pragma once
 
 #include "activations.hpp"
@@ -11,7 +11,7 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Lines of a group; whatever a loss does not write keeps what it held.
+// These are lines of a group. Whatever a loss does not write keeps what it held.
 template <class T> struct LossGroup {
     T *z;            // (n_out, kLanes) in: z_(L), out: y_(L)
     T *target;       // (n_targets, kLanes)
@@ -45,7 +45,7 @@ template <class T> struct LossFunctor<T, Loss::absolute_error> {
     }
 };
 
-// 1/2 r^2 where |r| <= delta, else delta (|r| - delta / 2). Huber (1964).
+// 1/2 r^2 if |r| <= delta, else delta (|r| - delta / 2). Huber (1964).
 template <class T> struct LossFunctor<T, Loss::huber> {
     T bound;
     explicit DENSEGRAD_INLINE LossFunctor(const LossArgs<T> &args) : bound(args.parameter) {}
@@ -57,7 +57,7 @@ template <class T> struct LossFunctor<T, Loss::huber> {
     }
 };
 
-// log cosh r = |r| + log(1 + exp(-2 |r|)) - log 2, and where that cancels log(1 + u), u = cosh r - 1.
+// log cosh r = |r| + log(1 + exp(-2 |r|)) - log 2, or, if that cancels, log(1 + u), u = cosh r - 1.
 template <class T> struct LossFunctor<T, Loss::log_cosh> {
     explicit DENSEGRAD_INLINE LossFunctor(const LossArgs<T> &) {}
     DENSEGRAD_INLINE void operator()(Vec<T> y, Vec<T> t, Vec<T> &loss, Vec<T> &gradient) const {
@@ -94,7 +94,7 @@ template <class T> struct LossFunctor<T, Loss::squared_hinge> {
     }
 };
 
-// A loss of this file behind any head: y first, then the loss and dloss/dy, then delta through the head.
+// Runs a loss of this file behind any head: y first, then the loss and dloss/dy, then delta through the head.
 template <class T, class Functor>
 DENSEGRAD_INLINE void loss_behind_head(const LossArgs<T> &args, const LossGroup<T> &group) {
     const bool plain = args.head.activation == Activation::identity;
@@ -124,7 +124,7 @@ DENSEGRAD_INLINE void loss_behind_head(const LossArgs<T> &args, const LossGroup<
     total.store_at(group.loss);
 }
 
-// What a loss does with a group; the losses that are fused with their heads have their own
+// LossOfGroup says what a loss does with a group. The losses that are fused with their heads have their own
 // (fused_losses.hpp).
 template <class T, Loss L> struct LossOfGroup {
     static DENSEGRAD_INLINE void run(const LossArgs<T> &args, const LossGroup<T> &group) {

@@ -1,11 +1,11 @@
-// Elementary functions of vectors, written with the same additions, multiplications, divisions, comparisons
-// and explicit fma for every instruction set, so their bits are the same everywhere. IEEE division and square
-// root are correctly rounded on every CPU and measured faster on AVX2 than Newton steps.
+// These are elementary functions of vectors. They use the same additions, multiplications, divisions,
+// comparisons and explicit fma for every instruction set, so their bits are the same everywhere. IEEE
+// division and square root are correctly rounded on every CPU, and measured faster on AVX2 than Newton steps.
 //
-// The error beside each function is the largest one measured, in units in the last place (ULP) of the exact
-// result, float32 / float64. Results nearer to zero than the smallest normal number are zero; NaN gives NaN.
-// Polynomials and rationals are fitted to the smallest largest relative error over the interval given with
-// them.
+// The error beside each function is the largest one measured, float32 / float64. It is in units in the last
+// place (ULP) of the exact result. Results nearer to zero than the smallest normal number are zero; NaN gives
+// NaN. Polynomials and rationals are fitted to the smallest largest relative error over the interval given
+// with them.
 #pragma once
 
 #include "simd.hpp"
@@ -38,8 +38,8 @@ template <int kStep, class T, int N> DENSEGRAD_INLINE Vec<T> horner(Vec<T> y, co
     return sum;
 }
 
-// c[0] x^(N-1) + ... + c[N-1], in two or four independent chains where one would be long: the loops over
-// vectors are bound by latency.
+// c[0] x^(N-1) + ... + c[N-1]. It goes in two or four independent chains if one would be long, because the
+// loops over vectors are bound by latency.
 template <class T, int N> DENSEGRAD_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[N]) {
     if constexpr (N < 5) {
         return horner<1>(x, c, 0);
@@ -55,7 +55,7 @@ template <class T, int N> DENSEGRAD_INLINE Vec<T> polynomial(Vec<T> x, const T (
     }
 }
 
-// Smaller or greater of x and a bound; NaN stays NaN.
+// Gives the smaller or greater of x and a bound; NaN stays NaN.
 template <class T> DENSEGRAD_INLINE Vec<T> at_most(Vec<T> x, T bound) { return min(broadcast<T>(bound), x); }
 template <class T> DENSEGRAD_INLINE Vec<T> at_least(Vec<T> x, T bound) { return max(broadcast<T>(bound), x); }
 
@@ -130,8 +130,8 @@ template <class T> DENSEGRAD_INLINE Vec<T> expm1_nonpositive(Vec<T> x) {
     return fma(scale, expm1_reduced<T>(e.r), scale - T(1));
 }
 
-// exp(x) - 1 - x, which is x^2 / 2 where x is small; any x but infinity. 5.5 / 3.2 ULP for |x| <= ln(2) / 2;
-// beyond, where the subtraction costs some, 15 / 16 ULP.
+// exp(x) - 1 - x, any x but infinity; it is x^2 / 2 if x is small. 5.5 / 3.2 ULP for |x| <= ln(2) / 2.
+// Beyond, the subtraction costs some: 15 / 16 ULP.
 template <class T> DENSEGRAD_INLINE Vec<T> exp_excess(Vec<T> x) {
     constexpr T half_ln2 = T(0.346573590279972654709);
     const Vec<T> r = at_most<T>(at_least<T>(x, -half_ln2), half_ln2);
@@ -228,7 +228,7 @@ template <class T> struct Normal {
     Vec<T> cdf, density;
 };
 template <class T> DENSEGRAD_INLINE Normal<T> normal(Vec<T> x) {
-    // cdf(-a) = exp(-a^2 / 2) P(a) / Q(a); the rounding of a^2 is carried along, since exp would magnify it.
+    // cdf(-a) = exp(-a^2 / 2) P(a) / Q(a). The rounding of a^2 is carried along, since exp would magnify it.
     constexpr T low = Precision<T>::normal_exponent_low;
     const Vec<T> a = at_most<T>(abs<T>(x), Precision<T>::normal_high);
     const Vec<T> square = a * a;

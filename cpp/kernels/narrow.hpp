@@ -1,5 +1,5 @@
-// Layers of few outputs, where a line of outputs would be mostly padding: the lanes are rows (forward) or
-// inputs (weight gradient) instead, and the outputs are broadcast. Every number is the same chain of fused
+// If a layer has few outputs, a line of outputs would be mostly padding. The lanes are then rows (forward) or
+// inputs (weight gradient), and the outputs are broadcast. Every number is the same chain of fused
 // multiply-adds as in the tiles, so it does not matter which of the two is used.
 #pragma once
 
@@ -11,7 +11,8 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Adds the terms of n_inputs <= kCell inputs of kLanes rows: input and weights of the first one.
+// Adds the terms of n_inputs <= kCell inputs of kLanes rows. `input` and `weights` are those of the first
+// one.
 template <class T, int kOutputs>
 DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_inputs,
                                        Vec<T> (&sum)[kOutputs][kVecs]) {
@@ -27,7 +28,7 @@ DENSEGRAD_INLINE void add_narrow_terms(const T *input, const T *weights, int n_i
         }
 }
 
-// z = [x, 1] W for rows [row, row + kLanes).
+// Computes z = [x, 1] W for rows [row, row + kLanes).
 template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_forward_group(const ForwardArgs<T> &args, Index row) {
     Vec<T> sum[kOutputs][kVecs];
@@ -56,7 +57,8 @@ __attribute__((noinline)) void narrow_forward_group(const ForwardArgs<T> &args, 
     transpose_rows<T>(lines, kLanes<T>, args.output + row * kLanes<T>, kLanes<T>, kOutputs);
 }
 
-// z of as many whole groups of kLanes rows as there are from row_begin on; returns the row behind them.
+// Computes z of as many whole groups of kLanes rows as there are from row_begin on. Returns the row behind
+// them.
 template <class T, int kOutputs = 1>
 DENSEGRAD_INLINE Index narrow_forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
     if constexpr (kOutputs <= Precision<T>::max_narrow_outputs) {
@@ -68,13 +70,13 @@ DENSEGRAD_INLINE Index narrow_forward(const ForwardArgs<T> &args, Index row_begi
     return row_begin;
 }
 
-// sum[j] = sum over r of y[r] * delta[r][j], y[r] a line of inputs, one slice of the batch: the transposed
-// form of gradient_tile (weights.hpp).
+// sum[j] = sum over r of y[r] * delta[r][j], one slice of the batch. y[r] is a line of inputs. This is the
+// transposed form of gradient_tile (weights.hpp).
 template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, Index n_rows, T *sum,
                                                     bool add) {
     Vec<T> c[kOutputs][kVecs];
-    // Unrolled for the reason told in gradient_tile.
+    // It is unrolled for the reason told in gradient_tile.
 #pragma GCC unroll 8
     for (int j = 0; j < kOutputs; ++j)
 #pragma GCC unroll 4

@@ -1,13 +1,13 @@
-// Optimizers, one functor for each row of the table: one step for a vector of weights.
+// Each row of the table of optimizers has one functor: one step for a vector of weights.
 //
-// A functor is made once for a run of weights, so that its numbers stay in registers, and then called for
-// each vector with the gradient, the weights and the two states, which it updates. Penalties and decay leave
+// A functor is made once for a run of weights, so that its numbers stay in registers. It is then called for
+// each vector with the gradient, the weights and the two states, and updates them. Penalties and decay leave
 // the bias row out: a functor for it is made with `penalised` false.
 //
-// Nothing may decay into denormals, which are slow, when a unit gets no gradient: velocities and means below
+// If a unit gets no gradient, nothing may decay into denormals, which are slow. Velocities and means below
 // `negligible` become zero, and squares have it as their floor. It is far enough above the smallest normal
-// number that l2 w, which shrinks w until the mean of it is dropped, stays normal too; where g acts without a
-// mean, or divided by its own root, w itself is dropped.
+// number for l2 w to stay normal too. The term l2 w shrinks w until the mean of l2 w is dropped. If g acts
+// without a mean, or divided by its own root, w itself is dropped.
 #pragma once
 
 #include "contract.hpp"
@@ -28,7 +28,7 @@ template <class T, class V> DENSEGRAD_INLINE V sign(V v) {
     return v > T(0) ? one : v < T(0) ? -one : v == T(0) ? V{} : v;
 }
 
-// What is added to the gradient and taken off the weights, the same for all optimizers.
+// This is added to the gradient and taken off the weights, the same for all optimizers.
 template <class T> struct Penalty {
     T l2, l1, decay;
 
@@ -62,7 +62,7 @@ template <class T, class V> DENSEGRAD_INLINE V mean_square(V v, V g, Decay<T> be
 }
 
 // velocity = momentum velocity - lr g; w += velocity, or w += momentum velocity - lr g with Nesterov's
-// momentum. scikit-learn's form: the velocity holds the learning rate.
+// momentum. This is scikit-learn's form: the velocity holds the learning rate.
 template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
     Penalty<T> penalty;
     T learning_rate, momentum;
@@ -100,9 +100,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
     }
 };
 
-// As Adam, but epsilon is added to the corrected root: w -= lr m / (sqrt(v / (1 - beta_2^t)) + epsilon), lr
-// holding the correction of m. Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); the decay
-// is the penalty's.
+// It is as Adam, but epsilon is added to the corrected root: w -= lr m / (sqrt(v / (1 - beta_2^t)) +
+// epsilon). lr holds the correction of m. Loshchilov and Hutter, Decoupled Weight Decay Regularization
+// (2019). The decay is the penalty's.
 template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
     Penalty<T> penalty;
     T learning_rate;

@@ -1,4 +1,4 @@
-// Every number and type that depends on the precision: a new precision is one more column here.
+// Every number and type that depends on the precision is here: a new precision is one more column.
 #pragma once
 
 #include "densegrad/data.hpp"
@@ -7,7 +7,7 @@
 
 namespace densegrad {
 
-// A line is 64 bytes, whatever it holds; kLanes<T> numbers of T.
+// A line is 64 bytes, whatever it holds: kLanes<T> numbers of T.
 inline constexpr int kLineBytes = 64;
 template <class T> inline constexpr int kLanes = kLineBytes / static_cast<int>(sizeof(T));
 
@@ -25,8 +25,8 @@ template <> struct Precision<float> {
     static constexpr float mantissa_power = 8388608.0f;             // 2^mantissa_bits
     static constexpr float exponent_bias = 127.0f;
 
-    // Smallest positive normal number: what is nearer to zero than this is flushed where it would otherwise
-    // stay (a denormal operand costs about a hundred times a normal one).
+    // This is the smallest positive normal number. What is nearer to zero is flushed if it would otherwise
+    // stay: a denormal operand costs about a hundred times a normal one.
     static constexpr float min_normal = 1.17549435e-38f;
     static constexpr float max_finite = 3.402823466e38f;
     static constexpr float negligible = 0x1p-100f;      // of an optimizer's state (optimizers.hpp)
@@ -39,7 +39,7 @@ template <> struct Precision<float> {
     static constexpr float exp_low = -87.33654022f; // exp(x) is a normal number from here ...
     static constexpr float exp_high = 88.72283173f; // ... to here
 
-    // From these arguments on a function is its asymptote to the last place, or its products would overflow.
+    // From these arguments on, a function is its asymptote to the last place, or its products would overflow.
     static constexpr float logistic_high = 30.0f;
     static constexpr float expm1_low = -18.0f;
     static constexpr float softplus_low = -18.0f; // softplus(x) is exp(x) below
@@ -50,7 +50,8 @@ template <> struct Precision<float> {
     static constexpr float mish_low = -100.0f;
     static constexpr float mish_high = 20.0f;
 
-    // Up to so many outputs, transposing the input of a layer is cheaper than the padding (narrow.hpp).
+    // Up to so many outputs, it is cheaper to transpose the input of a layer than to compute the padding
+    // (narrow.hpp).
     static constexpr int max_narrow_outputs = 3;
 };
 
@@ -90,7 +91,7 @@ template <> struct Precision<double> {
     static constexpr int max_narrow_outputs = 1;
 };
 
-// Which of the two lists of coefficients a polynomial takes (math.hpp).
+// This says which of the two lists of coefficients a polynomial takes (math.hpp).
 template <class T> inline constexpr bool kIsFloat = Precision<T>::scalar == Scalar::float32;
 
 } // namespace densegrad

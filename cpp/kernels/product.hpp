@@ -1,4 +1,4 @@
-// The three products of back propagation. Each is an outer-product tile over the line-blocked layout:
+// Back propagation has three products. Each is an outer-product tile over the line-blocked layout:
 //
 //     c[i][j] = fma(a[i][k], b[k][j], c[i][j])     k = 0, 1, 2, ...
 //
@@ -19,7 +19,7 @@
 //     input gradient  samples    outputs     delta_(l)     W_(l)^T      zero
 //     weight gradient inputs     samples     y_(l-1)       delta_(l)    zero
 //
-// In the first two the sum runs along the lanes of a, in the third along its rows (weights.hpp).
+// In the first two the sum runs along the lanes of a. In the third it runs along the rows of a (weights.hpp).
 #pragma once
 
 #include "activations.hpp"
@@ -33,9 +33,9 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// What is done with a sum before it is stored. Relu and its local gradient take two or three instructions a
-// register, and a pass of their own over the lines would take as long as the sum of few terms; other
-// activations have such a pass (activations.hpp).
+// An epilogue is done with a sum before it is stored. Relu and its local gradient take two or three
+// instructions a register. A pass of their own over the lines would take as long as the sum of few terms.
+// Other activations have such a pass (activations.hpp).
 enum class Epilogue { none, relu, relu_local_gradient };
 
 template <class T> struct RowTileArgs {
@@ -55,7 +55,7 @@ template <class T> struct RowTileArgs {
     Index next_count;
 };
 
-// `count` tiles, one below the other.
+// Computes `count` tiles, one below the other.
 template <class T, class Line, int kRows, int kWidth>
 __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count) {
     constexpr int kParts = Line::kParts;
@@ -111,7 +111,7 @@ __attribute__((noinline)) void row_tiles(const RowTileArgs<T> &args, Index count
     }
 }
 
-// The tiles of `rows` x `width`, picked from the templates.
+// Computes the tiles of `rows` x `width`, picked from the templates.
 template <class T, int kRows = 1, int kWidth = 1>
 DENSEGRAD_INLINE void run_row_tiles(int rows, int width, const RowTileArgs<T> &args, Index count) {
     if constexpr (kRows <= kMaxTileRows) {
@@ -148,8 +148,8 @@ template <class T> struct RowProductArgs {
     const T *output; // as in RowTileArgs, row 0
 };
 
-// c = a b for rows [row_begin, row_end), a band: few enough for their part of a to stay in the L2 cache;
-// finish(line, row_begin, row_end) is called when all of these rows of a column are summed.
+// Computes c = a b for rows [row_begin, row_end), a band: few enough for their part of a to stay in the L2
+// cache. It calls finish(line, row_begin, row_end) once all of these rows of a column are summed.
 template <class T, class Finish>
 DENSEGRAD_INLINE void row_band_product(const RowProductArgs<T> &args, Index row_begin, Index row_end,
                                        Finish finish) {
@@ -170,7 +170,7 @@ DENSEGRAD_INLINE void row_band_product(const RowProductArgs<T> &args, Index row_
         const Index left = args.n_sum - k;
         tile.n_sum = min_index(left, kSumSpan<T>);
         tile.epilogue = left <= kSumSpan<T> ? args.epilogue : Epilogue::none;
-        // All row tiles of the lines from `line` on.
+        // Runs all row tiles of the lines from `line` on.
         const auto run_lines = [&](Index line, int width, const EvenSplit &split, auto run) {
             tile.b = args.b + line * args.b_stride + k * kLanes<T>;
             tile.start = args.from_line ? args.b + line * args.b_stride + args.n_sum * kLanes<T> : kZeros;

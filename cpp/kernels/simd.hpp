@@ -1,9 +1,9 @@
-// What one instruction set offers, as GNU vectors: the only file with intrinsics.
+// This file has what one instruction set offers, as GNU vectors. It is the only file with intrinsics.
 //
 // A Vec<T> is one register; a line of 64 bytes is kVecs of them. Operators +, -, *, comparisons and ?: are
-// the compiler's own on GNU vectors, lane by lane and correctly rounded, so they give the same bits on every
-// set. The fused multiply-add, which the compiler must neither form nor split by itself (-ffp-contract=off),
-// is spelled fma().
+// the compiler's own on GNU vectors. They go lane by lane and are correctly rounded, so they give the same
+// bits on every set. The fused multiply-add is spelled fma(), because the compiler must neither form nor
+// split it by itself (-ffp-contract=off).
 #pragma once
 
 #include "precision.hpp"
@@ -51,8 +51,8 @@ template <class T> using IntLane = typename Precision<T>::Bits;
 template <class T> constexpr int kVecLanes = kVecBytes / static_cast<int>(sizeof(T)); // numbers in a register
 constexpr int kVecs = kLineBytes / kVecBytes;                                         // registers in a line
 
-// What of a line is worked on: all of it, or only its first part where the rest is padding. That part is one
-// register, or half of one where a register is a whole line.
+// The work is on all of a line, or only on its first part if the rest is padding. That part is one register,
+// or half of one if a register is a whole line.
 template <class T> struct FullLine {
     using Part = Vec<T>;
     static constexpr int kParts = kVecs;
@@ -137,10 +137,10 @@ DENSEGRAD_INLINE IntD bits(VecD v) { return (IntD)v; }
 DENSEGRAD_INLINE VecF from_bits(IntF v) { return (VecF)v; }
 DENSEGRAD_INLINE VecD from_bits(IntD v) { return (VecD)v; }
 
-// The greater and the smaller, and b where either is NaN or both are zero; the square root, correctly
-// rounded.
+// max and min give the greater and the smaller, but b if either is NaN or both are zero. The square root is
+// correctly rounded.
 #if defined(DENSEGRAD_ISA_AVX512)
-// Spelled with a full mask, which costs nothing: GCC 12 warns of its own header in the plain forms.
+// They are spelled with a full mask, which costs nothing: GCC 12 warns of its own header in the plain forms.
 DENSEGRAD_INLINE VecF max(VecF a, VecF b) { return (VecF)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b); }
 DENSEGRAD_INLINE VecD max(VecD a, VecD b) { return (VecD)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b); }
 DENSEGRAD_INLINE VecF min(VecF a, VecF b) { return (VecF)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b); }
@@ -176,15 +176,16 @@ DENSEGRAD_INLINE VecD sqrt(VecD a) {
 #endif
 #endif
 
-// A cell is 16 bytes of a line or a register: what a transposition moves as a whole.
+// A cell is 16 bytes of a line or a register. A transposition moves it as a whole.
 constexpr int kCellBytes = 16;
 constexpr int kVecCells = kVecBytes / kCellBytes;
 
-// Cells from several places, side by side.
+// Loads cells from several places, side by side.
 template <class T> DENSEGRAD_INLINE Vec<T> load_cells(const T *const (&p)[kVecCells]) {
     typedef T Cell __attribute__((vector_size(kCellBytes)));
 #if defined(DENSEGRAD_ISA_AVX512)
-    // Insertions: anything else GCC 12 puts together in memory, where the load waits for all stores.
+    // These are insertions. GCC 12 puts anything else together in memory, where the load waits for all
+    // stores.
     __m512 v = _mm512_castps128_ps512((__m128)load_as<Cell>(p[0]));
     v = _mm512_insertf32x4(v, (__m128)load_as<Cell>(p[1]), 1);
     v = _mm512_insertf32x4(v, (__m128)load_as<Cell>(p[2]), 2);

@@ -1,4 +1,4 @@
-// How rows, inputs and outputs are split.
+// This file splits rows, inputs and outputs.
 #pragma once
 
 #include "contract.hpp"

@@ -1,4 +1,5 @@
-// The kernels of one instruction set. This file is compiled once for each, with DENSEGRAD_ISA naming it.
+// This file has the kernels of one instruction set. It is compiled once for each, with DENSEGRAD_ISA naming
+// it.
 #include "contract.hpp"
 #include "gather.hpp"
 #include "heads.hpp"

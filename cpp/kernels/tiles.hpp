@@ -1,4 +1,5 @@
-// Tiles: how many sums are kept in registers at once, beside what is multiplied, and one term of these sums.
+// A tile is the sums that are kept in registers at once, beside what is multiplied. This file sets the sizes
+// of tiles, and adds one term to their sums.
 #pragma once
 
 #include "contract.hpp"
@@ -7,13 +8,15 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// kTileLines: lines of c of a product that fit the registers beside a line of b and one broadcast;
-// kMaxTileRows: rows of a tile. kFewTermsTileRows: rows where the sum has at most kFewTerms terms. On AVX2
-// eight chains just hide the latency and start and end faster than twelve: 5 to 8 % of a product with 20
-// terms, 3 % with 64, and twelve win from 100 on. kGradientLines: lines of deltas of a tile of a weight
-// gradient. With AVX-512 it has two where it can: of one line, each multiply-add needs a load, and a core
-// with two multipliers waits for its loads. kMaxGradientRows: rows of a tile of one line, as many as fit the
-// registers. kNarrowChains: sums of a tile of a narrow weight gradient.
+// kTileLines: lines of c of a product that fit the registers beside a line of b and one broadcast.
+// kMaxTileRows: rows of a tile.
+// kFewTermsTileRows: rows if the sum has at most kFewTerms terms. On AVX2 eight chains just hide the latency,
+// and they start and end faster than twelve. They save 5 to 8 % of a product with 20 terms and 3 % with 64,
+// but twelve win from 100 on.
+// kGradientLines: lines of deltas of a tile of a weight gradient. With AVX-512 it has two if it can. With one
+// line each multiply-add needs a load, and a core with two multipliers waits for its loads.
+// kMaxGradientRows: rows of a tile of one line, as many as fit the registers.
+// kNarrowChains: sums of a tile of a narrow weight gradient.
 #if defined(DENSEGRAD_ISA_AVX512)
 constexpr int kTileLines = 24;
 constexpr int kMaxTileRows = 8;
@@ -45,34 +48,34 @@ constexpr int kNarrowChains = 6 * kVecs;
 #endif
 constexpr Index kFewTerms = 64;
 
-// The widest tile of this many rows. Four lines are enough to hide the latency of the chains but for a single
-// row.
+// Gives the widest tile of this many rows. Four lines are enough to hide the latency of the chains, except
+// for a single row.
 constexpr int max_tile_width(int rows) {
     const int fits = kTileLines / rows;
     const int useful = rows == 1 ? 8 : 4;
     return fits < useful ? fits : useful;
 }
 
-// Rows of a tile of a weight gradient.
+// Gives the rows of a tile of a weight gradient.
 constexpr int max_gradient_rows(int lines) { return lines == 1 ? kMaxGradientRows : kTileLines / lines; }
 
-// A short line (the last one, where few outputs are left) has chains of one part each, so tiles of its own,
-// of more rows.
+// A line is short if it is the last one and few outputs are left. Its chains are of one part each, so it has
+// tiles of its own, of more rows.
 constexpr int kMaxShortTileRows = 2 * kMaxTileRows;
 constexpr int kMaxShortGradientRows = 9;
 constexpr int kMaxNarrowTile = kNarrowChains / kVecs;
 
-// Terms of the sum that are done for all rows before the next: one column of lines of b then stays in the L1
-// cache, with room for the rows, and three of them do where a tile is three lines wide.
+// All rows add these terms of the sum before the next ones. One column of lines of b then stays in the L1
+// cache, with room for the rows. If a tile is three lines wide, three columns do.
 constexpr Index kSumSpanBytes = 8 * 1024;
 template <class T> constexpr Index kSumSpan = kSumSpanBytes / kLineBytes / kLanes<T> * kLanes<T>;
-// Rows that are done together for all lines of b: what a span of the sum needs of a stays in the L2 cache.
+// These rows are done together for all lines of b: what a span of the sum needs of a stays in the L2 cache.
 constexpr Index kBandBytes = 256 * 1024;
 constexpr Index kMinBand = 4 * kMaxTileRows;
-// A b larger than this comes from beyond the L2 cache: its next lines are prefetched.
+// If b is larger than this, it comes from beyond the L2 cache: its next lines are prefetched.
 constexpr Index kNearWeightsBytes = 256 * 1024;
 
-// One term of the sum of the first kCount rows of a tile: a[i] at a + i * kStep, line j of b at
+// Adds one term of the sum to the first kCount rows of a tile. a[i] is at a + i * kStep, and line j of b at
 // b + j * b_stride.
 template <class T, int kStep, int kCount, int kRows, int kWidth, int kParts, class V>
 DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kRows][kWidth][kParts]) {
@@ -93,7 +96,7 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kR
     }
 }
 
-// visit(row, line, part of the line) for a tile, unrolled.
+// Calls visit(row, line, part of the line) for a tile, unrolled.
 template <int kRows, int kWidth, int kParts, class Visit> DENSEGRAD_INLINE void for_each_part(Visit visit) {
 #pragma GCC unroll 17
     for (int i = 0; i < kRows; ++i)

@@ -1,9 +1,9 @@
-// Transposition of squares of kLanes lines: rows of units to units of rows and back.
+// Squares of kLanes lines are transposed: rows of units to units of rows and back.
 //
 // A row is cut into cells of 16 bytes (4 float32 or 2 float64). The cells of rows i, i + side, i + 2 * side,
-// ... are loaded side by side into register i, so that what is left is the same small side x side
-// transposition in each cell of the registers: two stages of unpacking for float32, one for float64, and none
-// across the cells.
+// ... are loaded side by side into register i. What is left is the same small side x side transposition in
+// each cell of the registers. It takes two stages of unpacking for float32, one for float64, and none across
+// the cells.
 #pragma once
 
 #include "simd.hpp"
@@ -72,7 +72,7 @@ DENSEGRAD_INLINE void transpose_cells(VecD (&r)[kCell<double>]) {
     r[0] = low;
 }
 
-// One cell of columns of the kVecLanes rows from `row` on becomes kCell registers, one a column; rows from
+// One cell of columns of the kVecLanes rows from `row` on becomes kCell registers, one a column. Rows from
 // n_rows on count as zero.
 template <class T>
 DENSEGRAD_INLINE void load_columns(const T *source, std::ptrdiff_t source_stride, int row, int n_rows,
@@ -89,7 +89,7 @@ DENSEGRAD_INLINE void load_columns(const T *source, std::ptrdiff_t source_stride
     transpose_cells(columns);
 }
 
-// One cell of columns of n_rows <= kLanes rows becomes kCell lines; the rows that are missing count as zero.
+// One cell of columns of n_rows <= kLanes rows becomes kCell lines. The rows that are missing count as zero.
 template <class T>
 DENSEGRAD_INLINE void transpose_cell(const T *source, std::ptrdiff_t source_stride, T *destination,
                                      std::ptrdiff_t destination_stride, int n_rows) {
@@ -112,8 +112,9 @@ DENSEGRAD_INLINE void transpose_square(const T *source, std::ptrdiff_t source_st
                           destination_stride, kLanes<T>);
 }
 
-// The first n_columns <= kLanes columns of n_rows <= kLanes rows alone; rows that are missing count as zero.
-// Reads and writes the columns rounded up to a cell, so the destination has room for that many lines.
+// Transposes only the first n_columns <= kLanes columns of n_rows <= kLanes rows. Rows that are missing count
+// as zero. It reads and writes the columns rounded up to a cell, so the destination has room for that many
+// lines.
 template <class T>
 DENSEGRAD_INLINE void transpose_columns(const T *source, std::ptrdiff_t source_stride, T *destination,
                                         std::ptrdiff_t destination_stride, int n_columns,
@@ -123,8 +124,8 @@ DENSEGRAD_INLINE void transpose_columns(const T *source, std::ptrdiff_t source_s
                           destination_stride, n_rows);
 }
 
-// The way back: n_rows <= kLanes lines become the first n_rows numbers of kLanes lines, zero in what is left
-// of each. Reads no line beyond n_rows.
+// This is the way back: n_rows <= kLanes lines become the first n_rows numbers of kLanes lines. What is left
+// of each becomes zero. It reads no line beyond n_rows.
 template <class T>
 DENSEGRAD_INLINE void transpose_rows(const T *source, std::ptrdiff_t source_stride, T *destination,
                                      std::ptrdiff_t destination_stride, int n_rows) {

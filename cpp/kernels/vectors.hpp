@@ -1,4 +1,4 @@
-// Products and sums of whole vectors, which L-BFGS is made of.
+// L-BFGS is made of products and sums of whole vectors.
 #pragma once
 
 #include "contract.hpp"
@@ -7,8 +7,8 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// Products of kVectors vectors with kWith others. All lanes of a line have a chain of their own; they are
-// added up as a tree.
+// Computes products of kVectors vectors with kWith others. All lanes of a line have a chain of their own;
+// they are added up as a tree.
 template <class T, int kVectors, int kWith>
 __attribute__((noinline)) void product_tile(const ProductsArgs<T> &args, Index first, Index begin,
                                             Index end) {
@@ -58,7 +58,7 @@ template <class T> void products(const ProductsArgs<T> &args, Index line_begin, 
         product_tiles<T, 1>(args, line_begin, line_end);
 }
 
-// kLines lines of the sum, which is one chain for each number.
+// Computes kLines lines of the sum, which is one chain for each number.
 template <class T, int kLines> DENSEGRAD_INLINE void combine_lines(const CombinationArgs<T> &args, Index at) {
     Vec<T> sum[kLines * kVecs];
 #pragma GCC unroll 16

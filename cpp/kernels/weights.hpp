@@ -1,5 +1,5 @@
-// The weight gradient dW_(l) = [y_(l-1), 1]^T delta_(l), block by block, and the update while a block is at
-// hand.
+// The weight gradient is dW_(l) = [y_(l-1), 1]^T delta_(l). It is summed block by block, and a block is
+// updated while it is at hand.
 #pragma once
 
 #include "contract.hpp"
@@ -13,10 +13,10 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
-// What is summed for a block: its inputs and the bias row.
+// The sum of a block has so many numbers: its inputs and the bias row.
 template <class T> constexpr int kSumNumbers = (kLanes<T> + 1) * kLanes<T>;
 
-// sum[j][i] = sum over r of y[r][i] * delta[j][r], one slice of the batch; j: lines of deltas, each its block
+// sum[j][i] = sum over r of y[r][i] * delta[j][r], one slice of the batch. j: lines of deltas, each its block
 // of sums. kBias: the last row is the bias row, whose y is 1.
 template <class T, class Line, int kRows, int kWidth, bool kBias>
 __attribute__((noinline)) void gradient_tile(const T *y, const T *delta, Index delta_stride, Index n_rows,
@@ -55,26 +55,26 @@ DENSEGRAD_INLINE void run_gradient_tile(int rows, bool bias, const T *y, const T
     }
 }
 
-// Fewer chains of multiply-adds than these take as long, each waiting for its last.
+// Fewer chains of multiply-adds than these take as long, because each waits for its last.
 constexpr int kLatencyChains = 8;
-// Inputs for lanes must save a fifth of the instructions to be worth the transposition. (A half register
-// counts as a whole one, which it is for a CPU with two multipliers of 512 bits; on Zen 4 the two ways then
-// take about as long.)
+// Inputs for lanes must save a fifth of the instructions to be worth the transposition. A half register
+// counts as a whole one, as it does on a CPU with two multipliers of 512 bits. On Zen 4 the two ways then
+// take about as long.
 template <class T> constexpr bool kMayBeNarrow = 5 * kLatencyChains < 4 * (kLanes<T> + 1) * kVecs;
 
-// Where a block lies and how it is summed.
+// Block says where a block lies and how it is summed.
 template <class T> struct Block {
     Index panel, column;
     Index in_panels;     // (BlockPosition)
     int inputs, outputs; // of the block
-    int rows;            // inputs, and one more where the bias row is there
+    int rows;            // inputs, and one more if the bias row is there
     bool bias;
     bool is_short;  // all outputs are in the first part of their line
     bool is_narrow; // summed faster with inputs for lanes
     Index at;       // its first number in weights, gradient and state
 
     std::size_t bytes() const { return static_cast<std::size_t>(rows) * kLineBytes; }
-    // Both are full lines, and of the same inputs.
+    // True if both are full lines, and of the same inputs.
     bool may_share_tile_with(const Block &next) const {
         return next.panel == panel + 1 && next.column == column &&
                !(is_short || is_narrow || next.is_short || next.is_narrow);
@@ -103,9 +103,9 @@ DENSEGRAD_INLINE Block<T> block_at(const WeightArgs<T> &args, const BlockPositio
 // What is smaller comes from a cache near the core.
 constexpr Index kNearBytes = 2 * 1024 * 1024;
 
-// What the update will read of these rows, where it is too much for the caches near the core: its memory
-// traffic then hides under the sums. Sums over few rows are too short to hide it: there, and where all comes
-// from a near cache, the core's own prefetching does better.
+// Prefetches what the update will read of these rows, if it is too much for the caches near the core. Its
+// memory traffic then hides under the sums. Sums over few rows are too short to hide it. For them, and if all
+// comes from a near cache, the core's own prefetching does better.
 template <class T> DENSEGRAD_INLINE void prefetch_rows(const WeightArgs<T> &args, Index first, int rows) {
     constexpr Index kFewRows = 32;
     const Index numbers = (args.n_in + 1) * line_count<T>(args.n_out) * kLanes<T>;
@@ -142,7 +142,7 @@ DENSEGRAD_INLINE void sum_blocks(const WeightArgs<T> &args, const Block<T> &bloc
     }
 }
 
-// The same with inputs for lanes, and transposed.
+// Does the same with inputs for lanes, and transposed.
 template <class T>
 DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     const T *y = args.input + block.column * args.input_stride;
@@ -225,7 +225,7 @@ template <class T> DENSEGRAD_INLINE T *copy_of_block(const WeightArgs<T> &args, 
     return args.transposed + (block.column * args.n_out + block.panel * kLanes<T>)*kLanes<T>;
 }
 
-// A large copy is written to here and there, one or two kilobytes at a time, which the core cannot foresee.
+// A large copy is written to here and there, one or two kilobytes at a time. The core cannot foresee that.
 template <class T> DENSEGRAD_INLINE void prefetch_copy(const WeightArgs<T> &args, const Block<T> &block) {
     if (!args.step || !args.transposed || args.n_in * args.n_out * static_cast<Index>(sizeof(T)) < kNearBytes)
         return;
@@ -234,7 +234,7 @@ template <class T> DENSEGRAD_INLINE void prefetch_copy(const WeightArgs<T> &args
         __builtin_prefetch(destination + i * kLanes<T>, 1);
 }
 
-// The transposed copy of a block: lanes of W become rows of W^T.
+// Makes the transposed copy of a block: lanes of W become rows of W^T.
 template <class T> DENSEGRAD_INLINE void transpose_weights(const WeightArgs<T> &args, const Block<T> &block) {
     T *destination = copy_of_block(args, block);
     if (block.outputs % kCell<T> == 0) {
@@ -280,7 +280,7 @@ DENSEGRAD_INLINE void penalty_of_block(const WeightArgs<T> &args, const Block<T>
     out[blocks] = line_sum<T>(line, block.outputs);
 }
 
-// What comes after the sum, which it may overwrite.
+// Does what comes after the sum, which it may overwrite.
 template <class T>
 DENSEGRAD_INLINE void finish_block(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
     if (args.stores_gradient())

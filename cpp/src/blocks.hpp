@@ -1,7 +1,7 @@
-// Blocks of weights: what a thread works on where the work is not by rows.
+// A thread works on blocks of weights if the work is not by rows.
 //
-// A block is the kLanes lines of a panel that belong to one line of inputs; the last block of a panel is what
-// is left of the inputs, and the bias row. BlockPosition tells how blocks are numbered.
+// A block is the kLanes lines of a panel that belong to one line of inputs. The last block of a panel has
+// what is left of the inputs, and the bias row. BlockPosition tells how blocks are numbered.
 #pragma once
 
 #include "layer.hpp"
@@ -13,7 +13,7 @@
 
 namespace densegrad {
 
-// Which numbers a block has.
+// BlockPlace says which numbers a block has.
 template <class T> struct BlockPlace {
     Index at;    // its first number in the weights
     Index lines; // the bias row included
@@ -36,8 +36,8 @@ struct BlockRange {
     Index begin, end;
 };
 
-// The blocks of all layers in chunks of about the same number of lines, a few for each member of a team. Two
-// blocks that share their inputs stay together.
+// The blocks of all layers go in chunks of about the same number of lines, a few for each member of a team.
+// Two blocks that share their inputs stay together.
 class SharedBlocks {
   public:
     // trainable_only: leave out the layers whose weights are not updated.
@@ -46,7 +46,7 @@ class SharedBlocks {
         const auto has_blocks = [=](const Layer<T> &layer) { return layer.trainable || !trainable_only; };
         const Index n_chunks = team_size == 1 ? 1 : 4 * team_size;
         chunks_.resize(static_cast<std::size_t>(n_chunks));
-        // A block costs its lines; a little is the same for each.
+        // A block costs its lines, and a little that is the same for each.
         constexpr Index kBlockCost = 2;
         Index total = 0;
         for (const Layer<T> &layer : layers)
@@ -72,7 +72,7 @@ class SharedBlocks {
         }
     }
 
-    // visit(range) for all of them, shared among the team.
+    // Calls visit(range) for all of them, shared among the team.
     template <class Visit> void share(Team &team, Visit visit) const {
         team.share(static_cast<Index>(chunks_.size()), [&](Index chunk, int) {
             for (const BlockRange &range : chunks_[static_cast<std::size_t>(chunk)])

@@ -14,8 +14,8 @@
 namespace densegrad {
 namespace {
 
-// One for all networks: it guards a few words for a few instructions. fork() takes it first, so that the
-// child finds the words whole; those who waited are not in the child, and their queue is made anew there.
+// There is one for all networks: it guards a few words for a few instructions. fork() takes it first, so that
+// the child finds the words whole. Those who waited are not in the child, and their queue is made anew there.
 struct Shared {
     std::mutex mutex;
     std::condition_variable ended;

@@ -21,7 +21,7 @@ namespace {
 
 std::atomic<bool> one_cpu{false};
 
-// CPUs' worth of time that the control group grants, rounded up; 0: no limit.
+// Gives the CPUs' worth of time that the control group grants, rounded up; 0: no limit.
 int cgroup_limit() {
     long long quota = 0;
     long long period = 0;
@@ -54,7 +54,7 @@ int user_limit() {
     return std::min(omp_get_max_threads(), omp_get_thread_limit());
 }
 
-// Where the library binds threads to CPUs, the caller's own set is one CPU.
+// If the library binds threads to CPUs, the caller's own set is one CPU.
 bool caller_is_bound() { return omp_get_proc_bind() != omp_proc_bind_false; }
 int cpus_of_bound_caller() { return omp_get_num_procs(); }
 

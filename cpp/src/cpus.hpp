@@ -1,10 +1,10 @@
-// How many CPUs this process may use: available_threads() of densegrad/config.hpp, counted anew with each
-// call.
+// This file is behind available_threads() of densegrad/config.hpp. Each call of it counts anew how many CPUs
+// this process may use.
 #pragma once
 
 namespace densegrad {
 
-// From now on one: a forked child is as a rule one of several that share the work.
+// From now on the process uses one CPU. A forked child is as a rule one of several that share the work.
 void use_one_cpu();
 
 } // namespace densegrad

@@ -1,4 +1,4 @@
-// The exchange with a custom loss: y_(L) goes out in C order, the losses and L'_(L) of the rows come back.
+// A custom loss gets y_(L) in C order, and gives back the losses and L'_(L) of the rows.
 #pragma once
 
 #include "densegrad/trainer.hpp"
@@ -18,8 +18,8 @@ template <class T> class CustomLossExchange {
           output_(static_cast<std::size_t>(rows * n_out)), loss_gradient_(output_.size()),
           row_numbers_(static_cast<std::size_t>(rows)) {}
 
-    // From y_(L) of the pass to its row_loss and, times the weights of the rows, L'_(L) in delta[L]. False:
-    // the loss asks to stop.
+    // Turns y_(L) of the pass into its row_loss and, times the weights of the rows, L'_(L) in delta[L].
+    // Returns false if the loss asks to stop.
     bool run(const Pass<T> &pass, const Batch<T> &batch, Index count) {
         lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out_, output_.data());
         for (Index r = 0; r < count; ++r)
@@ -32,7 +32,7 @@ template <class T> class CustomLossExchange {
             const double scale = batch.weight_scale * (weight ? weight[batch.row_number(r)] : 1.0);
             for (Index c = 0; c < n_out_; ++c)
                 if (T &slot = loss_gradient_[static_cast<std::size_t>(r * n_out_ + c)]; scale == 0.0)
-                    slot = T(0); // also where it is no number
+                    slot = T(0); // also if it is no number
                 else
                     slot *= static_cast<T>(scale);
         }

@@ -13,7 +13,8 @@ struct Implementation {
     bool (*supported)();
 };
 
-// In order of preference. __builtin_cpu_supports asks the CPU, and whether the system saves the registers.
+// They are in order of preference. __builtin_cpu_supports asks the CPU, and whether the system saves the
+// registers.
 const Implementation kImplementations[] = {
 #if defined(DENSEGRAD_HAVE_AVX512)
     {&avx512::kKernels,

@@ -1,4 +1,4 @@
-// The kernels in use.
+// This file gives the kernels in use.
 #pragma once
 
 #include "../kernels/contract.hpp"

@@ -1,4 +1,4 @@
-// A layer: its widths, and where its weights lie.
+// A layer has its widths, and says where its weights lie.
 #pragma once
 
 #include "densegrad/network.hpp"

@@ -20,13 +20,13 @@ namespace {
 
 constexpr Index kLine = kLanes<double>;
 
-// A panel of weights among all lines of a network.
+// A panel of weights lies among all lines of a network.
 struct Panel {
     Index first, inputs; // lines; one more, of the biases, follows the inputs
     Index lanes;         // that are no padding
 };
 
-// Weights and gradient are the network's own buffers: the layers follow each other without a gap, so all of
+// Weights and gradient are the network's own buffers. The layers follow each other without a gap, so all of
 // them are one vector. Padding lanes are kept at zero, so that sums over whole lines leave them out.
 class LbfgsOf final : public Lbfgs {
   public:
@@ -112,7 +112,7 @@ struct LbfgsOf::Problem {
     double penalty;           // l2 / (sum of the sample weights)
     const Pass<double> *pass; // null: a custom loss, which keeps its own
     const SharedBlocks &blocks;
-    // Of the last iteration.
+    // These are of the last iteration.
     double loss = 0.0, loss_before = 0.0;
     double slope = 0.0, slope_before = 0.0; // of the loss along the direction
     double step = 0.0;
@@ -146,7 +146,7 @@ double LbfgsOf::add_penalty(double factor, Team &team) {
     return sum;
 }
 
-// Loss and gradient at the network's weights. False: it was asked to stop on the way.
+// Computes loss and gradient at the network's weights. Returns false if it was asked to stop on the way.
 bool LbfgsOf::evaluate(Problem &problem, Team &team) {
     const LbfgsSpec &spec = problem.spec;
     if (!problem.pass) {
@@ -169,8 +169,8 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
     return true;
 }
 
-// One iteration's line search along the direction that is in memory_.next_step(). False: it found nothing, or
-// was asked to stop, and weights, gradient and loss are as they were.
+// Makes one iteration's line search along the direction that is in memory_.next_step(). Returns false if it
+// found nothing or was asked to stop. Weights, gradient and loss are then as they were.
 bool LbfgsOf::search(Problem &problem, Team &team) {
     constexpr int kMostTrials = 20;
     double *const weights_before = weights_before_[0];
@@ -179,7 +179,7 @@ bool LbfgsOf::search(Problem &problem, Team &team) {
     problem.loss_before = problem.loss;
     const std::vector<double> products = math_.products({gradient(), direction}, direction, nullptr, team);
     problem.slope_before = products[0];
-    // A direction with infinite numbers or NaN is none of descent; the steps along others are finite.
+    // A direction with infinite numbers or NaN is none of descent. The steps along others are finite.
     if (!(problem.slope_before < 0.0) || !std::isfinite(products[1]))
         return false;
     math_.combine({weights()}, {1.0}, weights_before, team);

@@ -1,4 +1,4 @@
-// What L-BFGS remembers of the curvature, and the direction that follows from it.
+// L-BFGS remembers this of the curvature, and finds its direction from it.
 #pragma once
 
 #include "vectors.hpp"
@@ -9,12 +9,12 @@
 
 namespace densegrad {
 
-// The last pairs of a step s and the difference y of the gradient along it. The inverse of the Hessian is the
-// compact form of Byrd, Nocedal and Schnabel (Mathematical Programming 63, 1994), section 3:
+// It keeps the last pairs of a step s and the difference y of the gradient along it. The inverse of the
+// Hessian is the compact form of Byrd, Nocedal and Schnabel (Mathematical Programming 63, 1994), section 3:
 //
 //     H g = gamma (g - Y u) + S v,    R u = S' g,    R' v = D u + gamma (Y'Y u - Y' g)
 //
-// where R is the upper triangle of S'Y, D its diagonal, and gamma = s'y / y'y of the newest pair.
+// R is the upper triangle of S'Y, D its diagonal, and gamma = s'y / y'y of the newest pair.
 class LbfgsMemory {
   public:
     static constexpr int kPairs = 10;
@@ -27,12 +27,12 @@ class LbfgsMemory {
         products_are_due_ = false;
     }
 
-    // Pair i, the oldest is 0.
+    // Gives pair i; the oldest is 0.
     const double *step(int i) const { return steps_[slot(i)]; }
     const double *difference(int i) const { return differences_[slot(i)]; }
     double curvature(int i) const { return step_by_difference(i, i); }
 
-    // Where the next pair is to be written, which touches no other; add() then counts it.
+    // The next pair is to be written here, which touches no other; add() then counts it.
     double *next_step() { return steps_[slot(size_)]; }
     double *next_difference() { return differences_[slot(size_)]; }
 
@@ -46,19 +46,19 @@ class LbfgsMemory {
         step_by_difference(size_ - 1, size_ - 1) = curvature;
     }
 
-    // To be called after add() where no direction is asked for before the next add().
+    // Call it after add() if no direction is asked for before the next add().
     void find_products(const VectorMath &math, Team &team) {
         keep_products(math.products(all(), difference(size_ - 1), nullptr, team).data());
     }
 
-    // next_step() = -H gradient.
+    // Computes next_step() = -H gradient.
     void find_direction(const double *gradient, const VectorMath &math, Team &team) {
         double *direction = next_step();
         const std::size_t n = static_cast<std::size_t>(size_);
         if (n == 0)
             return math.combine({gradient}, {-1.0}, direction, team);
         std::vector<const double *> vectors = all();
-        // S'g and Y'g, and after a new pair its S'y and Y'y.
+        // These are S'g and Y'g, and after a new pair its S'y and Y'y.
         const int newest = size_ - 1;
         const std::vector<double> products =
             math.products(vectors, gradient, products_are_due_ ? difference(newest) : nullptr, team);
@@ -94,7 +94,7 @@ class LbfgsMemory {
     }
 
   private:
-    // All steps, then all differences.
+    // Gives all steps, then all differences.
     std::vector<const double *> all() const {
         std::vector<const double *> vectors;
         for (int i = 0; i < size_; ++i)
@@ -123,7 +123,7 @@ class LbfgsMemory {
     double &differences_product(int i, int j) { return differences_product_[slot(i)][slot(j)]; }
 
     VectorSet steps_, differences_;
-    // s'y, of which the upper triangle by age is used, and y'y; by slot.
+    // By slot: s'y, of which the upper triangle by age is used, and y'y.
     std::array<std::array<double, kSlots>, kSlots> step_by_difference_{}, differences_product_{};
     int size_ = 0;
     int oldest_ = 0; // slot

@@ -1,5 +1,5 @@
-// The line search of Moré and Thuente (ACM Transactions on Mathematical Software 20, 1994): a step along a
-// direction of descent after which the loss has fallen enough and the slope is flat enough.
+// The line search of Moré and Thuente (ACM Transactions on Mathematical Software 20, 1994) finds a step along
+// a direction of descent. After the step the loss has fallen enough and the slope is flat enough.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace densegrad {
 
-// With the constants that L-BFGS-B (Zhu, Byrd, Lu, Nocedal 1997) searches with.
+// It has the constants that L-BFGS-B (Zhu, Byrd, Lu, Nocedal 1997) searches with.
 class LineSearch {
   public:
     // loss, slope: at step 0, the slope below 0. step: the first one to try.
@@ -17,8 +17,8 @@ class LineSearch {
 
     double step() const { return step_; }
 
-    // Takes loss and slope at step(). True: the search has ended, and step() is the one to go. False: step()
-    // is the next one to try.
+    // Takes loss and slope at step(). Returns true if the search has ended: step() is the one to go. Returns
+    // false if step() is the next one to try.
     bool has_ended(double loss, double slope) {
         const double decrease = kDecrease * start_.slope; // of the loss for each unit of step
         const double enough = start_.loss + step_ * decrease;
@@ -34,7 +34,7 @@ class LineSearch {
 
         const Trial trial{step_, loss, slope};
         if (!has_fallen_ && loss <= best_.loss && loss > enough) {
-            // The loss has fallen, but not enough: the next step follows from the loss less the decrease that
+            // The loss has fallen, but not enough. The next step follows from the loss less the decrease that
             // is asked for.
             best_ = best_.less(decrease);
             other_ = other_.less(decrease);
@@ -76,7 +76,7 @@ class LineSearch {
     struct Trial {
         double step, loss, slope;
 
-        // Of the loss minus `decrease` for each unit of step.
+        // Gives the trial of the loss minus `decrease` for each unit of step.
         Trial less(double decrease) const { return {step, loss - step * decrease, slope - decrease}; }
     };
 
@@ -96,8 +96,8 @@ class LineSearch {
         }
     };
 
-    // The next step, from best_, other_ and the trial, of which two bracket a minimum once there is a
-    // bracket; best_ and other_ follow.
+    // Gives the next step, from best_, other_ and the trial. Two of them bracket a minimum once there is a
+    // bracket. best_ and other_ follow.
     double next_step(const Trial &trial) {
         const double back = best_.step - trial.step;
         const bool turned = trial.slope * (best_.slope / std::abs(best_.slope)) < 0.0;

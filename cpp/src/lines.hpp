@@ -1,4 +1,4 @@
-// Between the caller's arrays and columns of lines (the layout is told in contract.hpp).
+// Numbers go between the caller's arrays and columns of lines (contract.hpp tells the layout).
 #pragma once
 
 #include "../kernels/contract.hpp"
@@ -11,7 +11,7 @@ inline double number_at(const RowsView &view, Index row, Index column) {
                                           : static_cast<const double *>(view.data)[at];
 }
 
-// Columns of lines, `stride` numbers apart, to C order (rows, columns).
+// Copies columns of lines, `stride` numbers apart, to C order (rows, columns).
 template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, Index columns, T *out) {
     for (Index c = 0; c < columns; c += kLanes<T>) {
         const T *line = lines + c / kLanes<T> * stride;
@@ -22,7 +22,7 @@ template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, 
     }
 }
 
-// The other way, from row `first_row` of the lines on. Padding lanes keep what they held.
+// Copies the other way, from row `first_row` of the lines on. Padding lanes keep what they held.
 template <class T> void rows_to_lines(const RowsView &view, T *lines, Index stride, Index first_row = 0) {
     for (Index r = 0; r < view.n_rows; ++r)
         for (Index c = 0; c < view.n_columns; ++c)

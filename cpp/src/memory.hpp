@@ -1,4 +1,4 @@
-// Memory for the engine: zeroed, aligned to a line, on huge pages where that pays.
+// The core's memory is zeroed, aligned to a line, and on huge pages if that pays.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace densegrad {
 
-// Sizes come from the caller: more than 64 TiB are an error, before a sum or a product can overflow.
+// Sizes come from the caller. More than 64 TiB are an error, before a sum or a product can overflow.
 inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 46;
 
 inline std::int64_t checked_product(std::int64_t a, std::int64_t b) {
@@ -58,8 +58,8 @@ class Arena {
         const std::size_t bytes = static_cast<std::size_t>(planned_);
         used_ = 0;
 #if defined(__linux__)
-        // Fresh pages are zero. The system clears them as they are first written to, by whatever thread does
-        // so; to clear gigabytes here would hold up Ctrl-C.
+        // Fresh pages are zero. The system clears a page when it is first written to, in whatever thread does
+        // so. To clear gigabytes here would hold up Ctrl-C.
         constexpr std::size_t kFresh = std::size_t{64} << 20;
         if (bytes >= kFresh) {
             void *memory =

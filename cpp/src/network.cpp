@@ -281,7 +281,8 @@ int NetworkOf<T>::choose_threads(int requested, Index rows, Index piece, double 
 template <class T>
 template <class Body>
 void NetworkOf<T>::for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const {
-    // Small enough for the outputs of two layers to stay in the L2 cache, large enough to reuse the weights.
+    // This is small enough for the outputs of two layers to stay in the L2 cache, and large enough to reuse
+    // the weights.
     const Index rows = std::min(kBatchSlice, std::max<Index>(1, n_rows));
     const Index slices = (n_rows + rows - 1) / rows;
     const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, slices)));
@@ -350,7 +351,7 @@ template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, b
 
 template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
     const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
-    // For a custom loss, forward and backward are what backpropagate is for the others.
+    // For a custom loss, forward and backward do what backpropagate does for the others.
     prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
@@ -433,7 +434,7 @@ void NetworkOf<T>::backward(const RowsView &loss_gradient, void *input_gradient,
                          static_cast<T *>(input_gradient));
 }
 
-// Both passes with a custom loss between them. Where it asks to stop, there is no backward pass.
+// Runs both passes with a custom loss between them. If it asks to stop, there is no backward pass.
 template <class T>
 double NetworkOf<T>::run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,
                                 BatchLoss custom) {

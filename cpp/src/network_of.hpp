@@ -38,7 +38,7 @@ template <class T> class NetworkOf final : public Network {
     std::unique_ptr<Lbfgs> make_lbfgs() override;
     void poison_padding() override;
 
-    // For the trainer and L-BFGS, which hold the lock. Nothing from here on takes it.
+    // The trainer and L-BFGS call these and hold the lock. Nothing from here on takes it.
     std::vector<Layer<T>> &layers() { return layers_; }
     const Kernels<T> &kernels() const { return kernels_; }
     LossArgs<T> loss_args() const;
@@ -54,14 +54,14 @@ template <class T> class NetworkOf final : public Network {
     }
     // Brings the transposed copies that a backward pass needs, for which there is room, up to the weights.
     void refresh_transposed(const SharedBlocks &blocks, Team &team);
-    // The loss of the rows, and its gradient in the layers' buffers; the transposed copies are current. Of no
-    // use where the watch has stopped.
+    // Gives the loss of the rows, and leaves its gradient in the layers' buffers. The transposed copies must
+    // be current. The results are of no use if the watch has stopped.
     double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
                                  const SharedBlocks &blocks, StopWatch &watch, Team &team);
-    // The same with a custom loss; `done`: false where it was stopped on the way.
+    // Does the same with a custom loss; `done`: false if it was stopped on the way.
     double custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop, BatchLoss custom,
                                     bool &done);
-    // Between all weights, or numbers laid out like them, and a vector of n_parameters() numbers.
+    // Copies between all weights, or numbers laid out like them, and a vector of n_parameters() numbers.
     void lines_to_parameters(const T *lines, T *out) const;
     void parameters_to_lines(const T *numbers, T *lines) const;
     // The buffers of the weight gradients are about to be used for something else.
@@ -69,10 +69,10 @@ template <class T> class NetworkOf final : public Network {
         need_gradients();
         has_weight_gradients_ = false;
     }
-    // Multiplications of a forward pass for each row, padding included.
+    // Gives the multiplications of a forward pass for each row, padding included.
     double work() const;
-    // Threads for a call over `rows` rows, `piece` of them in a phase, of which each costs `passes` forward
-    // passes: at most `requested` (0: all there are).
+    // Gives the number of threads for a call over `rows` rows, `piece` of them in a phase. Each row costs
+    // `passes` forward passes. It gives at most `requested` (0: all there are).
     int choose_threads(int requested, Index rows, Index piece, double passes) const;
     void check_rows(const RowsView &rows) const;
     void check_targets(const Targets &targets) const;
@@ -83,7 +83,7 @@ template <class T> class NetworkOf final : public Network {
     void check_layer(int l, int first) const;
     void need_gradients();
     void prepare_cache(Index rows, int n_threads, bool loss_gradients);
-    // False: stopped on the way.
+    // Returns false if it was stopped on the way.
     bool run_forward(const RowsView &rows, int n_threads, StopRequest stop);
     bool run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads, StopRequest stop);
     double run_custom(const RowsView &rows, bool input_gradient, int n_threads, StopRequest stop,

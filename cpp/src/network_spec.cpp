@@ -30,7 +30,7 @@ void check_loss(const NetworkSpec &spec) {
     const std::string loss = std::string("loss '") + row.name + "'";
     const std::int64_t n_out = spec.layers.back().n_units;
     check_head(row, spec.layers.back().activation);
-    // In the precision of the kernels.
+    // The parameter is checked in the precision of the kernels.
     const double parameter = spec.scalar == Scalar::float32
                                  ? static_cast<double>(static_cast<float>(spec.loss.parameter))
                                  : spec.loss.parameter;

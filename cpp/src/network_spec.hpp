@@ -1,4 +1,5 @@
-// What a network may be made of: which widths, activations, heads and numbers of the losses go together.
+// This file says what a network may be made of: which widths, activations, heads and numbers of the losses go
+// together.
 #pragma once
 
 #include "densegrad/network.hpp"
@@ -9,9 +10,9 @@ namespace densegrad {
 
 inline const LossRow &loss_row(Loss loss) { return kLosses[static_cast<int>(loss)]; }
 
-// Throws std::invalid_argument where no network can be made of it.
+// Throws std::invalid_argument if no network can be made of it.
 void check_spec(const NetworkSpec &spec);
-// Values that a row of the target has.
+// Counts the values that a row of the target has.
 std::int64_t count_targets(const NetworkSpec &spec);
 
 } // namespace densegrad

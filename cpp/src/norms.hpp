@@ -1,4 +1,4 @@
-// Norms: of the whole gradient, which is clipped, and of the weights into each unit, which are limited.
+// The norm of the whole gradient is clipped, and the norms of the weights into each unit are limited.
 #pragma once
 
 #include "blocks.hpp"
@@ -9,11 +9,11 @@
 
 namespace densegrad {
 
-// Numbers whose squares float64 cannot hold are multiplied by this first.
+// If float64 cannot hold the squares of numbers, they are multiplied by this first.
 inline constexpr double kOfLargeNumbers = 0x1p-600;
 
-// The Euclidean norm of all stored weight gradients times `factor`; overwrites each state's squared_norm,
-// which stays zero for a layer that has no blocks here.
+// Gives the Euclidean norm of all stored weight gradients times `factor`. It overwrites each state's
+// squared_norm, which stays zero for a layer that has no blocks here.
 template <class T>
 double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states,
                      double factor, const SharedBlocks &blocks, Team &team) {
@@ -39,7 +39,7 @@ double gradient_norm(const std::vector<Layer<T>> &layers, const std::vector<Laye
     return std::sqrt(squares);
 }
 
-// What the gradient is multiplied by so that its norm is at most `limit`.
+// Gives the factor for the gradient, so that its norm is at most `limit`.
 template <class T>
 T clipping_factor(const std::vector<Layer<T>> &layers, const std::vector<LayerState<T>> &states, double limit,
                   const SharedBlocks &blocks, Team &team) {
@@ -52,7 +52,7 @@ T clipping_factor(const std::vector<Layer<T>> &layers, const std::vector<LayerSt
     return static_cast<T>(norm > limit * factor ? limit * factor / norm : 1.0);
 }
 
-// The Euclidean norm of `count` weights into a unit times `factor`.
+// Gives the Euclidean norm of `count` weights into a unit times `factor`.
 template <class T> double norm_of_unit(const T *weights, Index count, double factor) {
     double sum = 0.0;
     for (Index i = 0; i < count; ++i) {
@@ -62,8 +62,8 @@ template <class T> double norm_of_unit(const T *weights, Index count, double fac
     return std::sqrt(sum);
 }
 
-// Scales the weights into each unit whose norm is above `limit` (Srivastava et al. 2014, section 5.1). The
-// bias is left out. The transposed copies and penalties are to be refreshed.
+// Scales the weights into each unit whose norm is above `limit` (Srivastava et al. 2014, section 5.1). It
+// leaves out the bias. The transposed copies and penalties must be refreshed afterwards.
 template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double limit, Team &team) {
     for (const Layer<T> &layer : layers) {
         if (!layer.trainable)

@@ -13,8 +13,8 @@
 
 namespace densegrad {
 
-// Rows that a pass holds at once; longer batches go piece by piece. A multiple of kBatchSlice, so that the
-// pieces add up in the same slices whatever this is.
+// A pass holds so many rows at once; longer batches go piece by piece. The number is a multiple of
+// kBatchSlice, so that the pieces add up in the same slices whatever it is.
 inline constexpr Index kPieceRows = 1024;
 static_assert(kPieceRows % kBatchSlice == 0);
 
@@ -32,26 +32,26 @@ struct PassOptions {
     }
 };
 
-// The buffers over at most `rows` rows, in columns of lines. A row's part of them is written by the thread
-// that has the row. What the forward pass leaves stays until the next one:
+// These are the buffers over at most `rows` rows, in columns of lines. The thread that has a row writes its
+// part of them. What the forward pass leaves stays until the next one:
 //
 //     output[l]         written by forward (l = 0: gather); the head overwrites z_(L) with y_(L)
-//     local[l]          written by forward where dy/dz has a buffer; of the head also by the loss layer
+//     local[l]          written by forward if dy/dz has a buffer; of the head also by the loss layer
 //     delta[l]          written by the loss layer or head_delta (l = L), then by backward, which reads
 //                       delta[l + 1], output[l] and local[l] and changes none of them
 //     loss_gradient[l]  written beside delta[l]; nobody reads it on the way
 //     row_loss, scratch overwritten by every loss layer
 //
-// Where nothing is cached, all output[l] are two buffers in turn, and forward overwrites output[l - 2].
+// If nothing is cached, all output[l] are two buffers in turn, and forward overwrites output[l - 2].
 template <class T> struct Pass {
     Index rows; // capacity
     // Numbers from one column of lines to the next: an odd number of lines, which spreads over the cache.
     Index stride;
     PassOptions options;
     std::vector<T *> output;        // y_(l), l = 0 ... L
-    std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, where it has a buffer
+    std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, if it has a buffer
     std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; with input_gradient also L'_(0) at 0
-    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, where asked for
+    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, if asked for
     double *row_loss;               // (rows,)
     std::vector<T *> scratch;       // one per thread, for the head
     Arena arena;
@@ -115,7 +115,7 @@ template <class T> struct Batch {
     const RowsView *rows;
     Targets targets;
     const Index *order;   // null: rows first_row, first_row + 1, ...
-    Index first_row;      // the first row when there is no order
+    Index first_row;      // the first row if there is no order
     Index first_in_batch; // for the dropout counter
     double weight_scale;  // 1 / (sum of the batch's sample weights)
     std::uint64_t dropout_key;

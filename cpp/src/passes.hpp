@@ -1,4 +1,4 @@
-// The forward and the backward pass over a range of rows. Read here how a network computes.
+// A network computes like this: the forward and the backward pass over a range of rows.
 #pragma once
 
 #include "layer.hpp"
@@ -78,11 +78,11 @@ HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, 
             pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
-// Multiplications that take as long as to copy a number.
+// So many multiplications take as long as to copy a number.
 inline constexpr double kWorkOfCopy = 16.0;
 
-// Gather and layers 1 ... L - 1; then the head's preactivation, or with `activate_head` y_(L). False: it was
-// stopped on the way.
+// Runs the gather and layers 1 ... L - 1. Then it computes the head's preactivation, or y_(L) with
+// `activate_head`. Returns false if it was stopped on the way.
 template <class T>
 bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
                   bool activate_head, const Kernels<T> &kernels, StopWatch &watch, int thread, Index begin,
@@ -109,8 +109,8 @@ bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, cons
     return true;
 }
 
-// From delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. False: it was
-// stopped on the way.
+// Goes from delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. Returns
+// false if it was stopped on the way.
 template <class T>
 bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
                    const Kernels<T> &kernels, StopWatch &watch, Index begin, Index end) {

@@ -7,9 +7,9 @@
 namespace densegrad {
 namespace {
 
-constexpr std::int64_t kDraws = 256; // that are drawn before the numbers change places
+constexpr std::int64_t kDraws = 256; // made before the numbers change places
 
-// Partners of numbers i, i - 1, ..., last + 1: each from 0 ... i, by throwing away masked draws that are
+// Draws partners of numbers i, i - 1, ..., last + 1, each from 0 ... i. It throws away masked draws that are
 // greater. Whether one is cannot be predicted, so there is no branch: the next draw takes its place.
 void draw_partners(std::int64_t i, std::int64_t last, std::uint64_t mask, BitGenerator &bits,
                    std::int64_t *partners) {
@@ -26,7 +26,7 @@ void draw_partners(std::int64_t i, std::int64_t last, std::uint64_t mask, BitGen
 
 } // namespace
 
-// Fisher-Yates from the last number down.
+// Does Fisher-Yates from the last number down.
 void shuffle(std::int64_t *numbers, std::int64_t count, BitGenerator &bits) {
     std::int64_t partners[kDraws];
     std::int64_t i = count - 1;

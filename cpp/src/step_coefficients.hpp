@@ -1,5 +1,4 @@
-// The coefficients of a training step that all weights share: the learning rate with the optimizer's
-// corrections.
+// All weights share the coefficients of a training step: the learning rate with the optimizer's corrections.
 #pragma once
 
 #include "densegrad/trainer.hpp"
@@ -11,7 +10,8 @@
 
 namespace densegrad {
 
-// base^n for n >= 0 by repeated squaring: pow() of the C library need not give the same bits on every CPU.
+// Computes base^n for n >= 0 by repeated squaring: pow() of the C library need not give the same bits on
+// every CPU.
 class PowersOf {
   public:
     explicit PowersOf(double base) {
@@ -32,7 +32,7 @@ class PowersOf {
     double squares_[63]; // base^(2^i)
 };
 
-// Of one step after another.
+// Gives the coefficients of one step after another.
 template <class T> class StepCoefficients {
   public:
     StepCoefficients(const OptimizerSpec &spec, const Regularisation &regularisation, std::int64_t steps_done)
@@ -76,7 +76,7 @@ template <class T> class StepCoefficients {
     }
 
   private:
-    // The momentum of NAdam at step t (Dozat 2016), with the decay of 0.96^0.004 a step that is usual.
+    // Gives the momentum of NAdam at step t (Dozat 2016), with the decay of 0.96^0.004 a step that is usual.
     double nadam_momentum(std::int64_t t) const {
         static const PowersOf decay(0.99983672535267528);
         return spec_.beta_1 * (1.0 - 0.5 * decay(t));

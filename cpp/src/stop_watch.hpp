@@ -1,4 +1,4 @@
-// Asks a StopRequest, no more often than is good, and cuts long work into parts between which it can ask.
+// Asks a StopRequest, but no more often than is good. It cuts long work into parts between which it can ask.
 #pragma once
 
 #include "densegrad/data.hpp"
@@ -11,7 +11,7 @@
 
 namespace densegrad {
 
-// Made by the calling thread, which alone asks; the other members of its team see the answer.
+// The calling thread makes it, and it alone asks. The other members of its team see the answer.
 class StopWatch {
   public:
     explicit StopWatch(StopRequest request) : request_(request) {}
@@ -29,8 +29,8 @@ class StopWatch {
         return stopped();
     }
 
-    // Calls work(begin, end) for parts of a range of rows or blocks that cost `multiplications` each. False:
-    // it was stopped on the way.
+    // Calls work(begin, end) for parts of a range of rows or blocks that cost `multiplications` each. Returns
+    // false if it was stopped on the way.
     template <class Work> bool run(std::int64_t begin, std::int64_t end, double multiplications, Work work) {
         constexpr double kLongest = 1e9;     // some 15 ms
         constexpr double kShort = 5e7;       // in less, a look at the clock would count

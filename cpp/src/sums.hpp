@@ -1,4 +1,5 @@
-// Sums over rows, in one order whatever the pieces: slices of kBatchSlice, each in order, added up in order.
+// Sums over rows have one order, whatever the pieces. They go in slices of kBatchSlice, each in order, and
+// the slices are added up in order.
 #pragma once
 
 #include "pass.hpp"
@@ -18,12 +19,12 @@ inline double add_slices(double total, const double *values, Index count) {
     return total;
 }
 
-// The sum of the rows' weights: sample weights, or all ones.
+// Gives the sum of the rows' weights: sample weights, or all ones.
 inline double total_weight(const double *sample_weight, Index rows) {
     return sample_weight ? add_slices(0.0, sample_weight, rows) : static_cast<double>(rows);
 }
 
-// Adds weight * row_loss of the rows, which overwrites row_loss. A row without weight may have no loss.
+// Adds weight * row_loss of the rows, and overwrites row_loss. A row without weight may have no loss.
 template <class T>
 double add_weighted_losses(double total, double *row_loss, const Batch<T> &batch, Index rows) {
     if (const double *sample_weight = batch.targets.sample_weight)

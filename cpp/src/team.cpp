@@ -25,8 +25,8 @@ std::atomic<std::int64_t> alone_until{0};
 std::atomic<std::int64_t> alone_for{0};
 
 // A caller has worked and then waited for the others. Even shares would have made it wait for less than it
-// worked. It goes on alone for eight times as long as it has waited, and twice as long as the last time where
-// the next try ends so again, up to a second. The bits are the same.
+// worked. It goes on alone for eight times as long as it has waited. If the next try ends so again, it goes
+// on alone for twice as long as the last time, up to a second. The bits are the same.
 void note_wait(std::int64_t worked, std::int64_t waited) {
     constexpr std::int64_t kShort = 200'000;
     constexpr std::int64_t kLongest = 1'000'000'000;
@@ -48,7 +48,7 @@ void relax() {
 #endif
 }
 
-// Spins for `spins` looks, of some 40 ns each, then sleeps: a core that is busy with something else must not
+// Spins for `spins` looks, of some 40 ns each, then sleeps. A core that is busy with something else must not
 // be waited for at full power.
 template <class Number, class Busy> void wait_while(const std::atomic<Number> &value, int spins, Busy busy) {
     for (int spin = 0; spin < spins; ++spin) {
@@ -61,12 +61,12 @@ template <class Number, class Busy> void wait_while(const std::atomic<Number> &v
         value.wait(now, std::memory_order_acquire);
 }
 
-// A helper stays awake from one call to the next where a loop in Python makes them: half a millisecond. To
-// wake it can take longer than a short call lasts.
+// If a loop in Python makes the calls, a helper stays awake from one to the next: half a millisecond. To wake
+// it can take longer than a short call lasts.
 constexpr int kSpinsOfHelper = 12'000;
 constexpr int kSpinsOfCaller = 2'000;
 
-// Teams that no call uses now. None is ever destroyed: its helpers may still look at it.
+// No call uses these teams now. None is ever destroyed: its helpers may still look at it.
 struct IdleTeams {
     std::mutex lock;
     Team *first = nullptr;
@@ -87,8 +87,8 @@ std::int64_t Team::first_chunk(std::size_t slot) const {
     return n_chunks_ * static_cast<std::int64_t>(slot) / size();
 }
 
-// Whether a chunk is left is read off the slot alone: a member that is late may stand here while the caller
-// sets up the next phase, and must not match this phase's slot with that one's chunks.
+// The slot alone tells whether a chunk is left. A member that is late may stand here while the caller sets up
+// the next phase. It must not match this phase's slot with that one's chunks.
 bool Team::take(std::size_t slot, std::uint32_t phase, std::int64_t &chunk) {
     std::uint64_t rest = slots_[slot].rest.load(std::memory_order_relaxed);
     do {
@@ -136,7 +136,8 @@ void Team::help(int thread, std::uint32_t seen) {
     while (true) {
         wait_while(phase_, kSpinsOfHelper, [seen](std::uint32_t phase) { return phase == seen; });
         seen = phase_.load(std::memory_order_acquire);
-        // Of this phase, or of a later one, in which case no slot has chunks of this phase any more.
+        // The size is of this phase, or of a later one. In a later one no slot has chunks of this phase any
+        // more.
         const int size = this->size();
         if (thread < size)
             work_off(thread, size, seen);

@@ -1,4 +1,4 @@
-// A team of threads that works off the chunks of one phase after the other.
+// A team of threads works off the chunks of one phase after the other.
 #pragma once
 
 #include <atomic>
@@ -9,14 +9,14 @@
 namespace densegrad {
 
 // The caller runs the program; helpers wait for a phase and join in. Each member begins with chunks of its
-// own, which keeps data in its cache from phase to phase, and then takes what others have not begun. So
-// nobody waits for a helper that is late or missing; one that the system puts to sleep holds up at most the
+// own, which keeps data in its cache from phase to phase. Then it takes what others have not begun. So nobody
+// waits for a helper that is late or missing. A helper that the system puts to sleep holds up at most the
 // chunk it is at. After such a wait the caller goes on alone for a while.
 //
 // Helpers are threads of our own. They are kept for the next call and sleep until then.
 class Team {
   public:
-    // The caller alone, until it is resized to no more than `capacity` members.
+    // The team is the caller alone, until it is resized to no more than `capacity` members.
     explicit Team(int capacity);
 
     int size() const { return size_.load(std::memory_order_relaxed); }
@@ -38,7 +38,7 @@ class Team {
             const_cast<void *>(static_cast<const void *>(&work)));
     }
 
-    // share() for parts [begin, end) of 0 ... count - 1, a few for each member: work(begin, end, thread).
+    // Shares parts [begin, end) of 0 ... count - 1, a few for each member: work(begin, end, thread).
     template <class Work> void share_range(std::int64_t count, Work &&work) {
         constexpr std::int64_t kSmallestPart = 16;
         const std::int64_t most = count / kSmallestPart > 1 ? count / kSmallestPart : 1;
@@ -58,7 +58,8 @@ class Team {
     };
 
     static bool better_alone();
-    // Between two calls: `wanted` members for the next one, or as many as the system has threads for.
+    // Called between two calls. It makes `wanted` members for the next one, or as many as the system has
+    // threads for.
     void resize(int wanted);
     void run_phase(std::int64_t n_chunks, Function function, void *context);
     [[noreturn]] void help(int thread, std::uint32_t seen);
@@ -68,27 +69,28 @@ class Team {
 
     std::vector<Slot> slots_; // one a member, with the range of chunks that it begins with
     int n_helpers_ = 0;       // that were started; those from size() on sit out
-    // Of the phase; read only by who holds one of its chunks, which keeps the phase from ending.
+    // These belong to the phase. Only who holds one of its chunks reads them, which keeps the phase from
+    // ending.
     Function function_ = nullptr;
     void *context_ = nullptr;
     std::int64_t n_chunks_ = 0;
-    alignas(64) std::atomic<std::uint32_t> phase_{0}; // waited for by members without work
+    alignas(64) std::atomic<std::uint32_t> phase_{0}; // members without work wait for it
     std::atomic<int> size_{1};
     alignas(64) std::atomic<std::int32_t> left_{0}; // chunks of the phase that are not done
     Team *next_idle_ = nullptr;
 };
 
-// Multiplications that a member must have for a team to pay. In a phase of many: members meet in some
-// microseconds. In the only phase of a call: they must be woken and waited for, which takes milliseconds
-// where the other cores are busy with something else.
+// A member must have so many multiplications for a team to pay. In a phase of many, members meet in some
+// microseconds. In the only phase of a call, they must be woken and waited for. That takes milliseconds if
+// the other cores are busy with something else.
 inline constexpr double kWorkOfPhase = 1.5e6;
 inline constexpr double kWorkOfCall = 1.6e7;
 
-// Threads for so many multiplications, at least `least` each: as many as pay, at most `most` (0: as many as
-// the process may use).
+// Gives the number of threads for so many multiplications, at least `least` each. It gives as many as pay, at
+// most `most` (0: as many as the process may use).
 int team_size_for(double multiplications, int most, double least);
 
-// A team for one call: one that no other call has, or a new one.
+// Takes a team for one call: one that no other call has, or a new one.
 class BorrowedTeam {
   public:
     explicit BorrowedTeam(int n_threads);

@@ -181,7 +181,7 @@ template <class T> double TrainerOf<T>::batch_weight(const Epoch &epoch, Index f
     return weight;
 }
 
-// By rows: gather, forward, loss, backward to every delta. False: it was stopped on the way.
+// Goes by rows: gather, forward, loss, backward to every delta. Returns false if it was stopped on the way.
 template <class T>
 bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
     const std::vector<Layer<T>> &layers = network_.layers();
@@ -213,7 +213,7 @@ bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, 
     return !epoch.watch.stopped();
 }
 
-// By blocks: the weight gradient into its buffer. False: it was stopped on the way.
+// Goes by blocks, and sums the weight gradient into its buffer. Returns false if it was stopped on the way.
 template <class T>
 bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team) {
     epoch.blocks.share(team, [&](const BlockRange &range) {
@@ -225,8 +225,8 @@ bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, 
     return !epoch.watch.stopped();
 }
 
-// By blocks: the update of all weights. `mode` tells whether earlier rows of the batch are in the buffer.
-// False: it was stopped before any weight changed.
+// Goes by blocks, and updates all weights. `mode` tells whether earlier rows of the batch are in the buffer.
+// Returns false if it was stopped before any weight changed.
 template <class T>
 bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step,
                                 Team &team) {
@@ -330,7 +330,8 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
         throw std::invalid_argument("a custom loss, and only that, needs its function");
 }
 
-// The caller may write to its own order while the epoch runs: what is checked is what is read.
+// The caller may write to its own order while the epoch runs, so each number is read once, checked and
+// copied.
 template <class T> void TrainerOf<T>::copy_order(const EpochSpec &spec) {
     order_.resize(spec.order ? static_cast<std::size_t>(spec.n_order) : 0);
     for (std::size_t i = 0; i < order_.size(); ++i) {
@@ -352,7 +353,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
     const int threads = network_.choose_threads(spec.n_threads, spec.n_order, piece, 3.0);
     network_.need_transposed(false);
-    // An update of more takes some 0.1 s, for which a stop would have to wait.
+    // A longer update takes some 0.1 s, and a stop would have to wait for it.
     constexpr double kLongUpdate = 6e9;
     const bool stored = regularisation_.clip_norm > 0.0 ||
                         network_.work() * static_cast<double>(piece) > kLongUpdate * threads;

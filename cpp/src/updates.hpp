@@ -1,11 +1,11 @@
-// The phase by blocks: what is done with the weights once the deltas of a batch are there.
+// The phase by blocks deals with the weights once the deltas of a batch are there.
 //
-// Each function is one use of the kernel update_weights (contract.hpp tells its steps):
+// Each function is one use of the kernel update_weights (contract.hpp lists its steps):
 //
-//     sum                 the weight gradient, kept nowhere: to measure how long it takes
-//     sum_and_store       the weight gradient to `gradient`, anew or added to what is there
-//     sum_and_update      the last rows' part of the gradient, added to what is stored of the rows before
-//                         them, goes through the optimizer while it is in registers
+//     sum                 sums the weight gradient and keeps it nowhere, to measure how long it takes
+//     sum_and_store       sums the weight gradient into `gradient`, anew or added to what is there
+//     sum_and_update      adds the last rows' part of the gradient to what is stored of the rows before
+//                         them; the optimizer takes it while it is in registers
 //     update_from_stored  the optimizer takes the whole gradient from `gradient`, times a factor
 //     refresh             the transposed copy and the penalties follow weights that changed otherwise
 //
@@ -19,11 +19,11 @@
 
 namespace densegrad {
 
-// What a trainer keeps for each layer, and where its sums over blocks go.
+// A trainer keeps the optimizer's state for each layer, and room for its sums over blocks.
 template <class T> struct LayerState {
     T *state[2] = {nullptr, nullptr}; // of the optimizer, like the weights
     double *penalty = nullptr;        // (2, blocks): sums of w^2 and |w| of a block; null: no penalty
-    double *squared_norm = nullptr;   // (blocks,): of the gradient, when it is clipped
+    double *squared_norm = nullptr;   // (blocks,): of the gradient, if it is clipped
 };
 
 template <class T> WeightArgs<T> sum(const Layer<T> &layer, const Pass<T> &pass, std::size_t l, Index rows) {
@@ -65,7 +65,7 @@ void add_update(WeightArgs<T> &args, const Layer<T> &layer, const LayerState<T> 
     args.penalty = has_penalty ? state.penalty : nullptr;
 }
 
-// mode: none, or consume where rows of the batch are stored already.
+// mode: none, or consume if rows of the batch are stored already.
 template <class T>
 WeightArgs<T> sum_and_update(const Layer<T> &layer, const LayerState<T> &state, const Pass<T> &pass,
                              std::size_t l, Index rows, GradientMode mode, const OptimizerStep<T> &step,

@@ -1,4 +1,4 @@
-// Vectors as long as all weights of a network, padding included, and what L-BFGS computes with them.
+// L-BFGS computes with vectors as long as all weights of a network, padding included.
 #pragma once
 
 #include "dispatch.hpp"
@@ -12,7 +12,7 @@
 
 namespace densegrad {
 
-// Vectors of so many lines, zero at first.
+// The vectors have so many lines, zero at first.
 class VectorSet {
   public:
     VectorSet(Index lines, int count) {
@@ -31,12 +31,12 @@ class VectorSet {
     std::vector<double *> vectors_;
 };
 
-// Sums are made in slices of a fixed length, which are added up in order, whoever makes them.
+// Sums are made in slices of a fixed length. The slices are added up in order, whoever makes them.
 class VectorMath {
   public:
     VectorMath(Index lines, const Kernels<double> &kernels) : lines_(lines), kernels_(kernels) {}
 
-    // The products of `vectors` with a and then, where it is not null, with b.
+    // Gives the products of `vectors` with a and then, if it is not null, with b.
     std::vector<double> products(const std::vector<const double *> &vectors, const double *a, const double *b,
                                  Team &team) const {
         const std::size_t count = vectors.size() * (b ? 2 : 1);
@@ -58,10 +58,11 @@ class VectorMath {
         return products({a}, b, nullptr, team)[0];
     }
 
-    // out = the sum of factors times vectors, of which `out` may be one.
+    // Computes out = the sum of factors times vectors. `out` may be one of them.
     void combine(const std::vector<const double *> &vectors, const std::vector<double> &factors, double *out,
                  Team &team) const {
-        // From the last slice on: of vectors that products() has just read, that one is still in the cache.
+        // It goes from the last slice on: of vectors that products() has just read, that one is still in the
+        // cache.
         share(team, [&](Index slice, Index, Index) {
             const Index begin = (slice_count() - 1 - slice) * kSlice;
             const Index end = std::min(lines_, begin + kSlice);
@@ -71,7 +72,7 @@ class VectorMath {
         });
     }
 
-    // The largest absolute value; NaN does not count.
+    // Gives the largest absolute value; NaN does not count.
     double largest(const double *vector, Team &team) const {
         std::vector<double> slices(static_cast<std::size_t>(slice_count()));
         share(team, [&](Index slice, Index begin, Index end) {

@@ -1,5 +1,5 @@
-// Counts the allocations of epochs of 10 and of 100 steps: after the first epoch a step allocates nothing, so
-// both counts are the same. Prints them.
+// Counts the allocations of epochs of 10 and of 100 steps, and prints them. After the first epoch a step
+// allocates nothing, so both counts are the same.
 #include "densegrad/config.hpp"
 #include "densegrad/network.hpp"
 #include "densegrad/trainer.hpp"
@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <vector>
 
-// glibc's own entry points, beside those that are counted here.
+// These are glibc's own entry points, beside those that are counted here.
 extern "C" {
 void *__libc_malloc(std::size_t size);
 void *__libc_memalign(std::size_t alignment, std::size_t size);

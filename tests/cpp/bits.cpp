@@ -1,9 +1,8 @@
-// Trains small networks on made-up data and prints one hash of all their weights and predictions for each
-// type.
+// Trains small networks on made-up data. Prints one hash of all their weights and predictions for each type.
 //
 //     test_bits [instruction set [threads]]
 //
-// Whatever the arguments, the compiler and the processor: the output is the same.
+// The output is the same whatever the arguments, the compiler and the processor.
 #include "densegrad/config.hpp"
 #include "densegrad/network.hpp"
 #include "densegrad/trainer.hpp"
@@ -18,7 +17,7 @@ namespace {
 
 using namespace densegrad;
 
-// SplitMix64: integers only, so the data are the same everywhere.
+// SplitMix64 uses integers only, so the data are the same everywhere.
 class Random {
   public:
     std::uint64_t next() {
@@ -152,7 +151,7 @@ template <class T> std::uint64_t run_all(int n_threads) {
         run<T>({row.id, Loss::log_loss, Activation::softmax, optimizer, 37, 37}, n_threads, hash);
     }
     run<T>({Activation::tanh, Loss::poisson, Activation::exp, Optimizer::adam, 40, 8}, n_threads, hash);
-    // More rows than a slice of the weight gradient's sum.
+    // These are more rows than a slice of the weight gradient's sum.
     run<T>({Activation::relu, Loss::log_loss, Activation::softmax, Optimizer::adam, 700, 600}, n_threads,
            hash);
     return hash.value();

@@ -1,6 +1,6 @@
-// Stops calls of a wide network at each question whether to stop, one after the other, and exits with an
-// error where a network is left half-way: a step is done whole or not at all, and a stopped pass leaves
-// nothing to read. Prints how often it stopped a step and a pass before their ends.
+// Stops calls of a wide network at each question whether to stop, one after the other. It exits with an error
+// if a network is left half-way. A step is done whole or not at all, and a stopped pass leaves nothing to
+// read. Prints how often it stopped a step and a pass before their ends.
 //
 //     test_stop [threads]
 #include "densegrad/config.hpp"
@@ -60,7 +60,7 @@ struct Model {
         trainer = network->make_trainer(OptimizerSpec{Optimizer::adam}, {}, 0);
     }
 
-    // Weights and the optimizer's numbers of both layers.
+    // Gives weights and the optimizer's numbers of both layers.
     Numbers state() const {
         Numbers all;
         for (int l = 1; l <= 2; ++l) {

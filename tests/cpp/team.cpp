@@ -1,6 +1,6 @@
-// Works off phases of changing numbers of chunks with teams and exits with an error where a chunk was not run
-// exactly once, or by a thread number that another member had. The phases are so short that members are still
-// looking for work when the next one begins, and late ones when the next call begins.
+// Works off phases of changing numbers of chunks with teams. It exits with an error if a chunk was not run
+// exactly once, or ran under a thread number that another member had. The phases are so short that members
+// still look for work when the next one begins. Late members still look for it when the next call begins.
 //
 //     test_team [threads [phases]]
 //
@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
     for (std::thread &caller : callers)
         caller.join();
 
-    // What the body throws comes out, and the team can be had again.
+    // The team passes on what the body throws, and can be had again.
     int thrown = 0;
     for (int i = 0; i < 100; ++i)
         try {

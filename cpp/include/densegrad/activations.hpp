@@ -1,5 +1,5 @@
-// The table of activations. To add one: an enumerator and a row here, a functor in
-// cpp/kernels/activations.hpp, a line in tests/reference.py.
+// This is the table of activations. To add one, write an enumerator and a row here, a functor in
+// cpp/kernels/activations.hpp and a line in tests/reference.py.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ enum class Activation : int {
     softmax,
 };
 
-// Where the local gradient dy/dz of a cached forward pass is kept.
+// This says where the local gradient dy/dz of a cached forward pass is kept.
 enum class LocalGradient : int {
     one,      // dy/dz = 1: nothing to keep
     output,   // dy/dz is a function of y: the cached output is the cached local gradient
@@ -43,9 +43,9 @@ constexpr Jacobian jacobian_of(Activation activation, std::int64_t n_levels) {
                                              : Jacobian::diagonal;
 }
 
-// The uniform distribution that the initial weights are drawn from: glorot is +-sqrt(6 / (n_in + n_out)),
-// he is +-sqrt(6 / n_in). glorot_logistic is Glorot's with the 2 in place of 6 that scikit-learn uses for
-// logistic units.
+// The initial weights are drawn from a uniform distribution. glorot is +-sqrt(6 / (n_in + n_out)), he is
+// +-sqrt(6 / n_in). glorot_logistic is Glorot's with 2 in place of 6, which scikit-learn uses for logistic
+// units.
 enum class Initializer : int { glorot, glorot_logistic, he };
 
 struct ActivationRow {

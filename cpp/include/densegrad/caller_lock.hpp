@@ -1,9 +1,9 @@
-// Who may use a network at the same time.
+// This lock says who may use a network at the same time.
 //
-// A *change* of the network, of what it has cached or of its trainer is for one caller: a second one, from
+// A *change* of the network, of what it has cached or of its trainer is for one caller. A second change, from
 // another thread or from a callback of the first, is an error at once. A *read* waits for the end of the
 // change that another thread makes, and a change waits for the reads that have begun. The thread that makes
-// the change, in a callback, and the one that reads already may read at once.
+// the change may read at once, in a callback. So may a thread that reads already.
 #pragma once
 
 #include "densegrad/data.hpp"
@@ -16,10 +16,10 @@ namespace densegrad {
 
 class CallerLock {
   public:
-    // Throws std::logic_error when another change is under way, or this thread reads.
+    // Throws std::logic_error if another change is under way, or this thread reads.
     void begin_change();
     void end_change() noexcept;
-    // `stop` is asked now and then by who has to wait; false: it asked to stop, and nothing has begun.
+    // Who has to wait asks `stop` now and then. Returns false if it asked to stop: nothing has begun.
     bool begin_read(StopRequest stop = {});
     void end_read() noexcept;
 
@@ -27,7 +27,7 @@ class CallerLock {
     bool reads(std::thread::id thread) const;
     void forget_other_process();
 
-    // All of it is guarded by the one mutex of caller_lock.cpp, which is held for a few instructions.
+    // The one mutex of caller_lock.cpp guards all of it, and is held for a few instructions.
     std::int64_t process_ = 0;      // a fork begins the next one, in which no other caller is left
     std::thread::id changing_;      // none: nobody
     bool change_has_begun_ = false; // false: it waits for reads

@@ -1,4 +1,4 @@
-// What this build offers and what this machine runs.
+// This file tells what this build offers and what this machine runs.
 #pragma once
 
 #include <string>
@@ -15,15 +15,15 @@ void set_instruction_set(const std::string &name);
 
 std::string compiler();
 bool has_openmp(); // whether the OpenMP run-time library is asked how many threads it allows
-// That this process may use: affinity, cgroup, OMP_NUM_THREADS and, through OpenMP, threadpoolctl; after
-// fork 1.
+// Gives how many threads this process may use. Affinity, cgroup, OMP_NUM_THREADS and, through OpenMP,
+// threadpoolctl limit it. After fork it gives 1.
 int available_threads();
 
-// For tests: a number of threads that is asked for is used as it is, however small the work.
+// For tests: if a number of threads is asked for, it is used as it is, however small the work.
 void set_exact_threads(bool exact);
 
 // Call it in the child of a fork, to which no helper thread came along. From then on available_threads() is
-// 1: a child is as a rule one of several that share the CPUs.
+// 1, because a child is as a rule one of several that share the CPUs.
 void after_fork_in_child();
 
 } // namespace densegrad

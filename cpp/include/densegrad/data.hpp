@@ -1,4 +1,4 @@
-// Views of the caller's arrays: read in place, never owned, never copied whole.
+// Views show the caller's arrays. The arrays are read in place, never owned, never copied whole.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@ namespace densegrad {
 
 enum class Scalar : int { float32, float64 };
 
-// The rows of X: dense with any strides, or CSR when `indptr` is not null.
+// The rows of X are dense with any strides, or CSR if `indptr` is not null.
 struct RowsView {
     const void *data = nullptr; // dense: first number; CSR: the stored numbers
     Scalar scalar = Scalar::float64;
@@ -21,17 +21,17 @@ struct RowsView {
     bool wide_indices = false; // CSR: int64 in place of int32
 };
 
-// What the loss compares y_(L) with: one of the two pointers, or none where no loss is wanted.
+// The loss compares y_(L) with one of the two pointers, or with none if no loss is wanted.
 struct Targets {
-    // (n_rows,), each in [0, max(n_L, 2)), which is for the caller to check.
+    // (n_rows,), each in [0, max(n_L, 2)); the caller must check that.
     const std::int64_t *classes = nullptr;
     const void *values = nullptr; // (n_rows, n_targets), C order, of the network's precision
     std::int64_t n_targets = 0;
     const double *sample_weight = nullptr; // (n_rows,) or null: all ones
 };
 
-// Asked about 20 times a second by the calling thread, between pieces of the work: true ends the call early,
-// and what it was to give is then of no use.
+// The calling thread asks about 20 times a second, between pieces of the work. The answer true ends the call
+// early, and what it was to give is then of no use.
 struct StopRequest {
     bool (*asked)(void *context) = nullptr;
     void *context = nullptr;

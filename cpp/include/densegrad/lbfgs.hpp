@@ -1,4 +1,4 @@
-// L-BFGS: the loss of all rows, minimised by limited memory steps with a line search.
+// L-BFGS minimises the loss of all rows by limited memory steps with a line search.
 #pragma once
 
 #include "densegrad/data.hpp"
@@ -8,7 +8,7 @@
 
 namespace densegrad {
 
-// Why a minimisation ended.
+// This says why a minimisation ended.
 enum class LbfgsEnd : int {
     gradient,    // no component of the gradient is above gradient_tolerance
     reduction,   // the loss fell by no more than reduction_tolerance, relative to itself or 1
@@ -29,7 +29,8 @@ struct LbfgsSpec {
     int n_threads = 0; // as for an epoch
     StopRequest stop;
     BatchLoss custom; // for Loss::custom
-    // Called after each iteration, which `iterations` counts: false ends the minimisation. Null: nobody asks.
+    // Called after each iteration, which `iterations` counts. The answer false ends the minimisation. Null:
+    // nobody asks.
     bool (*after_iteration)(void *context, std::int64_t iterations, double loss) = nullptr;
     void *context = nullptr; // of after_iteration
 };
@@ -41,20 +42,20 @@ struct LbfgsResult {
     LbfgsEnd end = LbfgsEnd::asked;
 };
 
-// Made by Network::make_lbfgs, of a float64 network. Shares the network's CallerLock: minimise and set_state
-// are changes, the others reads.
+// Network::make_lbfgs makes it, of a float64 network. It shares the network's CallerLock: minimise and
+// set_state are changes, the others are reads.
 class Lbfgs {
   public:
     virtual ~Lbfgs() = default;
 
-    // From the network's weights on. What was learned of the curvature is kept for the next call, which then
-    // makes the steps that this one would have made next. A call that was stopped leaves the weights of its
-    // last iteration.
+    // Minimises from the network's weights on. It keeps what it learned of the curvature for the next call,
+    // which then makes the steps that this one would have made next. If a call was stopped, it leaves the
+    // weights of its last iteration.
     virtual LbfgsResult minimise(const LbfgsSpec &spec) = 0;
 
-    // The memory: the last steps, oldest first, and the differences of the gradient along them, (pairs(),
-    // n_parameters) each in the order of get_parameters; the product of the two, (pairs(),), which the line
-    // search has measured.
+    // This is the memory. It has the last steps, oldest first, and the differences of the gradient along
+    // them. Both are (pairs(), n_parameters) in the order of get_parameters. It also has the product of the
+    // two, (pairs(),), which the line search has measured.
     virtual int pairs() const = 0;
     virtual bool begun() const = 0; // a first step has been made
     virtual void get_state(double *steps, double *differences, double *curvatures) const = 0;

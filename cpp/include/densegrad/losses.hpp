@@ -1,5 +1,5 @@
-// The table of losses. To add one: an enumerator and a row here, a functor in cpp/kernels/losses.hpp,
-// a line in tests/reference.py.
+// This is the table of losses. To add one, write an enumerator and a row here, a functor in
+// cpp/kernels/losses.hpp and a line in tests/reference.py.
 #pragma once
 
 #include "densegrad/activations.hpp"
@@ -23,14 +23,14 @@ enum class Loss : int {
     custom,
 };
 
-// What a target is for the loss.
+// This says what a target is for the loss.
 enum class TargetKind : int {
     values,        // one number an output
     probabilities, // class numbers, or one number in [0, 1] an output
     classes,       // class numbers, or 0/1 an output
 };
 
-// The heads that a loss accepts.
+// A loss accepts these heads.
 enum class Heads : int {
     any,        // every activation but softmax
     classifier, // softmax or logistic

@@ -1,8 +1,8 @@
-// A dense network: layers l = 1 ... L, then a loss layer. y_(0) = x, y_(l) = a_(l)([y_(l-1), 1] W_(l)).
+// A dense network has layers l = 1 ... L, then a loss layer. y_(0) = x, y_(l) = a_(l)([y_(l-1), 1] W_(l)).
 //
-// Arrays that go in are views of any strides and either precision; arrays that come out are written in C
-// order in the network's own precision. Bad arguments throw std::invalid_argument, calls out of order
-// std::logic_error, and leave the network as it was.
+// Arrays that go in are views of any strides and either precision. Arrays that come out are written in C
+// order in the network's own precision. Bad arguments throw std::invalid_argument, and calls out of order
+// throw std::logic_error. Both leave the network as it was.
 #pragma once
 
 #include "densegrad/activations.hpp"
@@ -37,13 +37,13 @@ struct NetworkSpec {
     Scalar scalar = Scalar::float32;
 };
 
-// What can be read out, layer by layer, in C order and the network's precision.
+// These can be read out, layer by layer, in C order and the network's precision.
 enum class Quantity : int {
     weights,         // W_(l), (n_(l-1) + 1, n_(l)), l = 1 ... L
     weight_gradient, // dLoss/dW_(l) of the last backward pass, like the weights
     // What the last forward or backpropagate left, (cached_rows(), n_(l)):
     output,         // y_(l), l = 0 ... L
-    local_gradient, // dy_(l)/dz_(l), l = 1 ... L, where the Jacobian is diagonal
+    local_gradient, // dy_(l)/dz_(l), l = 1 ... L, if the Jacobian is diagonal
     // after backpropagate, for a custom loss also after backward:
     loss_gradient, // L'_(l), l = 0 ... L
     delta,         // dLoss/dz_(l), l = 1 ... L
@@ -55,8 +55,8 @@ struct ReadOut {
     void *out;
 };
 
-// The loss of a whole batch and L'_(L), for Loss::custom. output: y_(L), (n_rows, n_L); loss_gradient: out,
-// like output, dLoss/dy; loss: out. Returns false to stop.
+// Gives the loss of a whole batch and L'_(L), for Loss::custom. output: y_(L), (n_rows, n_L); loss_gradient:
+// out, like output, dLoss/dy; loss: out. Returns false to stop.
 struct BatchLoss {
     bool (*function)(void *context, const void *output, std::int64_t n_rows, void *loss_gradient,
                      double *loss) = nullptr;
@@ -68,8 +68,8 @@ class Trainer;
 struct OptimizerSpec;
 struct Regularisation;
 
-// Calls that change the network or its cache take one caller at a time, read-outs wait for it (CallerLock);
-// predict and evaluate run beside everything.
+// Calls that change the network or its cache take one caller at a time, and read-outs wait for it
+// (CallerLock). predict and evaluate run beside everything.
 class Network {
   public:
     virtual ~Network() = default;
@@ -89,30 +89,30 @@ class Network {
     virtual void get(Quantity quantity, int l, void *out) const = 0;
     // Rows [first_row, first_row + weights.n_rows) of W_(l).
     virtual void set_weights(int l, const RowsView &weights, std::int64_t first_row = 0) = 0;
-    // All weights in one vector of n_parameters() numbers: W_(1), ..., W_(L), each in C order.
+    // These take all weights in one vector of n_parameters() numbers: W_(1), ..., W_(L), each in C order.
     virtual void get_parameters(void *out) const = 0;
     virtual void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) = 0;
     virtual void get_gradient(void *out) const = 0; // dLoss/dparameters of the last backward pass
 
-    // Forward pass that keeps nothing: may run in several threads at once. out: (n_rows, n_L).
+    // Makes a forward pass and keeps nothing: it may run in several threads at once. out: (n_rows, n_L).
     virtual void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) const = 0;
-    // Weighted mean loss of predict(rows).
+    // Gives the weighted mean loss of predict(rows).
     virtual double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                             StopRequest stop = {}) const = 0;
 
-    // Forward pass that caches outputs and local gradients. out: (n_rows, n_L).
+    // Makes a forward pass and caches outputs and local gradients. out: (n_rows, n_L).
     virtual void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) = 0;
-    // Backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
+    // Makes a backward pass from L'_(L), (n_rows, n_L), with the weights of the forward pass. input_gradient:
     // (n_rows, n_0), or null.
     virtual void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
                           StopRequest stop = {}) = 0;
-    // Both passes with the loss layer, everything kept; returns the loss. `results` are read out before
-    // another caller may change them. `custom`: for Loss::custom.
+    // Makes both passes with the loss layer, keeps everything and returns the loss. `results` are read out
+    // before another caller may change them. `custom`: for Loss::custom.
     virtual double backpropagate(const RowsView &rows, const Targets &targets, int n_threads,
                                  const std::vector<ReadOut> &results = {}, StopRequest stop = {},
                                  BatchLoss custom = {}) = 0;
-    // Both passes, piece by piece in bounded memory (with a custom loss at once); returns the loss and leaves
-    // the weight gradients, which `gradient`, (n_parameters,) or null, receives.
+    // Makes both passes, piece by piece in bounded memory, but at once with a custom loss. Returns the loss
+    // and leaves the weight gradients, which `gradient`, (n_parameters,) or null, receives.
     virtual double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads,
                                      void *gradient = nullptr, StopRequest stop = {},
                                      BatchLoss custom = {}) = 0;
@@ -123,7 +123,7 @@ class Network {
     virtual std::unique_ptr<Trainer> make_trainer(const OptimizerSpec &optimizer,
                                                   const Regularisation &regularisation,
                                                   std::uint64_t seed) = 0;
-    // As make_trainer; the network must be of float64.
+    // Does as make_trainer; the network must be of float64.
     virtual std::unique_ptr<Lbfgs> make_lbfgs() = 0;
 
     // For tests: fills every padding lane that the network owns with NaN. No result may change.

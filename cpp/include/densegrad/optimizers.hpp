@@ -1,5 +1,5 @@
-// The table of optimizers. To add one: an enumerator and a row here, a functor in cpp/kernels/optimizers.hpp,
-// a line in tests/reference_training.py.
+// This is the table of optimizers. To add one, write an enumerator and a row here, a functor in
+// cpp/kernels/optimizers.hpp and a line in tests/reference_training.py.
 #pragma once
 
 namespace densegrad {

@@ -1,11 +1,11 @@
-// The order of the rows of an epoch.
+// This file shuffles the order of the rows of an epoch.
 #pragma once
 
 #include <cstdint>
 
 namespace densegrad {
 
-// A source of random bits: the C interface of NumPy's bit generators, numpy/random/bitgen.h.
+// A bit generator gives random bits through NumPy's C interface, numpy/random/bitgen.h.
 struct BitGenerator {
     void *state;
     std::uint64_t (*next_uint64)(void *);

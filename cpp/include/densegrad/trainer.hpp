@@ -1,4 +1,4 @@
-// Gradient descent: one call an epoch.
+// A trainer does gradient descent: one call is one epoch.
 #pragma once
 
 #include "densegrad/data.hpp"
@@ -10,7 +10,7 @@
 
 namespace densegrad {
 
-// An optimizer and its hyperparameters; those that it does not use are ignored.
+// This names an optimizer and its hyperparameters. Those that the optimizer does not use are ignored.
 struct OptimizerSpec {
     Optimizer optimizer;
     double momentum = 0.0;
@@ -20,7 +20,7 @@ struct OptimizerSpec {
     double epsilon = 1e-8;
 };
 
-// Bias rows are left out of all but clip_norm.
+// All but clip_norm leave out the bias rows.
 struct Regularisation {
     double l2 = 0.0;           // loss += l2 / 2 * sum w^2 / (sum of the batch's sample weights)
     double l1 = 0.0;           // loss += l1 * sum |w| / (the same)
@@ -29,9 +29,9 @@ struct Regularisation {
     double clip_norm = 0.0;    // largest norm of the whole gradient, penalties left out; 0: no limit
 };
 
-// Loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers: (n_rows,) which
-// rows of the targets; loss_gradient: out, (n_rows, n_L), dloss/dy of each row; row_loss: out, (n_rows,).
-// Returns false to stop the epoch.
+// Gives the loss and L'_(L) of a batch, for Loss::custom. output: y_(L), (n_rows, n_L); row_numbers:
+// (n_rows,) which rows of the targets; loss_gradient: out, (n_rows, n_L), dloss/dy of each row; row_loss:
+// out, (n_rows,). Returns false to stop the epoch.
 using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers,
                             std::int64_t n_rows, void *loss_gradient, double *row_loss);
 
@@ -55,15 +55,15 @@ struct EpochResult {
     bool stopped = false; // stop or custom_loss asked for it
 };
 
-// Made by Network::make_trainer. Shares the network's CallerLock: epoch and set_... are changes, get_state
-// and steps are reads.
+// Network::make_trainer makes it. It shares the network's CallerLock: epoch and set_... are changes,
+// get_state and steps are reads.
 class Trainer {
   public:
     virtual ~Trainer() = default;
 
     virtual EpochResult epoch(const EpochSpec &spec) = 0;
 
-    // The same `optimizer`; its state is kept.
+    // It must be the same `optimizer`; its state is kept.
     virtual void set_hyperparameters(const OptimizerSpec &optimizer,
                                      const Regularisation &regularisation) = 0;
 
