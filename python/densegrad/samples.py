@@ -165,7 +165,7 @@ def _targets(
 
 
 def check_lowest(name: str, values: NDArray[Any], loss: str) -> None:
-    """Raise ValueError if a target is below what the loss allows."""
+    """Raise ValueError if a target is below the lowest that the loss allows."""
     low, closed = LOSSES[loss]["lowest_target"], LOSSES[loss]["lowest_allowed"]
     if math.isinf(low) or values.size == 0:
         return
