@@ -1,4 +1,4 @@
-"""Targets: from y to what the network is trained on, and from its outputs back."""
+"""Targets: from y to the network's target, and from its outputs back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSE
 
 
 class Targets(Protocol):
-    """What y has in it."""
+    """The targets in y."""
 
     def n_outputs(self, loss: Loss) -> int:
         """Return the number of units of the head."""
@@ -151,7 +151,7 @@ class Labels:
         return np.searchsorted(self.classes, y)
 
     def expected(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return what `codes` is for outputs that are right."""
+        """Return the result of `codes` for outputs that are right."""
         return np.asarray(self.binarizer.transform(y)) if self.multilabel else self._numbers(y)
 
     def codes(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
@@ -261,7 +261,7 @@ class Values:
         return y.reshape(y.shape[0], -1)
 
     def predictions(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
-        """Return what `predict` gives: means, or quantiles along the last axis if there are several."""
+        """Return the result of `predict`: means, or quantiles along the last axis if there are several."""
         if loss.name == "gaussian_nll":
             return flat(outputs[:, : self.n_targets])
         n_levels = len(loss.quantile_levels)

@@ -12,7 +12,7 @@ from densegrad.tabular.columns import Category, Parsed
 from densegrad.tabular.level_encoding import LevelEncoding
 from densegrad.tabular.number_encoding import MANY, NumberEncoding
 
-#: What an encoding makes of numbers beside their two scales.
+#: The inputs that an encoding makes of numbers beside their two scales.
 ENCODINGS = ("plain", "bins", "values")
 MOST_INPUTS = 1024
 #: So many bins a column are tried, one after the other, until the inputs are not too many.

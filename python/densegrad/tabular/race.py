@@ -31,7 +31,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Watch:
-    """What a fit heeds while it runs."""
+    """Functions that a fit calls while it runs."""
 
     #: Called after each epoch of each member; False ends them all.
     goes_on: Callable[[], bool]
@@ -132,9 +132,9 @@ def _refined(
     members: list[Member],
     shared: NDArray[np.float32] | None,
 ) -> tuple[list[Member], Problem]:
-    """Try no label smoothing, and more epochs; return the members that can be kept, and what is chosen.
+    """Try no label smoothing, and more epochs; return the members that can be kept, and the choice.
 
-    Label smoothing helps where classes can be told apart, and spoils probabilities where they cannot.
+    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot.
     """
     jobs = []
     if problem.smooths:

@@ -132,7 +132,7 @@ def _batch_loss(samples: Samples) -> Callable[[Any], tuple[float, Any]] | None:
     assert target is not None
 
     def batch_loss(y_pred: Any) -> tuple[float, Any]:
-        # A copy, as in training: the function may write to what it gets.
+        # A copy, as in training: the function may write to its arguments.
         return weighted_mean(*custom_rows(function, target.copy(), y_pred), samples.sample_weight)
 
     return batch_loss

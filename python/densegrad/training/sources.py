@@ -1,4 +1,4 @@
-"""Sources of rows: what the updates of an epoch train on."""
+"""Sources of the rows that the updates of an epoch train on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from densegrad.training.rates import Rates
 
 
 class Run(NamedTuple):
-    """What the updates of an epoch came to."""
+    """The results of the updates of an epoch."""
 
     loss: float
     n_rows: int
