@@ -953,8 +953,8 @@ cdef class Lbfgs:
     def set_state(self, cbool begun, steps not None, differences not None, curvatures not None):
         """Go on from the state of another one.
 
-        It has: whether the other had begun; its last steps and the gradient's differences along them, each
-        (pairs, n_parameters); and the products of the two, (pairs,).
+        `begun` tells whether the other had begun. `steps` and `differences` are its last steps and the changes
+        of the gradient along them, (pairs, n_parameters). `curvatures` are the products of the two, (pairs,).
         """
         cdef Py_buffer products
         cdef int64_t n = self.network.n_parameters

@@ -191,7 +191,7 @@ class GlorotWithBias:
 
 
 def hint(parameters: Mapping[str, Any], error: str) -> str:
-    """Return a hint if scikit-learn's `error` is about an unknown name that is close to a known one, or ""."""
+    """Return a hint if scikit-learn's `error` is about an unknown name near a known one, otherwise ""."""
     names = {
         "activation": HIDDEN_ACTIVATIONS,
         "solver": ["lbfgs", *BY_NAME],
