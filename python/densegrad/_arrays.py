@@ -1,4 +1,4 @@
-"""Arrays of the caller's, as the core reads them: in place if it can, or converted."""
+"""The caller's arrays as the core reads them: in place if it can, otherwise converted."""
 
 from __future__ import annotations
 

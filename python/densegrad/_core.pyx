@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
 # distutils: language=c++
-"""Binding of the C++ core: declares it, checks the arguments, releases the GIL, calls. Nothing is computed here."""
+"""Binding of the C++ core: declares it, checks the arguments, releases the GIL, calls. Computes nothing."""
 
 cimport cython
 from cpython.buffer cimport (
@@ -953,8 +953,8 @@ cdef class Lbfgs:
     def set_state(self, cbool begun, steps not None, differences not None, curvatures not None):
         """Go on from the state of another one.
 
-        `begun` tells whether the other had begun. `steps` and `differences` are its last steps and the changes
-        of the gradient along them, (pairs, n_parameters). `curvatures` are the products of the two, (pairs,).
+        `begun` tells whether the other had begun. `steps` are its last steps and `differences` those of the
+        gradient along them, (pairs, n_parameters). `curvatures` are the products of the two, (pairs,).
         """
         cdef Py_buffer products
         cdef int64_t n = self.network.n_parameters

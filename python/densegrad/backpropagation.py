@@ -212,7 +212,7 @@ class Backpropagation:
         return "\n".join(lines)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
-        """Return a page on which one walks through both passes step by step, and write it to `path`.
+        """Return a page that walks through both passes step by step, and write it to `path`.
 
         The page is one file and needs nothing else: it fetches nothing from the Internet.
 

@@ -128,7 +128,7 @@ def _check_length(target: NDArray[Any], n_rows: int) -> None:
 def _targets(
     spec: NetworkSpec, target: Any, n_rows: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
-    """Return class numbers and values, of which one is None."""
+    """Return class numbers and values; one of them is None."""
     try:
         array = _arrays.real_array("target", target)
     except TypeError as error:

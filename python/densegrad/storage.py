@@ -95,7 +95,7 @@ def write(
         file.write(struct.pack("<Q", len(text)) + text)
         remaining = iter(arrays)
         for dtype in dtypes:
-            file.write(np.ascontiguousarray(next(remaining), dtype).data)  # which no name holds
+            file.write(np.ascontiguousarray(next(remaining), dtype).data)  # no name holds it
 
 
 def save(path: str | os.PathLike[str], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> None:
@@ -185,7 +185,7 @@ def _flush_folder(folder: str) -> None:
 
 
 class Reader:
-    """An open file: its description, and its tensors, each of which is read once.
+    """An open file: its description, and its tensors. Each tensor is read once.
 
     Attributes
     ----------

@@ -169,5 +169,5 @@ class LearningCurveDisplay:
         return self
 
     def _curve(self, ax: Axes, values: Sequence[float], label: str, color: str) -> None:
-        """Draw a line; of a single epoch a dot, which a line would not show."""
+        """Draw a line; if there is a single epoch, draw a dot."""
         ax.plot(range(len(values)), values, label=label, color=color, marker="o" if len(values) == 1 else "")

@@ -113,7 +113,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         return tags
 
     def _stand_in(self) -> Any:
-        """Return an object like this one, to which others may write."""
+        """Return an object like this one; others may write to it."""
         other = object.__new__(type(self))
         other.__dict__.update(vars(self))
         return other
@@ -472,7 +472,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                     ended = _seen_by_all(epoch, hooks, observers, limit)
                     if ended:
                         stopped = stopped or "callback"
-                    unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                    unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
                     if saver is not None and unsaved and saver.due(epoch.number + 1):
                         self._write_checkpoint(saver, training, so_far, stopped)
                         unsaved = False

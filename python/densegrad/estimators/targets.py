@@ -36,7 +36,7 @@ class Targets(Protocol):
         """Return the network's target for y."""
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the targets again."""
+        """Return plain data; `from_state` makes the targets from it again."""
 
 
 TargetsT = TypeVar("TargetsT", bound=Targets)
@@ -68,13 +68,13 @@ class Labels:
         return cls(LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes))
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the labels again."""
+        """Return plain data; `from_state` makes the labels from it again."""
         sparse = bool(self.binarizer.sparse_input_)
         return {"classes": self.classes, "multilabel": self.multilabel, "sparse": sparse}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Labels:
-        """Return the labels of which `to_state` was made."""
+        """Return the labels that gave `to_state`."""
         classes = np.asarray(state["classes"])
         if state["multilabel"]:
             indicators = np.eye(len(classes), dtype=np.int64)
@@ -252,7 +252,7 @@ class Values:
         return "exp" if loss.name in POSITIVE_LOSSES else "identity"
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the targets again."""
+        """Return plain data; `from_state` makes the targets from it again."""
         return {"n_targets": self.n_targets}
 
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
@@ -275,7 +275,7 @@ class Values:
 
 
 def from_state(state: dict[str, Any]) -> Labels | Values:
-    """Return the targets that `to_state` of either kind was made of."""
+    """Return the targets that gave this state, of either kind."""
     if "n_targets" in state:
         return Values(_validation.integer("n_targets", state["n_targets"], 1))
     return Labels.from_state(state)

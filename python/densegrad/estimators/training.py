@@ -119,7 +119,7 @@ class Training:
         return other
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the training again."""
+        """Return plain data; `from_state` makes the training from it again."""
         rule, split = self.rule, self.split
         state = {
             "network": self.network,
@@ -149,7 +149,7 @@ class Training:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Training:
-        """Return the training of which `to_state` was made."""
+        """Return the training that gave `to_state`."""
         network, random = state["network"], state["random"]
         if not isinstance(network, Network) or not isinstance(random, np.random.RandomState):
             raise ValueError("a training must have a network and a RandomState")

@@ -112,7 +112,7 @@ def _distinct_patterns(numbers: NDArray[np.float64]) -> list[bool]:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Return names of which no two are equal: a column may be called as an input of another one."""
+    """Return names, no two equal: a column may have the name of an input of another one."""
     counts: dict[str, int] = {}
     for i, name in enumerate(names):
         counts[name] = number = counts.get(name, 0) + 1

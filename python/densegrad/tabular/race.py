@@ -41,7 +41,7 @@ class Watch:
 
 
 def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
-    """Return the encodings that are worth a try, of which no two make the same inputs."""
+    """Return the encodings that are worth a try; no two make the same inputs."""
     chosen: dict[str, Inputs] = {}
     for encoding in encodings:
         if encoding == "values" and len(encodings) > 1 and problem.training.task.n_rows <= _ROWS_FOR_VALUES:

@@ -45,7 +45,7 @@ class Recipe:
 
     @property
     def typical_width(self) -> float:
-        """The number of inputs of a typical layer, which its rates are for."""
+        """The number of inputs of a typical layer; the rates are for it."""
         return sum(self.hidden) / len(self.hidden)
 
     @property

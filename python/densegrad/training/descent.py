@@ -210,7 +210,7 @@ class GradientDescent:
 
     @classmethod
     def from_state(cls, network: Network, state: dict[str, Any]) -> GradientDescent:
-        """Return the descent of which `to_state` was made, even if its training had diverged."""
+        """Return the descent that gave `to_state`, even if its training had diverged."""
         regularisation = Regularisation(
             **{name: _validation.real(name, value, 0) for name, value in state["regularisation"].items()}
         )

@@ -90,7 +90,7 @@ class History:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> History:
-        """Return the record of which `to_state` was made."""
+        """Return the record that gave `to_state`."""
         record = cls(**state)
         for name, value in vars(record).items():
             if name not in ("best_epoch", "stopped"):

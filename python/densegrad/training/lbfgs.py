@@ -88,7 +88,7 @@ class Lbfgs:
             Largest decrease of the loss, relative to the loss or 1, at which the iterations end.
         n_threads : int or None
         deadline : float
-            Reading of `time.monotonic` that ends the iterations, also in the middle of one, which is undone.
+            Reading of `time.monotonic` that ends the iterations. One that is cut short is undone.
         see : callable or None
             Called after each iteration with its record; returns True to end the iterations.
         """

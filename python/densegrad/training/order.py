@@ -77,7 +77,7 @@ class CumulativeOrder:
         self._random = random
         self._shared = shared
         self._start: dict[str, Any] = random.get_state(legacy=False)
-        self._end: tuple[int, int] | None = None  # the generator's state after the last fit; None in one
+        self._end: tuple[int, int] | None = None  # the generator's state after a fit; None during one
         self._n_shuffles = 0
         self._order: NDArray[np.int64] | None = np.arange(n_rows) if rows is None else rows
 
@@ -134,7 +134,7 @@ class CumulativeOrder:
 
     @classmethod
     def from_state(cls, random: np.random.RandomState, state: dict[str, Any]) -> CumulativeOrder:
-        """Return the order of which `to_state` was made; `random` is in the state of that moment."""
+        """Return the order that gave `to_state`; `random` is in the state of that moment."""
         shared = _validation.boolean("shared", state["shared"])
         n_rows = _validation.integer("n_rows", state["n_rows"], 1)
         order = cls(random, n_rows, np.zeros(0, np.int64), shared=shared)

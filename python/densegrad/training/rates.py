@@ -42,7 +42,7 @@ class LearningRateRule:
             self.learning_rate = initial / (n_rows_seen + 1) ** power_t
 
     def out_of_patience(self) -> tuple[bool, str]:
-        """Return whether the training ends after epochs without improvement, and the message to print."""
+        """Return whether too many epochs without improvement end the training, and the message to print."""
         if self.settings[1] != "adaptive":
             return True, "Stopping."
         if self.learning_rate <= self.smallest:

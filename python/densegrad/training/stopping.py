@@ -18,7 +18,7 @@ class Stopping(Protocol):
     """A rule that sees each epoch."""
 
     def update(self, epoch: Epoch, network: Network) -> bool:
-        """Take note of an epoch, after which the network has its weights; True ends the fit."""
+        """Take note of an epoch; the network has its weights. True ends the fit."""
 
 
 class Patience:
