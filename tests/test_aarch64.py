@@ -8,7 +8,7 @@ import pytest
 from builds import CMAKE, build, hashes
 
 COMPILER = "aarch64-linux-gnu-g++"
-LIBRARIES = "/usr/aarch64-linux-gnu"  # Debian's place for what the cross-compiler links with
+LIBRARIES = "/usr/aarch64-linux-gnu"  # Debian's place for the cross-compiler's libraries
 EMULATOR = next((name for name in ("qemu-aarch64-static", "qemu-aarch64") if shutil.which(name)), None)
 
 pytestmark = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""The compiled module by itself: it refuses what would crash it, and its read-outs are of one moment."""
+"""The compiled module by itself: it refuses arguments that would crash it; read-outs are of one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build must not do to the process that imports it, and what must not be in its objects."""
+"""Things that a build must not do to the process that imports it, or have in its objects."""
 
 import os
 import re

@@ -281,7 +281,7 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         status = run(path, **moment)
         assert status in (-9, 0), moment
         if path.exists():
-            history = Trainer.load(path).history  # what is there is always whole
+            history = Trainer.load(path).history  # a file that is there is always whole
             assert history is not None
             done.append(len(history.loss))
     assert done == sorted(done)

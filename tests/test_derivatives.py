@@ -1,4 +1,4 @@
-"""Jacobians, vector products and per-sample gradients against differences, and what they refuse.
+"""Jacobians, vector products and per-sample gradients against differences, and the arguments they refuse.
 
 PyTorch is their judge in `tests/peers/`.
 """
@@ -105,7 +105,7 @@ def cubic(y_true: Any, y_pred: Any) -> Any:
 
 
 def cubic_hessian(y_true: Any, y_pred: Any, r: Any) -> Any:
-    y_true[:] = 0 * y_true + y_true  # it may write to what it gets
+    y_true[:] = 0 * y_true + y_true  # it may write to its arguments
     return 6 * np.abs(y_pred - y_true) * r
 
 

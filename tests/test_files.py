@@ -182,7 +182,7 @@ def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
 def test_permissions_are_kept_or_those_of_any_new_file(
     named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if named:  # as where the file system has no files without names
+    if named:  # as if the file system has no files without names
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     network = make_network((1, 2, 1))
     (tmp_path / "other").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` does around the epochs: history, patience, callbacks, time, batches, divergence."""
+"""The work of `Trainer.fit` around the epochs: history, patience, callbacks, time, batches, divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check_gradients` and `check_function`: what they find, and how they say it."""
+"""`check_gradients` and `check_function`: the errors they find, and their reports."""
 
 from __future__ import annotations
 

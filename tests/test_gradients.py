@@ -15,7 +15,7 @@ from densegrad.network import Network as NetworkClass
 
 
 def away_from_kinks(network: Network, X: Any, target: Any) -> Any:
-    """Keep the rows where no loss and no activation has a kink within the step of the differences."""
+    """Keep the rows for which no loss and no activation has a kink within the step of the differences."""
     from reference import Reference
 
     _, preactivations = Reference.of(network).forward(X)

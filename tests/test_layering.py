@@ -236,13 +236,13 @@ def test_pictures_read_public_names_alone(path: Path) -> None:
         assert not outside or not any(part.startswith("_") for part in module.split(".")), module
 
 
-# backpropagation has the Jacobians, which are made where somebody asks to see them.
+# backpropagation has the Jacobians, which are made if somebody asks to see them.
 TRAINING = [path for path in MODULES if path.suffix == ".py" and path.stem != "backpropagation"]
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_blas_in_training(path: Path) -> None:
-    # Its threads would spin for a tenth of a second where ours need CPUs; its sums depend on their number.
+    # Its threads would spin for a tenth of a second while ours need CPUs; its sums depend on their number.
     for node in ast.walk(ast.parse(path.read_text())):
         assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)), node.lineno
         if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""L-BFGS of the core: against SciPy and a solution in closed form; where it ends; exact continuation."""
+"""L-BFGS of the core: against SciPy and a solution in closed form; its end; exact continuation."""
 
 from __future__ import annotations
 

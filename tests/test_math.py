@@ -52,7 +52,7 @@ def mish_slope(z: Any) -> Any:
 class Case:
     """An activation, and how far it may be off.
 
-    The error is counted in ULP of the exact value, or of `unit` where that is greater: a local gradient that
+    The error is counted in ULP of the exact value, or of `unit` if that is greater. A local gradient that
     follows from a rounded y, or passes through zero, can be good to no more than that.
     """
 

@@ -1,4 +1,4 @@
-"""Forward and backward passes against the float64 twin, and what else a network does."""
+"""Forward and backward passes against the float64 twin, and a network's other work."""
 
 from __future__ import annotations
 
@@ -392,7 +392,7 @@ def test_backward_needs_the_weights_of_the_forward_pass(rng: np.random.Generator
     network.weights[2] = network.weights[2] - 0.1 * gradient
     with pytest.raises(RuntimeError, match="they have changed"):
         network.backward(y)
-    assert same_bits(network.weight_gradients[2], gradient)  # what was computed stays readable
+    assert same_bits(network.weight_gradients[2], gradient)  # computed results stay readable
     network.backward(network.forward(X))
     Trainer(network, clip_norm=1.0).step(X, rng.normal(size=(9, 2)))
     with pytest.raises(RuntimeError, match="before a backward pass"):

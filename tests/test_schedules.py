@@ -1,4 +1,4 @@
-"""Learning rates: every schedule, its name, and what it needs to know."""
+"""Learning rates: every schedule, its name, and the facts it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses keep their digits where they are small, and where a row has no weight."""
+"""Losses keep their digits if they are small, and if a row has no weight."""
 
 from __future__ import annotations
 

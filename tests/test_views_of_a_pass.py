@@ -1,4 +1,4 @@
-"""What one can look at and set: z_(l), losses of samples, the loss layer, slices, single weights, prints."""
+"""Values to look at and set: z_(l), losses of samples, the loss layer, slices, single weights, prints."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ __all__ = [
     "show_config",
 ]
 
-# What pickles name the classes by, so that their files may move.
+# The names of the classes in pickles, so that their files may move.
 for _kind in tuple(vars().values()):
     if isinstance(_kind, type) and _kind.__module__.startswith("densegrad."):
         _kind.__module__ = "densegrad"

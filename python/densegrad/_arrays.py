@@ -1,4 +1,4 @@
-"""Arrays of the caller's, as the core reads them: in place if it can, or converted."""
+"""The caller's arrays as the core reads them: in place if it can, otherwise converted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def to_float(array: NDArray[Any]) -> NDArray[Any]:
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
     else:
         dtype = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    with np.errstate(over="ignore"):  # what is too large becomes infinite
+    with np.errstate(over="ignore"):  # numbers that are too large become infinite
         array = np.require(array, dtype, "A")
     # The stride of a single row or column may be any number of bytes, aligned or not.
     return array.copy() if any(stride % array.itemsize for stride in array.strides) else array

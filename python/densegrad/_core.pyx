@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
 # distutils: language=c++
-"""Binding of the C++ core: declares it, checks what it is given, releases the GIL, calls. Nothing is computed here."""
+"""Binding of the C++ core: declares it, checks the arguments, releases the GIL, calls. Computes nothing."""
 
 cimport cython
 from cpython.buffer cimport (
@@ -210,7 +210,7 @@ cdef int copy_numbers(void *out, object array, str name, object dtype, Py_ssize_
 cdef class Rows:
     """A matrix to be read in place: float32 or float64 with any strides, or CSR. Keeps the arrays alive.
 
-    Raises ValueError where `X` does not have `n_columns` columns (-1: any number), TypeError where it does not
+    Raises ValueError if `X` does not have `n_columns` columns (-1: any number), and TypeError if it does not
     hold real numbers.
     """
     cdef cpp.RowsView view
@@ -304,7 +304,7 @@ cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
 
 @cython.final
 cdef class Targets:
-    """What the loss compares y_(L) with: class numbers or values in C order, and weights of the rows, or None."""
+    """The targets of y_(L): class numbers or values in C order, and weights of the rows, or None."""
     cdef cpp.Targets view
     cdef Py_buffer classes
     cdef Py_buffer values
@@ -383,7 +383,7 @@ cdef struct Question:
 @cython.final
 @cython.freelist(8)
 cdef class Call:
-    """A call of the core under way: the arrays it reads, what its callbacks need, and what they raised."""
+    """A call of the core under way: its arrays, the needs of its callbacks, and the errors they raised."""
     cdef Question question
     cdef Py_buffer order
     cdef Py_buffer learning_rates
@@ -652,7 +652,7 @@ cdef class Network:
         return input_gradient
 
     def _backpropagate(self, Rows rows not None, Targets targets not None, n_threads, custom):
-        """Return the loss and, by layer, what one pass of both kinds left, all of them of that pass.
+        """Return the loss and, by layer, the results of one forward and backward pass, all of that pass.
 
         `custom` maps outputs to (loss, loss gradient), for a custom loss. The lists hold outputs and loss
         gradients of layers 0 ... L, then deltas, weight gradients, local gradients and weights of layers 1 ... L;
@@ -833,7 +833,7 @@ cdef class Trainer:
         """Run one epoch and return its loss, the number of its steps, and whether it was stopped before its end.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
-        time.monotonic, 0 for none; `custom` maps row numbers and outputs to the losses of the rows and their
+        time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
         derivatives by the outputs.
         """
         cdef cpp.EpochSpec spec
@@ -903,8 +903,8 @@ cdef class Lbfgs:
                  double deadline, custom, after_iteration):
         """Minimise the loss of the rows, from the network's weights on.
 
-        `deadline` is a reading of time.monotonic, 0 for none; `custom` is as for `Network._backpropagate`;
-        `after_iteration` gets the number of iterations and the loss, and returns True to end; None: nobody asks.
+        `deadline` is a reading of time.monotonic, 0 for none. `custom` is as for `Network._backpropagate`.
+        `after_iteration` gets the number of iterations and the loss, and returns True to end. It may be None.
         """
         cdef cpp.LbfgsSpec spec
         cdef cpp.LbfgsResult result
@@ -939,7 +939,7 @@ cdef class Lbfgs:
         call.finish()
 
     def state(self):
-        """Return what `set_state` takes."""
+        """Return the state that `set_state` takes."""
         cdef int pairs
         cdef int64_t n = self.network.n_parameters
         with Reading(self.network):
@@ -951,8 +951,11 @@ cdef class Lbfgs:
             return self.get().begun(), steps, differences, curvatures
 
     def set_state(self, cbool begun, steps not None, differences not None, curvatures not None):
-        """Go on where another one stopped: whether it had begun; its last steps and the differences of the
-        gradient along them, (pairs, n_parameters); the products of the two, (pairs,)."""
+        """Go on from the state of another one.
+
+        `begun` tells whether the other had begun. `steps` are its last steps and `differences` those of the
+        gradient along them, (pairs, n_parameters). `curvatures` are the products of the two, (pairs,).
+        """
         cdef Py_buffer products
         cdef int64_t n = self.network.n_parameters
         cdef cpp.CppLbfgs *core = self.get()

@@ -127,7 +127,7 @@ def weighted_mean(
         weights = np.ones(len(losses))
     else:
         weights = sample_weight
-        counts = weights > 0  # of the other rows nothing counts, be it NaN
+        counts = weights > 0  # the other rows do not count, even if they are NaN
         losses = np.where(counts, losses, 0.0)
         derivative = np.where(counts[:, np.newaxis], derivative, 0)
     total = weights.sum()

@@ -87,8 +87,8 @@ class Adam(_Checked):
 class AdamW(_Checked):
     """Adam with decoupled weight decay (Loshchilov and Hutter, "Decoupled weight decay", 2019).
 
-    m and v as in Adam; w ← w - lr · m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon) and
-    w ← w - lr · weight_decay · w, the biases left out of the latter.
+    m and v as in Adam; w ← w - lr · m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon). Then
+    w ← w - lr · weight_decay · w, without the biases.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ class AdamW(_Checked):
 class NAdam(_Checked):
     """Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
-    m and v as in Adam; with the momentum μ_t = beta_1 (1 - 0.96^(0.004 t) / 2), the product P_t = μ_1 ⋯ μ_t,
-    ĝ = (1 - μ_t) g / (1 - P_t), m̂ = μ_(t+1) m / (1 - P_(t+1)) and v̂ = v / (1 - beta_2^t):
-    w ← w - lr · (m̂ + ĝ) / (sqrt(v̂) + epsilon).
+    m and v as in Adam; w ← w - lr · (m̂ + ĝ) / (sqrt(v̂) + epsilon). The momentum is
+    μ_t = beta_1 (1 - 0.96^(0.004 t) / 2), with the product P_t = μ_1 ⋯ μ_t. Further
+    ĝ = (1 - μ_t) g / (1 - P_t), m̂ = μ_(t+1) m / (1 - P_(t+1)) and v̂ = v / (1 - beta_2^t).
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class Lion(_Checked):
     """Lion (Chen et al., "Symbolic discovery of optimization algorithms", 2023).
 
     w ← w - lr · sign(beta_1 m + (1 - beta_1) g); m ← beta_2 m + (1 - beta_2) g; and
-    w ← w - lr · weight_decay · w, the biases left out.
+    w ← w - lr · weight_decay · w, without the biases.
 
     Parameters
     ----------

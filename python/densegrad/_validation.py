@@ -1,4 +1,4 @@
-"""Checks of arguments at the boundary: each error names the argument, what came and what is allowed."""
+"""Checks of arguments at the boundary: each error names the argument, its value and the allowed values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from densegrad._names import suggestion
 
 # The core calls these here.
 
-#: What draws random numbers: NumPy's two kinds of generators have the methods used here in common.
+#: A source of random numbers: NumPy's two kinds of generators share the methods used here.
 RandomSource: TypeAlias = np.random.RandomState | np.random.Generator
 
 
@@ -128,7 +128,7 @@ def outline(value: object) -> str:
 
 
 def score(value: Any, epoch: int) -> float:
-    """Return what `scoring` gave after an epoch as a float; it may be infinite, but not NaN."""
+    """Return the result of `scoring` after an epoch as a float; it may be infinite, but not NaN."""
     wanted = "scoring must return a real number"
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{wanted}; got {value!r} after epoch {epoch}")

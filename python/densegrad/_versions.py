@@ -1,4 +1,4 @@
-"""What pickles and files say of the version that wrote them, and what this version can read."""
+"""The stamp of the version that wrote a pickle or file, and the formats that this version can read."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class LocalGradients:
     Attributes
     ----------
     wrt_preactivation : ndarray
-        dy_(l)/dz_(l): a'(z), of shape (batch, n_l). For a head of softmax or of several quantiles, whose
-        outputs depend on several z each: the Jacobians, (batch, n_l, n_l).
+        dy_(l)/dz_(l): a'(z), of shape (batch, n_l). If the head is softmax or has several quantiles, each
+        output depends on several z; then it is the Jacobians, (batch, n_l, n_l).
     wrt_input : ndarray of shape (batch, n_l, n_(l-1))
         dy_(l)/dy_(l-1).
     wrt_weights : ndarray of shape (batch, n_l, n_(l-1) + 1, n_l)
@@ -88,11 +88,11 @@ class LossLayerGradient:
 
 @dataclass(frozen=True)
 class PassTargets:
-    """What the loss layer of a pass compared y_(L) with: one of the three."""
+    """The targets that the loss layer of a pass compared y_(L) with: one of the three."""
 
     classes: NDArray[np.int64] | None = None
     values: NDArray[Any] | None = None
-    #: With a custom loss, what it returned.
+    #: With a custom loss, the losses that it returned.
     row_losses: NDArray[np.float64] | None = None
 
 
@@ -136,9 +136,9 @@ class Backpropagation:
         dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L; and dy_(L+1)/dy_(L), the
         LossLayerGradient.
     preactivations : PerLayer of ndarray
-        z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L. Computed when they are asked for.
+        z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L. Computed on first use.
     sample_losses : ndarray of shape (batch,)
-        The loss of each sample, in float64, without its weight. Computed when they are asked for.
+        The loss of each sample, in float64, without its weight. Computed on first use.
     weights : PerLayer of ndarray
         W_(l) of the pass, l = 1 … L.
     spec : NetworkSpec
@@ -180,7 +180,7 @@ class Backpropagation:
 
     @cached_property
     def sample_losses(self) -> NDArray[np.float64]:
-        """The loss of each sample, (batch,), in float64: what `Network.evaluate` gives for it alone."""
+        """The loss of each sample, (batch,), in float64, as `Network.evaluate` gives for it alone."""
         targets = self._targets
         if targets.row_losses is not None:
             return targets.row_losses
@@ -212,9 +212,9 @@ class Backpropagation:
         return "\n".join(lines)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
-        """Return a page on which one walks through both passes step by step, and write it to `path`.
+        """Return a page that walks through both passes step by step, and write it to `path`.
 
-        The page is one file, which needs nothing else: it fetches nothing from a network.
+        The page is one file and needs nothing else: it fetches nothing from the Internet.
 
         Parameters
         ----------
@@ -240,6 +240,6 @@ class Backpropagation:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array itself, which nobody can write to from now on."""
+    """Return the array itself; nobody can write to it from now on."""
     array.flags.writeable = False
     return array

@@ -1,4 +1,4 @@
-"""What this build offers and what this machine runs."""
+"""The features of this build and of this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config() -> dict[str, Any]:
 def show_config() -> None:
     """Print version, compiler, instruction sets (built, supported and chosen), OpenMP and threads.
 
-    The environment variable DENSEGRAD_ISA, read when densegrad is imported, forces an instruction set; all of
+    The environment variable DENSEGRAD_ISA, read when densegrad is imported, forces an instruction set. All of
     them give the same results to the last bit.
     """
     for name, value in config().items():

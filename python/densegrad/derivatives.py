@@ -133,10 +133,10 @@ def hessian_vector_product(
     loss_hessian: LossHessian | None,
     n_threads: int | None,
 ) -> NDArray[Any]:
-    """Return the Hessian times v; R q is how q changes as the weights move along v (Pearlmutter).
+    """Return the Hessian times v; R q is the change of q as the weights move along v (Pearlmutter).
 
     Both passes of `p` are followed once more, and every step is differentiated. R dLoss/dW_(l) is the result.
-    For a product, R(A B) = R A · B + A · R B, which is one product of matrices side by side.
+    For a product, R(A B) = R A · B + A · R B: one product of matrices side by side.
     """
     L = p.spec.depth
     preactivation_changes: list[NDArray[Any]] = []  # R z_(1), …
@@ -180,7 +180,7 @@ def _through(local: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
 
 
 def _curvature(p: Backpropagation, l: int) -> NDArray[Any] | None:
-    """Return a''(z_(l)), or None where it is zero everywhere."""
+    """Return a''(z_(l)), or None if it is zero everywhere."""
     return activation_curvature(
         p.spec.layers[l - 1].activation,
         lambda: p.preactivations[l],

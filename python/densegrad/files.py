@@ -1,8 +1,8 @@
 """Files of trainers and estimators: plain data as JSON in the header, arrays as tensors beside it.
 
 JSON has fewer types than Python. An object with one name that begins with "$" stands for a value of another
-type; docs/files.md lists them. Nothing that a file names is called: it names types of the lists below, whose
-values are checked as if a user had given them.
+type; docs/files.md lists them. Nothing that a file names is called. It names types of the lists below, and
+their values are checked as if a user had given them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(path: str | os.PathLike[str], kind: str, state: dict[str, Any]) -> Non
     Raises
     ------
     Unwritable
-        If the state holds anything else; it names where. Nothing is written.
+        If the state holds anything else; the error names its place. Nothing is written.
     OSError
     """
     writer = Writer()
@@ -81,7 +81,7 @@ def read(path: str | os.PathLike[str], kind: str, custom_loss: CustomLoss | None
 
 @contextlib.contextmanager
 def damage(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Turn what a damaged state raises into a ValueError that names the file (`with`)."""
+    """Turn the error of a damaged state into a ValueError that names the file (`with`)."""
     path = os.fsdecode(path)
     try:
         yield
@@ -93,7 +93,7 @@ def damage(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 
 class Writer:
-    """Turns values into what JSON has, and collects the arrays.
+    """Turns values into JSON's types, and collects the arrays.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Writer:
         self._generators: list[Any] = []
 
     def plain(self, value: Any, where: str) -> Any:
-        """Return `value` as JSON has it; `where` it stands names its arrays."""
+        """Return `value` as JSON has it; its place, `where`, names its arrays."""
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float:
@@ -189,7 +189,7 @@ class Writer:
 
 
 class _Decoder:
-    """Turns what `Writer` made back into values."""
+    """Turns the output of `Writer` back into values."""
 
     def __init__(self, reader: storage.Reader, path: str, custom_loss: CustomLoss | None) -> None:
         self._reader = reader

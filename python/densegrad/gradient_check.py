@@ -29,7 +29,7 @@ class LayerCheck:
 
     layer: int
     max_relative_error: float
-    #: (row, column) of W_(l) where it occurs; the bias is the last row.
+    #: (row, column) of that error in W_(l); the bias is the last row.
     index: tuple[int, ...]
     analytic: float
     numeric: float
@@ -40,7 +40,7 @@ class LayerCheck:
 
 @dataclass(frozen=True, repr=False)
 class GradientReport:
-    """What `check_gradients` found.
+    """The result of `check_gradients`.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class GradientReport:
         ]
 
     def __repr__(self) -> str:
-        """Return a table with one line a layer, and what it means."""
+        """Return a table with one line a layer, and the verdict."""
         widths = (3, 18, 12, 12, 12, 20)
         lines = [_HEADINGS, *self._rows()]
         text = [
@@ -157,10 +157,10 @@ def check_gradients(
     -------
     GradientReport
         The error of a weight is |analytic - numeric| divided by the larger of the two. The divisor is at
-        least 1e-3 times the largest gradient of the layer, and 1e-8, so that rounding does not count as an
-        error in tiny gradients. The error stays below 1e-6 in float64, and below about 1e-3 in float32. If
-        a unit sits at the kink of its activation, or a sample at that of the loss, the two differ and both
-        are right.
+        least 1e-3 times the largest gradient of the layer, and at least 1e-8. So rounding does not count as
+        an error in tiny gradients. The error stays below 1e-6 in float64, and below about 1e-3 in float32.
+        If a unit sits at the kink of its activation, the two differ and both are right. The same holds for a
+        sample at the kink of the loss.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def check_function(
     function : callable
         Maps a list of float64 arrays to a loss and its derivatives, one array for each of them.
     parameters : iterable of array-like
-        Where the gradient is taken.
+        The arrays at which the gradient is taken.
     step, max_parameters, random_state
         As for `check_gradients`; `max_parameters` counts for each array.
 
@@ -220,7 +220,7 @@ def check_function(
     Raises
     ------
     ValueError, TypeError
-        If an argument or what the function returns is not as described.
+        If an argument or the function's result is not as described.
 
     Examples
     --------

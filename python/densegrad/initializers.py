@@ -61,8 +61,8 @@ _HE = Uniform(lambda n_in, n_out: math.sqrt(6 / n_in))
 def glorot_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
     """Draw from the uniform distribution on ± sqrt(6 / (n_in + n_out)).
 
-    This variance keeps signals and loss gradients at one scale through layers of slope 1 at the origin
-    (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
+    This variance keeps signals and loss gradients at one scale through layers of slope 1 at the origin. See
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
     return _GLOROT(n_in, n_out, random)
 
@@ -75,8 +75,8 @@ def glorot_uniform_logistic(n_in: int, n_out: int, random: RandomSource) -> NDAr
 def he_uniform(n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
     """Draw from the uniform distribution on ± sqrt(6 / n_in).
 
-    It makes up for the half of the signal that rectified units cut off (He et al., "Delving deep into
-    rectifiers", 2015).
+    It makes up for the half of the signal that rectified units cut off. See He et al., "Delving deep into
+    rectifiers", 2015.
     """
     return _HE(n_in, n_out, random)
 

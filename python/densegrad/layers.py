@@ -37,8 +37,8 @@ class Dense:
         zero biases, or one row more with the biases. None chooses by the activation; see
         `densegrad.initializers`.
     trainable : bool, default True
-        Whether a `Trainer` updates the weights. The weights of a frozen layer, with False, stay as they are:
-        no penalty, weight decay, `max_norm` or clipping counts them. Their gradients can still be read.
+        Whether a `Trainer` updates the weights. False freezes the layer and its weights stay as they are. No
+        penalty, weight decay, `max_norm` or clipping counts them. Their gradients can still be read.
 
     Raises
     ------

@@ -46,7 +46,7 @@ N = TypeVar("N", bound="Network")
 class _Described(Generic[T]):
     """An attribute of a network that its description decides: it can be read but not set.
 
-    The core has its own copy of the description: setting a part here would change what is shown, no more.
+    The core has its own copy of the description. Setting a part here would change only the display.
     """
 
     def __init__(self, get: Callable[[NetworkSpec], T]) -> None:
@@ -105,7 +105,7 @@ class Network(_core.Network):
     loss : str
         "custom" for a callable.
     target_kind : {"values", "probabilities", "classes"}
-        What the loss accepts as a target: numbers; class numbers or probabilities; class numbers or 0/1.
+        The target that the loss accepts: numbers; class numbers or probabilities; class numbers or 0/1.
     dtype : numpy.dtype
     spec : NetworkSpec
         All of these together: the description of the network.
@@ -120,7 +120,7 @@ class Network(_core.Network):
     Notes
     -----
     Results are bit-identical on any CPU and any number of threads. `predict` is thread-safe. Methods that
-    change the network or what it has cached allow one caller at a time, and raise RuntimeError for a second.
+    change the network or its cache allow one caller at a time, and raise RuntimeError for a second.
     Weights that are read while another thread trains may be partly updated.
 
     Examples
@@ -132,7 +132,7 @@ class Network(_core.Network):
     """
 
     n_inputs = _Described(lambda spec: spec.n_inputs)
-    #: Without their initializers, whose work is done.
+    #: Without their initializers: their work is done.
     layers = _Described(lambda spec: spec.layers)
     #: "custom" for a callable, which is `custom_loss`.
     loss = _Described(lambda spec: spec.loss.name)
@@ -184,10 +184,10 @@ class Network(_core.Network):
         self._make(parts["spec"])
         weights = iter(parts["weights"])
         for l in range(1, self.depth + 1):
-            self._set_weights(l, next(weights))  # which no name holds: only one is in memory
+            self._set_weights(l, next(weights))  # no name holds it: only one is in memory
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # `__newobj__` stands for the call of __new__, which pickles have an instruction for.
+        # `__newobj__` stands for the call of __new__; pickles have an instruction for it.
         return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
 
     def _make(self, spec: NetworkSpec) -> None:
@@ -386,8 +386,8 @@ class Network(_core.Network):
         """Check X, target and weights once, for repeated calls on the same data.
 
         Pass the result in place of `X`, without `target` and `sample_weight`, to `evaluate`,
-        `loss_and_gradient`, `backpropagate`, `Trainer.epoch` or `Trainer.fit`, also of another network with
-        an equal `spec`. The arrays are read in place: do not change them.
+        `loss_and_gradient`, `backpropagate`, `Trainer.epoch` or `Trainer.fit`. It also serves other networks
+        with an equal `spec`. The arrays are read in place: do not change them.
 
         Parameters
         ----------
@@ -582,7 +582,7 @@ class Network(_core.Network):
         jacobian = np.empty(shape, self.dtype)
         if chosen.n_rows == 0:
             return jacobian
-        network = copy.copy(self)  # what this one has cached stays
+        network = copy.copy(self)  # this network keeps its cache
         network.forward(chosen, n_threads)
         for i in range(shape[1]):
             unit = np.zeros(shape[:2], self.dtype)
@@ -600,8 +600,8 @@ class Network(_core.Network):
     ) -> PerSampleGradients:
         """Return the weight gradient of each sample's own loss, and its norms.
 
-        ``gradients[l]`` is built when it is asked for, the norms without building it. The mean over the
-        samples is `weight_gradients`, if sample weights are equal.
+        ``gradients[l]`` is built when it is asked for. The norms do not need it. The mean over the samples is
+        `weight_gradients`, if sample weights are equal.
 
         Parameters
         ----------
@@ -644,7 +644,7 @@ class Network(_core.Network):
     ) -> NDArray[Any]:
         """Return the Hessian of the loss by `parameters`, times v; exact, by Pearlmutter's R-operator.
 
-        It costs three to five times as much as `backpropagate`, and keeps what that keeps. At a kink,
+        It costs three to five times as much as `backpropagate`, and keeps the same quantities. At a kink,
         such as relu's at 0, the second derivative is taken as 0. Leaves `weight_gradients`.
 
         Parameters
@@ -656,8 +656,8 @@ class Network(_core.Network):
         sample_weight : array-like of shape (n_rows,) or None
             As for `samples`.
         loss_hessian : callable or None
-            For a custom loss, and only there: (y_true, y_pred, r) → how the loss's derivative by y_pred
-            changes if y_pred moves along r. All have shape (n_rows, n_L), except y_true.
+            For a custom loss only: (y_true, y_pred, r) → the change of the loss's derivative by y_pred, if
+            y_pred moves along r. All have shape (n_rows, n_L), except y_true.
         n_threads : int or None
             As in `predict`.
 
@@ -712,7 +712,7 @@ class Network(_core.Network):
     ) -> tuple[float, NDArray[Any]]:
         assert self.custom_loss is not None
         assert samples.custom_target is not None
-        # A copy, as in training: the function may write to what it gets.
+        # A copy, as in training: the function may write to its arguments.
         losses, derivative = custom_rows(self.custom_loss, samples.custom_target.copy(), y_pred)
         if row_losses is not None:
             row_losses.append(losses.copy())
@@ -721,8 +721,8 @@ class Network(_core.Network):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
 
-        The tensors are named ``weights.1`` … ``weights.L``. An error leaves what was there before. A custom
-        loss is not written: pass it to `load`.
+        The tensors are named ``weights.1`` … ``weights.L``. An error leaves the old file in
+        place. A custom loss is not written: pass it to `load`.
 
         Parameters
         ----------
@@ -752,7 +752,7 @@ class Network(_core.Network):
         Raises
         ------
         ValueError
-            If the file is damaged or was written by something else, or `loss` is not what it needs.
+            If the file is damaged or was written by something else, or does not go with `loss`.
         FileNotFoundError
         """
         with storage.opened(path, loss) as (spec, weights):

@@ -90,7 +90,7 @@ class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
 
     Python turns that line into ``W = net.weights[l]; W = W.__isub__(…); net.weights[l] = W``. So the
     operators in place return a new array here.
-    What is computed with it is a plain array. `copy` returns an array that can be written to.
+    Computations with it give a plain array. `copy` returns an array that can be written to.
     """
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

@@ -75,7 +75,7 @@ class Head(_core.Network):
     def row_losses(
         self, X: NDArray[Any], classes: NDArray[np.int64] | None, values: NDArray[Any] | None
     ) -> NDArray[np.float64]:
-        """Return the loss of each row of X = y_(L-1), (batch,): what `evaluate` gives for the row alone."""
+        """Return the loss of each row of X = y_(L-1), (batch,), as `evaluate` gives for the row alone."""
 
         def one(array: NDArray[Any] | None, row: int) -> NDArray[Any] | None:
             return None if array is None else array[row : row + 1]

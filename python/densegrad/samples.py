@@ -128,7 +128,7 @@ def _check_length(target: NDArray[Any], n_rows: int) -> None:
 def _targets(
     spec: NetworkSpec, target: Any, n_rows: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
-    """Return class numbers and values, of which one is None."""
+    """Return class numbers and values; one of them is None."""
     try:
         array = _arrays.real_array("target", target)
     except TypeError as error:
@@ -165,7 +165,7 @@ def _targets(
 
 
 def check_lowest(name: str, values: NDArray[Any], loss: str) -> None:
-    """Raise ValueError if a target is below what the loss allows."""
+    """Raise ValueError if a target is below the lowest that the loss allows."""
     low, closed = LOSSES[loss]["lowest_target"], LOSSES[loss]["lowest_allowed"]
     if math.isinf(low) or values.size == 0:
         return

@@ -35,7 +35,7 @@ Factors: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Position:
-    """The state of the training, on which the factors of a schedule depend."""
+    """The state of the training; the factors of a schedule depend on it."""
 
     #: Numbers of the updates, from 0 at the trainer's first one.
     steps: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Position:
     #: Number of the first update of this fit, and of the one after its last; None if that is unknown.
     first: int
     last: int | None
-    #: What `Schedule.after_epoch` has noted so far.
+    #: The notes of `Schedule.after_epoch` so far.
     memory: dict[str, float]
 
 
@@ -79,7 +79,7 @@ class Schedule:
         Parameters
         ----------
         memory : dict
-            What earlier epochs have noted; kept with the trainer.
+            The notes of earlier epochs; kept with the trainer.
         loss : float
             Minus the score if `scoring` is given, otherwise the validation loss, otherwise the training loss.
         """
@@ -96,7 +96,7 @@ def _part_of_fit(position: Position, name: str) -> Factors:
 
 
 def _half_cosine(part: Factors) -> Factors:
-    """Return (1 + cos(pi part)) / 2 for part in [0, 1], the same bits on every CPU, which np.cos is not.
+    """Return (1 + cos(pi part)) / 2 for part in [0, 1]: unlike np.cos, the same bits on every CPU.
 
     It is 1 - sin(pi part / 2)^2, with the sine's Taylor polynomial: 3e-16.
     """
@@ -366,7 +366,7 @@ def checked(schedule: Any) -> Any:
 def learning_rates(
     schedule: Schedule | Callable[[int, int | None], float], initial: float, position: Position
 ) -> Factors:
-    """Return the learning rates of `position.steps`; `initial` is what a Schedule's factors multiply."""
+    """Return the learning rates of `position.steps`; a Schedule's factors multiply `initial`."""
     if isinstance(schedule, Schedule):
         return initial * np.asarray(schedule.factors(position), np.float64)
     rates = [schedule(int(step), position.last) for step in position.steps]

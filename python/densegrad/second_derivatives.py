@@ -1,6 +1,6 @@
 """Second derivatives of activations and losses, in float64: the core has the first alone.
 
-Formulas in terms of y = a(z), a'(z) and, where these do not suffice, z.
+The formulas use y = a(z), a'(z) and, if these do not suffice, z.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def activation_curvature(
     output: NDArray[Any],
     slope: NDArray[Any],
 ) -> NDArray[Any] | None:
-    """Return a''(z) in the dtype of `output`, or None where it is zero everywhere.
+    """Return a''(z) in the dtype of `output`, or None if it is zero everywhere.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ _BY_OUTPUT: dict[str, Callable[[Array, Array, float], Array]] = {
 def loss_derivative_change(
     spec: NetworkSpec, output: NDArray[Any], samples: Samples, change: NDArray[Any]
 ) -> NDArray[Any]:
-    """Return how dLoss/dy_(L) of each sample's loss changes, if y_(L) = `output` moves along `change`.
+    """Return the change of dLoss/dy_(L) of each sample's loss, if y_(L) = `output` moves along `change`.
 
     The loss is one of the core's. "log_loss" is left out: together with its head it is simpler.
     """

@@ -110,7 +110,7 @@ class NetworkSpec:
 
     @property
     def target_kind(self) -> str:
-        """What the loss takes for a target: "values", "probabilities" or "classes"."""
+        """The kind of target that the loss takes: "values", "probabilities" or "classes"."""
         return LOSSES[self.loss.name]["target"]
 
     def astype(self, dtype: Any) -> NetworkSpec:

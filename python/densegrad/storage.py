@@ -23,7 +23,7 @@ from densegrad._losses import CustomLoss
 from densegrad.spec import NetworkSpec
 
 _FORMAT = re.compile(r"densegrad (network|trainer|estimator) (\d{1,9})")
-#: Of each kind of file, the newest format, which is the one that is written.
+#: The newest format of each kind of file; it is the one that is written.
 _FORMATS: Final = {"network": 1, "trainer": 1, "estimator": 1}
 _MAX_HEADER = 100_000_000  # bytes, as in the format's own library
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {
@@ -95,7 +95,7 @@ def write(
         file.write(struct.pack("<Q", len(text)) + text)
         remaining = iter(arrays)
         for dtype in dtypes:
-            file.write(np.ascontiguousarray(next(remaining), dtype).data)  # which no name holds
+            file.write(np.ascontiguousarray(next(remaining), dtype).data)  # no name holds it
 
 
 def save(path: str | os.PathLike[str], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> None:
@@ -116,9 +116,9 @@ def _check_plain(path: str, mode: int, allowed: str) -> None:
 def _replacement(path: str) -> Iterator[BinaryIO]:
     """Give a new file to write to, which takes the place of `path` if no error is raised meanwhile.
 
-    Until then it has no name, if the file system can do that: then a process that is killed leaves nothing.
+    Until then it has no name, if the file system can do that. So a process that is killed leaves nothing.
     """
-    path = os.path.realpath(path)  # a link stays, and what it points to is replaced
+    path = os.path.realpath(path)  # a link stays, and its target is replaced
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no such folder: {folder!r}")
@@ -169,7 +169,7 @@ def _named(descriptor: int, folder: str) -> str:
     while True:
         name = _unfinished(folder)
         with contextlib.suppress(FileExistsError):
-            # Only with a `src_dir_fd` is the link of /proc followed.
+            # The link of /proc is followed only with a `src_dir_fd`.
             os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
             return name
 
@@ -185,7 +185,7 @@ def _flush_folder(folder: str) -> None:
 
 
 class Reader:
-    """An open file: its description, and its tensors, each of which is read once.
+    """An open file: its description, and its tensors. Each tensor is read once.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ class Reader:
 
 
 class _Place(NamedTuple):
-    """Where a tensor lies, counted from the end of the header."""
+    """The place of a tensor, counted from the end of the header."""
 
     begin: int
     end: int
@@ -263,7 +263,7 @@ class _Place(NamedTuple):
         return cls(begin, end, dtype, shape)
 
 
-#: What a description or a header that is not as we write it may raise.
+#: Errors that a description or a header may raise if it is not as we write it.
 DAMAGE: Final = (
     AttributeError,
     KeyError,
@@ -338,7 +338,7 @@ def check_custom_loss(description: Any, custom_loss: CustomLoss | None, path: st
 
 
 def _header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return the header, and where in the file the tensors begin."""
+    """Return the header, and the offset in the file at which the tensors begin."""
     (length,) = struct.unpack("<Q", file.read(8))
     size = os.fstat(file.fileno()).st_size
     if length > min(size - 8, _MAX_HEADER):

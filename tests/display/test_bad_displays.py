@@ -1,4 +1,4 @@
-"""Bad input is refused with what is allowed."""
+"""Bad input is refused; the error names the allowed values."""
 
 from __future__ import annotations
 

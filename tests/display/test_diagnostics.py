@@ -1,4 +1,4 @@
-"""What Diagnostics records, and that it changes nothing."""
+"""The records of Diagnostics, and that it changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five pictures: what they show, and that it can be read."""
+"""The five pictures: their contents, and that these can be read."""
 
 from __future__ import annotations
 

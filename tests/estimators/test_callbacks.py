@@ -1,4 +1,4 @@
-"""Callbacks, the progress bar and what verbose prints."""
+"""Callbacks, the progress bar and the output of verbose."""
 
 import numpy as np
 import pytest

@@ -266,7 +266,7 @@ def test_what_was_assigned_wins_where_the_network_has_changed_too():
     shown = reg.coefs_
     mine = np.ones(shown[0].shape)
     shown[0] = mine
-    zeroed(reg._training.network)  # network_ would have taken over what was assigned
+    zeroed(reg._training.network)  # network_ would have taken over the assigned arrays
     np.testing.assert_array_equal(reg.coefs_[0], mine)
     assert not reg.coefs_[1].any()
     reg.predict(X_REG)

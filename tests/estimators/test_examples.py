@@ -1,4 +1,4 @@
-"""The examples run, and what they claim is so."""
+"""The examples run, and their claims are true."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A refused fit touches nothing; what fit promises of time, callbacks, batches and later parameters."""
+"""A refused fit touches nothing; promises of fit on time, callbacks, batches and later parameters."""
 
 import inspect
 import pickle

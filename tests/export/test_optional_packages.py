@@ -1,4 +1,4 @@
-"""What needs which package."""
+"""The features that need an optional package."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def float64_on_one_thread() -> Iterator[None]:
 def compare(request: pytest.FixtureRequest) -> Compare:
     """Assert that an array's largest error is below 1e-9 of its largest number, and note the error.
 
-    `what` ends with "_(" and a number where the errors of all numbers are noted together.
+    `what` ends with "_(" and a number if the errors of all numbers are noted together.
     """
     worst = request.config.stash.setdefault(_errors, {})
     test = request.node.name

@@ -1,6 +1,6 @@
 """Gradients of 100 random networks against PyTorch's autograd in float64.
 
-The relative error of an array is max |a - b| / max |b| over its elements, b being PyTorch's; it must not
+The relative error of an array is max |a - b| / max |b| over its elements, b being PyTorch's. It must not
 exceed 1e-9 for the loss, each y_(l), each L'_(l) and each dLoss/dW_(l).
 """
 
@@ -180,7 +180,7 @@ def assert_other_ways_agree(
 def test_saturated_log_loss_equals_that_of_logits(
     head: str, scale: float, label_smoothing: float, compare: Compare
 ) -> None:
-    """Where y_(L) has rounded to 0 and 1, autograd too must start from z_(L)."""
+    """If y_(L) has rounded to 0 and 1, autograd too must start from z_(L)."""
     random = np.random.RandomState(0)
     layers = [Dense(20, "tanh"), Dense(7, head)]
     options: dict[str, Any] = {"label_smoothing": label_smoothing, "random_state": random}

@@ -1,7 +1,7 @@
 """Training steps of each optimizer that PyTorch has in the same form, in float64.
 
-Compared is how far each W_(l) has moved from where it started: the relative error is max |a - b| / max |b|
-over its elements, b being PyTorch's, and must not exceed 1e-9. Lion is not in PyTorch.
+The tests compare the movement of each W_(l) from its start. The relative error is max |a - b| / max |b| over
+its elements, b being PyTorch's. It must not exceed 1e-9. Lion is not in PyTorch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The same networks in PyTorch: only the forward pass is written here, every gradient is autograd's.
 
-Losses are taken of y_(L), so that L'_(L) is a gradient of the graph. Where torch.nn.functional has the loss
-in densegrad's form it is used; the others are written from their definitions.
+Losses are taken of y_(L), so that L'_(L) is a gradient of the graph. If torch.nn.functional has a loss in
+densegrad's form, it is used; the others are written from their definitions.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def gradient(tensor: Tensor) -> NDArray[Any]:
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """max |actual - expected| / max |expected| over an array; where that is 0/0, 0."""
+    """max |actual - expected| / max |expected| over an array; 0 if that is 0/0."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     difference, scale = np.max(np.abs(actual - expected)), np.max(np.abs(expected))

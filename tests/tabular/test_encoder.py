@@ -253,7 +253,7 @@ def test_means_are_shrunk():
     assert encoder.transform(pd.DataFrame({"c": ["unknown"]}))[0, -1] == 0
 
 
-# What is refused.
+# Refused arguments.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""TabularClassifier and TabularRegressor: what they promise."""
+"""TabularClassifier and TabularRegressor: their promises."""
 
 import pickle
 import signal
@@ -408,7 +408,7 @@ def test_scikit_learns_tools():
     assert calibrated.predict_proba(frame).shape == (200, 2)
 
 
-# What is refused, and tables at the edge.
+# Refused arguments, and tables at the edge.
 
 
 @BOTH

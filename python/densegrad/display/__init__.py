@@ -1,7 +1,7 @@
-"""Pictures of networks, of what flows through them, and of their training; matplotlib draws them.
+"""Pictures of networks, of the values that flow through them, and of their training, by matplotlib.
 
-Each display is made by one of its ``from_…`` methods, which compute and draw; ``plot(ax=…)`` draws again
-elsewhere, and ``figure_`` and ``axes_`` are what was drawn on.
+A ``from_…`` method makes a display: it computes and draws. ``plot(ax=…)`` draws again elsewhere. The picture
+is in ``figure_`` and ``axes_``.
 """
 
 from densegrad.display.activation_display import ActivationDisplay, LayerActivations

@@ -1,4 +1,4 @@
-"""Axes that are drawn on in inches, and scaled as a whole where they are smaller."""
+"""Axes that are drawn on in inches, and scaled as a whole if they are smaller."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Canvas:
         ax.set_axis_off()
 
     def text(self, x: float, y: float, text: str, size: float = 9, name: str = "", **options: Any) -> Text:
-        """Write text, centred where nothing else is said."""
+        """Write text, centred unless something else is said."""
         options = {"ha": "center", "va": "center", "color": self.colours.ink, **options}
         artist = self.ax.text(x, y, text, fontsize=size * self.scale, **options)
         artist.set_gid(name or None)

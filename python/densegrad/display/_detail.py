@@ -18,7 +18,7 @@ MOST = 4  # rows and columns of numbers that are written out
 
 
 class Detail:
-    """Layer l with what goes in and out in both passes, and what it caches between them.
+    """Layer l with its inputs and outputs in both passes, and its cache between them.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Detail:
     layer : int
         1 … L, or L + 1 for the loss layer.
     sample : int
-        Whose numbers are written out where the layer is small.
+        The sample whose numbers are written out if the layer is small.
     """
 
     width, height = WIDTH, HEIGHT
@@ -54,7 +54,7 @@ class Detail:
         size: float = 9.5,
         **options: Any,
     ) -> None:
-        """Write a small array in full, of a large one its shape and norm."""
+        """Write a small array in full; of a large one, write shape and norm."""
         c = self.canvas
         matrix = what.reshape(len(what), -1)  # vectors stand upright
         options = {"va": "top", "family": "monospace", "linespacing": 1.25, **options}

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib when first used, axes and panels, colours for light and dark."""
+"""Parts that all pictures share: matplotlib when first used, axes and panels, colours, light and dark."""
 
 from __future__ import annotations
 

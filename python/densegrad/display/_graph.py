@@ -15,8 +15,8 @@ from densegrad.display._passes import Passes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_COLUMNS = 11  # of a deeper network the layers in the middle are left out
-PITCH = 2.15  # inches from a layer to the next; with units and numbers between them more
+MOST_COLUMNS = 11  # a deeper network is drawn without its middle layers
+PITCH = 2.15  # inches from a layer to the next; more if units and numbers are between them
 UNITS_PITCH = 2.6
 MARGIN = 1.5
 ROW = 0.7  # inches from a unit to the next
@@ -232,7 +232,7 @@ class Graph:
     # --- arrows between the layers ---
 
     def _arrow_width(self, size: float, quantity: str) -> float:
-        """Return points by the share in the largest norm, by the logarithm where they lie far apart."""
+        """Return points by the share in the largest norm; by the logarithm if the norms lie far apart."""
         p = self.passes.p
         assert p is not None
         L = self.passes.depth
@@ -304,7 +304,7 @@ class Graph:
         c.text(x, y, text, 8.5, f"cached {l}", color=c.colours.faint)
 
     def _ends(self) -> None:
-        """Draw what enters and leaves at the two ends."""
+        """Draw the values that enter and leave at the two ends."""
         c, passes = self.canvas, self.passes
         L = passes.depth
         right = self.x(self.last) + 0.48
@@ -431,7 +431,7 @@ class Graph:
                 )
 
     def _on_the_lines(self, l: int) -> NDArray[Any]:
-        """Return what the connections into layer l show: weights, or in the backward pass their gradients."""
+        """Return the numbers of the connections into layer l: weights, or their gradients on the way back."""
         if self.kind == "backward":
             assert self.passes.p is not None
             return self.passes.p.weight_gradients[l]
@@ -442,7 +442,7 @@ class Graph:
         return self.passes.weight(l).size <= MOST_NUMBERS
 
     def _caption(self) -> None:
-        """Say below the picture what the numbers and widths are."""
+        """Explain the numbers and widths below the picture."""
         passes, parts = self.passes, []
         weights = "dLoss/dW" if self.kind == "backward" else "weight"
         if self.units:

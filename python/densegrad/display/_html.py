@@ -31,7 +31,7 @@ def quotient(above: str, below: str, l: int, k: int) -> str:
 
 
 def shown(n: int, most: int) -> list[int | None]:
-    """Return the numbers 0 … n - 1 to show, None where some are left out; the last is always shown."""
+    """Return the numbers 0 … n - 1 to show, with None if some are left out; the last is always shown."""
     if n <= most:
         return list(range(n))
     return [*range(most - 1), None, n - 1]
@@ -43,7 +43,7 @@ def cell(value: Any) -> str:
 
 
 class Table:
-    """A matrix of numbers, cut to what is readable.
+    """A matrix of numbers, cut to a readable size.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Table:
     most : int, default 8
         Rows and columns shown.
     quantity : str, default ""
-        What the table is, for scripts and tests.
+        The name of the quantity, for scripts and tests.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Table:
         self.remark, self.bias, self.most = remark, bias, most
 
     def html(self) -> str:
-        """Return the table, with a note where numbers are left out."""
+        """Return the table, with a note if numbers are left out."""
         matrix = self.matrix
         rows = shown(matrix.shape[0], self.most)
         columns = shown(matrix.shape[1], self.most)

@@ -46,7 +46,7 @@ def target_of(model: Any, y: Any) -> NDArray[Any]:
 
 
 def activation_name(layer: Any) -> str:
-    """Return the name of a layer's activation; that of a function for an activation of one's own."""
+    """Return the name of a layer's activation; the function's name for a custom activation."""
     activation = layer.activation
     if isinstance(activation, str):
         return activation

@@ -63,7 +63,7 @@ class Passes:
         return cls(widths, activations, p.spec.loss.name, weights, p, p.target)
 
     def check(self, p: Backpropagation) -> None:
-        """Raise ValueError where a pass is not one of this network, or the target not one of its rows."""
+        """Raise ValueError if a pass is not one of this network, or the target not one of its rows."""
         widths = tuple(p.outputs[l].shape[1] for l in range(len(p.weight_gradients) + 1))
         if widths != self.widths:
             raise ValueError(f"p must be a pass of this network, with layers of {self.widths}; got {widths}")

@@ -16,7 +16,7 @@ _LONGEST_NAME = 14
 
 @dataclass(frozen=True)
 class Outline:
-    """What the drawing needs to know of a network.
+    """The facts about a network that the drawing needs.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ def network_svg(outline: Outline, *, backward: bool, most_columns: int | None = 
     backward : bool
         Whether the arrows of the backward pass are drawn as well.
     most_columns : int or None
-        Of more layers those in the middle are left out.
+        If there are more layers, those in the middle are left out.
     """
     L = len(outline.activations)
     columns: list[int | None] = list(range(L + 2))
@@ -95,7 +95,7 @@ def _sub(letter: str, l: int) -> str:
 
 
 def _column(outline: Outline, l: int, x: float) -> list[str]:
-    """Return the block of a layer and what stands above and below it."""
+    """Return the block of a layer and the text above and below it."""
     L = len(outline.activations)
     if l > L:
         above, inside, below = "loss layer", "", cut(outline.loss_name)
@@ -133,7 +133,7 @@ def _column(outline: Outline, l: int, x: float) -> list[str]:
 
 
 def _between(start: float, end: float, l: int, backward: bool) -> list[str]:
-    """Return the arrow y_(l), and where both passes are drawn the arrow L'_(l)."""
+    """Return the arrow y_(l), and the arrow L'_(l) if both passes are drawn."""
     middle = (start + end) / 2
     up = MIDDLE - (11 if backward else 0)
     parts = [

@@ -92,7 +92,7 @@ class Walk:
         )
 
     def _views(self, one: Callable[[int], list[str]], batch: list[str]) -> str:
-        """Return what is shown of each sample, and of the whole batch; one of them is seen at a time."""
+        """Return the views of each sample and of the whole batch; one of them is seen at a time."""
         parts = [
             f'<div class="view" data-view="{s}"><p class="note">sample {s}</p>'
             f'<div class="tables">{"".join(one(s))}</div></div>'

@@ -28,7 +28,7 @@ class LayerActivations:
     activation : str
     outputs : ndarray of shape (n_rows, n_l)
     dead : ndarray of bool of shape (n_l,) or None
-        Which units pass no gradient on for any row; None where a'(z) is not one number a unit.
+        The units that pass no gradient on for any row; None if a'(z) is not one number a unit.
     saturated : float
         The share of outputs on a flat end of tanh or logistic; NaN for other activations.
     """
@@ -85,7 +85,7 @@ class ActivationDisplay:
             At most so many rows, spread evenly over X.
         bins : int, default 40
         ax : matplotlib Axes, sequence of them or None
-            One axes is divided into panels, of several each takes one; None makes a figure.
+            One axes is divided into panels; several take a panel each. None makes a figure.
 
         Returns
         -------
@@ -179,8 +179,8 @@ class ActivationDisplay:
 def _outputs_and_slopes(network: Network, X: Any) -> tuple[list[NDArray[Any]], list[NDArray[Any] | None]]:
     """Return y_(l) and a'(z_(l)), l = 1 … L, of a forward pass; None for a head whose a' is no vector.
 
-    A pass that keeps everything needs a target, which is not at hand here, and which a loss of one's own may
-    want in any form. So the same layers run as the hidden ones of another network, whose target is zero.
+    A pass that keeps everything needs a target. None is at hand here, and a custom loss may want one in any
+    form. So the same layers run as the hidden ones of another network, whose target is zero.
     """
     head = network.layers[-1]
     last = network.depth - (

@@ -50,7 +50,7 @@ def _two_features(network: Network | None, X: Any) -> NDArray[np.float64]:
 
 
 class DecisionBoundaryRecorder:
-    """A callback that keeps what the network says over the plane of its two features.
+    """A callback that keeps the network's outputs over the plane of its two features.
 
     It goes into ``callbacks`` of `Trainer.fit` or of an estimator.
 
@@ -103,23 +103,23 @@ class DecisionBoundaryRecorder:
         self.outputs: dict[int, NDArray[Any]] = {}
 
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
-        """Keep the epoch, where it is one of those to keep."""
+        """Keep the epoch if it is one of those to keep."""
         wanted = (epoch + 1) & epoch == 0 if self.chosen is None else epoch in self.chosen
         if wanted:
             self.record(epoch)
 
     def record(self, epoch: int) -> None:
-        """Keep the network's outputs as they are, under a number of one's own."""
+        """Keep the network's outputs as they are, under your own number."""
         network = network_of(self.model)
         _two_features(network, self.X)
         self.outputs[epoch] = self.grid.outputs(network)
 
 
 class DecisionBoundaryDisplay:
-    """What a network says over the plane of its two features, one panel an epoch.
+    """The outputs of a network over the plane of its two features, one panel an epoch.
 
-    A class has a colour, paler where the network is less sure, and the boundary a line; of a regression the
-    value is drawn.
+    Each class has a colour, which is paler if the network is less sure; the boundary is a line. For a
+    regression the value is drawn.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class DecisionBoundaryDisplay:
     target : ndarray
         As the network takes it.
     threshold : float or None
-        Where the boundary of a single output is: 0.5, or 0 for the hinge losses; None for a regression.
+        The boundary of a single output: 0.5, or 0 for the hinge losses; None for a regression.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class DecisionBoundaryDisplay:
         ----------
         recorder : DecisionBoundaryRecorder
         ax : matplotlib Axes, sequence of them or None
-            One axes is divided into panels, of several each takes one; None makes a figure.
+            One axes is divided into panels; several take a panel each. None makes a figure.
 
         Returns
         -------
@@ -213,7 +213,7 @@ class DecisionBoundaryDisplay:
         Raises
         ------
         ValueError
-            Where there are not two features.
+            If there are not two features.
         """
         rows = _two_features(network, X)
         if count_rows(target) != len(rows):
@@ -284,7 +284,7 @@ class DecisionBoundaryDisplay:
             sureness = outputs
         winner = sureness.argmax(axis=-1)
         best = np.take_along_axis(sureness, winner[..., np.newaxis], -1)
-        # A class that just wins has a quarter of its colour, one that is certain three quarters.
+        # A class that just wins has a quarter of its colour; one that is certain has three quarters.
         strength = 0.2 + 0.55 * np.clip((best - 1 / n_classes) / (1 - 1 / n_classes), 0, 1)
         image = 1 - strength * (1 - np.array(hues)[winner])
         ax.imshow(image, origin="lower", extent=self._extent(), aspect="auto", interpolation="bilinear")
@@ -318,7 +318,7 @@ class DecisionBoundaryDisplay:
 
 
 def _threshold(network: Network) -> float | None:
-    """Return where a single output changes the class; None where the network tells values."""
+    """Return the output at which the class changes; None if the network predicts values."""
     if network.target_kind == "values":
         return None
     return 0.0 if network.loss in ("hinge", "squared_hinge") else 0.5

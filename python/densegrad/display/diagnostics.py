@@ -1,4 +1,4 @@
-"""What happens inside a network while it trains, layer by layer."""
+"""Measurements inside a network while it trains, layer by layer."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def saturated_share(slopes: NDArray[Any], activation: str) -> float:
 
 
 class Diagnostics:
-    """A callback that records, layer by layer, what the passes look like after an epoch.
+    """A callback that records, layer by layer, the sizes of both passes after an epoch.
 
     It goes into ``callbacks`` of `Trainer.fit` or of an estimator. Both passes run on a fixed sample of the
-    rows, without dropout and penalties; the training's numbers are the same bits with it and without it.
+    rows, without dropout and penalties. The training's numbers are the same bits with it and without it.
     In a loop of `Trainer.step` call `record` after a step.
 
     Parameters
@@ -69,15 +69,16 @@ class Diagnostics:
     epochs : list of int
         The numbers of the epochs recorded.
     outputs, loss_gradients, weight_gradients : dict of int to list of float
-        By the layer l = 1 … L one number a record: the norms of y_(l), L'_(l) and dLoss/dW_(l), the square
-        roots of the sums of squares over the sample and the units.
+        One number a record for each layer l = 1 … L: the norms of y_(l), L'_(l) and dLoss/dW_(l). A norm is
+        the square root of the sum of squares over the sample and the units.
     update_ratio : dict of int to list of float
-        The norm of the change of W_(l) since the last record by the norm of W_(l) then; NaN in the first.
+        The norm of the change of W_(l) since the last record, divided by the norm of W_(l) at that record.
+        NaN in the first record.
     dead : dict of int to list of float
         The share of units with a'(z) = 0 (to within 1e-6) in all rows of the sample: they cannot learn from
         these. NaN for a head of softmax or several quantiles.
     saturated : dict of int to list of float
-        The share of outputs of tanh or logistic where a'(z) is below 5 % of its greatest value. NaN for other
+        The share of outputs of tanh or logistic with a'(z) below 5 % of its greatest value. NaN for other
         activations.
 
     Examples
@@ -131,12 +132,12 @@ class Diagnostics:
         self.saturated: dict[int, list[float]] = {}
 
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record the epoch, where its turn is."""
+        """Record the epoch if it is its turn."""
         if epoch % self.every == 0:
             self.record(epoch)
 
     def record(self, epoch: int) -> None:
-        """Record the network as it is, under a number of one's own: of an epoch, or of a step."""
+        """Record the network as it is, under your own number: of an epoch, or of a step."""
         network = network_of(self.model)
         self._check_same(network)
         X, target, weight = self._sample(network)
@@ -160,7 +161,7 @@ class Diagnostics:
                 quantity.setdefault(l, []).append(value)
 
     def _sample(self, network: Network) -> tuple[Any, NDArray[Any], NDArray[Any] | None]:
-        """Return the rows, fewer of them where the Jacobians of a wide softmax would fill the memory."""
+        """Return the rows; fewer of them if the Jacobians of a wide softmax would fill the memory."""
         X, target, weight = self._X, target_of(self.model, self._target), self._weight
         head = network.layers[-1]
         if activation_name(head) == "softmax":
@@ -172,7 +173,7 @@ class Diagnostics:
         return X, target, weight
 
     def _check_same(self, network: Network) -> None:
-        """Raise ValueError where the records are of another network; a fit that begins anew is one."""
+        """Raise ValueError if the records are of another network; a fit that begins anew makes one."""
         shapes = {l: network.weights[l].shape for l in range(1, network.depth + 1)} if self._last else {}
         if shapes != {l: W.shape for l, W in self._last.items()}:
             raise ValueError("the network has other layers than the one recorded before: use new Diagnostics")

@@ -1,4 +1,4 @@
-"""A gradient check as a picture: the largest error of each layer, and where it is."""
+"""A gradient check as a picture: the largest error of each layer, and its place."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class GradientCheckDisplay:
     def from_report(
         cls, report: GradientReport, *, tolerance: float = TOLERANCE["float64"], ax: Axes | None = None
     ) -> GradientCheckDisplay:
-        """Draw what `check_gradients` found.
+        """Draw the result of `check_gradients`.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class GradientCheckDisplay:
         ax: Axes | None = None,
         **options: Any,
     ) -> GradientCheckDisplay:
-        """Check the gradients of a network and draw what was found.
+        """Check the gradients of a network and draw the result.
 
         Parameters
         ----------

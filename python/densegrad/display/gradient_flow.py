@@ -80,13 +80,13 @@ class GradientFlowDisplay:
     def from_diagnostics(
         cls, diagnostics: Diagnostics, *, ax: Any = None, **options: Any
     ) -> GradientFlowDisplay:
-        """Draw what `Diagnostics` recorded.
+        """Draw the records of `Diagnostics`.
 
         Parameters
         ----------
         diagnostics : Diagnostics
         ax : matplotlib Axes, sequence of them or None
-            One axes is divided into panels, of several each takes one; None makes a figure.
+            One axes is divided into panels; several take a panel each. None makes a figure.
         **options
             ``quantities``.
 

@@ -24,7 +24,7 @@ class LearningCurveDisplay:
     loss : sequence of float
         One number an epoch, as all the others.
     validation_loss, score, learning_rate : sequence of float, default ()
-        Empty where there is none.
+        Empty if there is none.
     best_epoch : int or None
         Its number, from 0.
 
@@ -32,7 +32,7 @@ class LearningCurveDisplay:
     ----------
     figure_ : matplotlib Figure
     axes_ : ndarray of matplotlib Axes
-        The panels: losses, then the score and the learning rate where there are such.
+        The panels: losses, then the score and the learning rate if they were given.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class LearningCurveDisplay:
 
     @classmethod
     def from_history(cls, history: History, *, log: bool = False, ax: Any = None) -> LearningCurveDisplay:
-        """Draw what `Trainer.fit` returned.
+        """Draw the history that `Trainer.fit` returned.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class LearningCurveDisplay:
         log : bool, default False
             Draw the loss on a logarithmic scale.
         ax : matplotlib Axes, sequence of them or None
-            One axes is divided into panels, of several each takes one; None makes a figure.
+            One axes is divided into panels; several take a panel each. None makes a figure.
 
         Returns
         -------
@@ -169,5 +169,5 @@ class LearningCurveDisplay:
         return self
 
     def _curve(self, ax: Axes, values: Sequence[float], label: str, color: str) -> None:
-        """Draw a line; of a single epoch a dot, which a line would not show."""
+        """Draw a line; if there is a single epoch, draw a dot."""
         ax.plot(range(len(values)), values, label=label, color=color, marker="o" if len(values) == 1 else "")

@@ -1,4 +1,4 @@
-"""The five pictures of back propagation, of one's own network with its own numbers."""
+"""The five pictures of back propagation, of your own network with its numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEED_A_PASS = ("forward", "backward", "detail")
 
 
 class NetworkDisplay:
-    """A network's layers 0 … L + 1 with what flows between them.
+    """A network's layers 0 … L + 1 with the values that flow between them.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class NetworkDisplay:
         max_units: int = 6,
         ax: Axes | None = None,
     ) -> NetworkDisplay:
-        """Run both passes, where X and target are given, and draw.
+        """Draw, after both passes if X and target are given.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class NetworkDisplay:
         X, target, sample_weight
             As for `Network.backpropagate`; needed for "forward", "backward" and "detail".
         kind : {"layers", "loss_layer", "forward", "backward", "detail"}, default "layers"
-            "layers": the layers and the names of what they pass on. "loss_layer": the loss as layer L + 1.
+            "layers": the layers and the names of their values. "loss_layer": the loss as layer L + 1.
             "forward": outputs from the input to the loss. "backward": gradients from the loss to the weights.
             "detail": both passes at one layer.
         layer : int or None
@@ -128,11 +128,11 @@ class NetworkDisplay:
         Raises
         ------
         ValueError
-            Where kind, layer or sample are none of those described, or a pass is needed and X is not given.
+            If kind, layer or sample is not as described, or if a pass is needed and X is not given.
         """
         if (X is None) != (target is None):
             raise ValueError("X and target must be given together")
-        # The pass may be long: what is wrong without it is said first.
+        # The pass may be long, so errors that do not need it come first.
         cls(Passes.of(network), kind=kind if X is None else "layers")
         p = None if X is None else network.backpropagate(X, target, sample_weight)
         display = cls(
@@ -160,7 +160,7 @@ class NetworkDisplay:
         return cls.from_network(network_of(estimator), X, target, **options)
 
     def plot(self, ax: Axes | None = None) -> NetworkDisplay:
-        """Draw the picture; what it needs has been computed.
+        """Draw the picture; its numbers have been computed.
 
         Parameters
         ----------

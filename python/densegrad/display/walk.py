@@ -27,7 +27,7 @@ def walk_html(
     title: str = "Back propagation, step by step",
     max_numbers: int = 8,
 ) -> str:
-    """Return a page on which one walks through both passes; it needs no network and no other file.
+    """Return a page that walks through both passes; it needs no Internet and no other file.
 
     Parameters
     ----------
@@ -37,8 +37,7 @@ def walk_html(
     target : array-like or None
         Of the pass; None leaves it out.
     samples : sequence of int or None
-        Rows that can be chosen. None takes the first four, or two in a network of more than
-        six layers.
+        Rows that can be chosen. None takes the first four; two if the network has more than six layers.
     class_names : sequence of str or None
         Names of the units of the head, or of the two classes of a single unit.
     feature_names : sequence of str or None
@@ -54,7 +53,7 @@ def walk_html(
     Raises
     ------
     ValueError
-        Where p is no pass of this network, or the names are not one for each.
+        If p is no pass of this network, or the names are not one for each.
 
     Examples
     --------

@@ -111,13 +111,13 @@ class WeightsDisplay:
         Raises
         ------
         ValueError
-            Where there is no such layer, or shape does not fit its inputs.
+            If there is no such layer, or shape does not fit its inputs.
         """
         layer = layer_number(network, layer, 1, network.depth)
         if (X is None) != (target is None):
             raise ValueError("X and target must be given together")
         weights = network.weights[layer]
-        cls(layer, weights, shape=shape, max_units=max_units)  # what is wrong is said before a long pass
+        cls(layer, weights, shape=shape, max_units=max_units)  # raises errors before a long pass
         gradients = None
         if X is not None:
             network.loss_and_gradient(X, target)

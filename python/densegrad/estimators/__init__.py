@@ -3,7 +3,7 @@
 from densegrad.estimators.classifier import MLPClassifier
 from densegrad.estimators.regressor import MLPRegressor
 
-# What pickles name them by, so that their files may move.
+# Their names in pickles, so that their files may move.
 MLPClassifier.__module__ = MLPRegressor.__module__ = "densegrad"
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

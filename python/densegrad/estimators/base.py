@@ -1,6 +1,6 @@
-"""What the two estimators have in common: the manners of scikit-learn's estimators around a training.
+"""The common base of the two estimators: the manners of scikit-learn's estimators around a training.
 
-This is the only file that writes a fitted attribute. What it calls takes values and returns values.
+Only this file writes fitted attributes. The functions that it calls take values and return values.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
     validation_loss_curve_: list[float] | None
     best_validation_score_: float | None
 
-    # What the two kinds of targets make different.
+    # The parts that depend on the kind of target.
 
     @abstractmethod
     def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
@@ -105,7 +105,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         """Return the weights of the rows multiplied by those of their classes."""
         return weight
 
-    # What there is.
+    # The parts that both share.
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -113,7 +113,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         return tags
 
     def _stand_in(self) -> Any:
-        """Return an object like this one, to which others may write."""
+        """Return an object like this one; others may write to it."""
         other = object.__new__(type(self))
         other.__dict__.update(vars(self))
         return other
@@ -390,7 +390,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         return by_scorer(self._nameless, recipe.scoring, X, y, weight)
 
     def _begin(self, training: Training, targets: TargetsT, stand_in: Any, first: bool) -> None:
-        """Publish what a fit begins with."""
+        """Publish the attributes that a fit begins with."""
         for name in ("n_features_in_", "feature_names_in_"):
             if name in vars(stand_in):
                 setattr(self, name, vars(stand_in)[name])
@@ -411,7 +411,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         self.t_ = training.n_rows_seen
 
     def _publish(self, epoch: Epoch, message: str) -> None:
-        """Publish what an epoch came to, and print it if asked to."""
+        """Publish the results of an epoch, and print them if asked to."""
         training = self._training
         assert training is not None
         self.n_iter_ = epoch.number + 1
@@ -472,7 +472,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                     ended = _seen_by_all(epoch, hooks, observers, limit)
                     if ended:
                         stopped = stopped or "callback"
-                    unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                    unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
                     if saver is not None and unsaved and saver.due(epoch.number + 1):
                         self._write_checkpoint(saver, training, so_far, stopped)
                         unsaved = False

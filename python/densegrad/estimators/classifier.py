@@ -280,7 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
             )
         return self._targets.binarizer
 
-    # What classification makes of the base's parts.
+    # The base's parts, for classification.
 
     def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         with columns_named(X, type(self).__name__):

@@ -38,7 +38,7 @@ def _has_dates(X: Any) -> bool:
 
 
 def _advice(X: Any, estimator: str) -> str | None:
-    """Return which column of X the estimators cannot read, and what to do; None if all are numbers."""
+    """Return the column of X that the estimators cannot read, and advice; None if all are numbers."""
     # Here, since only a table with a fault needs it.
     from densegrad.tabular.frame import table_of
 

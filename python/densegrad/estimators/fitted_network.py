@@ -44,7 +44,7 @@ class FittedNetwork(BaseEstimator):
         return self._current_network()
 
     def _current_network(self) -> Network:
-        """Return the network, after it took over what was assigned to `coefs_` and `intercepts_`."""
+        """Return the network, after it took over arrays assigned to `coefs_` and `intercepts_`."""
         weights = vars(self).get("_weights")
         if weights is not None and weights.assigned():
             if self._training is None:
@@ -144,5 +144,5 @@ class FittedNetwork(BaseEstimator):
             return math.isfinite(X.sum())
 
     def _fitted_loss(self) -> Loss | None:
-        """Return the loss that was fitted, which decides what predictions are; None before a fit."""
+        """Return the loss that was fitted, which decides the meaning of predictions; None before a fit."""
         return None if self._training is None else self._training.network.spec.loss

@@ -1,4 +1,4 @@
-"""solver='lbfgs': what scikit-learn's L-BFGS has and ours has not."""
+"""solver='lbfgs': the parts that scikit-learn's L-BFGS has and ours does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an estimator's parameters to what a training needs."""
+"""From an estimator's parameters to the settings of a training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from densegrad.training.rates import AnySchedule
 
 HIDDEN_ACTIVATIONS: Final = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
 
-#: What scikit-learn checks of each parameter that both estimators have.
+#: The checks by scikit-learn of each parameter that both estimators have.
 CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
@@ -74,7 +74,7 @@ _STOCHASTIC_ONLY = ("dropout", "l1", "weight_decay", "max_norm", "clip_norm", "s
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the parameters of an estimator ask for, checked."""
+    """The settings that the parameters of an estimator ask for, checked."""
 
     #: Hidden layers with their initializers.
     hidden: tuple[Dense, ...]
@@ -191,7 +191,7 @@ class GlorotWithBias:
 
 
 def hint(parameters: Mapping[str, Any], error: str) -> str:
-    """Return what may be meant by the unknown name that scikit-learn's `error` is about, or nothing."""
+    """Return a hint if scikit-learn's `error` is about an unknown name near a known one, otherwise ""."""
     names = {
         "activation": HIDDEN_ACTIVATIONS,
         "solver": ["lbfgs", *BY_NAME],

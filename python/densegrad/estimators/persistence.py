@@ -55,7 +55,7 @@ _OF_VALIDATION: Final = ("validation_scores_", "validation_loss_curve_", "best_v
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file of an estimator holds."""
+    """The contents of a file of an estimator."""
 
     parameters: dict[str, Any]
     #: Names of the parameters that the file cannot hold.
@@ -89,7 +89,7 @@ class Persistent(FittedNetwork):
         ------
         OSError
             If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
-            fails. What was there before stays.
+            fails. An old file stays.
         """
         if self.__sklearn_is_fitted__():
             self._current_network()
@@ -103,8 +103,8 @@ class Persistent(FittedNetwork):
         ----------
         path : str or path-like
         **parameters
-            The parameters that the file does not hold because they are code: a custom loss, callbacks, a
-            scorer or a schedule of your own, a generator of another library.
+            The parameters that the file does not hold because they are code. These are a custom loss,
+            callbacks, your own scorer or schedule, or a generator of another library.
 
         Returns
         -------
@@ -114,8 +114,8 @@ class Persistent(FittedNetwork):
         Raises
         ------
         ValueError
-            If the file is damaged, was written by something else or by a newer version; or if parameters are
-            missing or too many.
+            If the file is damaged, or was written by something else or by a newer version. Also if parameters
+            are missing or too many.
         FileNotFoundError
         """
         loss = parameters.get("loss")
@@ -134,7 +134,7 @@ class Persistent(FittedNetwork):
         return estimator
 
     def _write(self, path: str | os.PathLike[str], training: Training | None, more: dict[str, Any]) -> None:
-        """Write the estimator with this training, and what else a checkpoint needs."""
+        """Write the estimator with this training, and the further data of a checkpoint."""
         given = self.get_params(deep=False)
         names = vars(self).get("feature_names_in_")
         state = {
@@ -194,7 +194,7 @@ class Persistent(FittedNetwork):
         self.__dict__.update(members)
 
     def __copy__(self) -> Self:
-        """Return a copy that trains on its own; what fitting does not make, such as parameters, is shared."""
+        """Return a copy that trains on its own; it shares all that fitting does not make, as parameters."""
         members = self.__getstate__()["members"]
         given = self.get_params(deep=False)
         made = [key for key in members if key.startswith("_") or key.endswith("_")]
@@ -206,7 +206,7 @@ class Persistent(FittedNetwork):
 
 
 def _read(path: str | os.PathLike[str], kind: str, custom_loss: CustomLoss | None, scoring: Any) -> Saved:
-    """Return what a file holds; `custom_loss` and `scoring` are given again if they are callables."""
+    """Return the contents of a file; `custom_loss` and `scoring` are given again if they are callables."""
     state = files.read(path, "estimator", custom_loss)
     with files.damage(path, "estimator"):
         if state["estimator"] != kind:

@@ -234,7 +234,7 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
         ]
         return float(np.mean(scores))
 
-    # What regression makes of the base's parts.
+    # The base's parts, for regression.
 
     def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         with columns_named(X, type(self).__name__):

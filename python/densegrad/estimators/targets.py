@@ -1,4 +1,4 @@
-"""Targets: from y to what the network is trained on, and from its outputs back."""
+"""Targets: from y to the network's target, and from its outputs back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSE
 
 
 class Targets(Protocol):
-    """What y has in it."""
+    """The targets in y."""
 
     def n_outputs(self, loss: Loss) -> int:
         """Return the number of units of the head."""
@@ -36,7 +36,7 @@ class Targets(Protocol):
         """Return the network's target for y."""
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the targets again."""
+        """Return plain data; `from_state` makes the targets from it again."""
 
 
 TargetsT = TypeVar("TargetsT", bound=Targets)
@@ -68,13 +68,13 @@ class Labels:
         return cls(LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes))
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the labels again."""
+        """Return plain data; `from_state` makes the labels from it again."""
         sparse = bool(self.binarizer.sparse_input_)
         return {"classes": self.classes, "multilabel": self.multilabel, "sparse": sparse}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Labels:
-        """Return the labels of which `to_state` was made."""
+        """Return the labels that gave `to_state`."""
         classes = np.asarray(state["classes"])
         if state["multilabel"]:
             indicators = np.eye(len(classes), dtype=np.int64)
@@ -151,7 +151,7 @@ class Labels:
         return np.searchsorted(self.classes, y)
 
     def expected(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return what `codes` is for outputs that are right."""
+        """Return the result of `codes` for outputs that are right."""
         return np.asarray(self.binarizer.transform(y)) if self.multilabel else self._numbers(y)
 
     def codes(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
@@ -252,7 +252,7 @@ class Values:
         return "exp" if loss.name in POSITIVE_LOSSES else "identity"
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the targets again."""
+        """Return plain data; `from_state` makes the targets from it again."""
         return {"n_targets": self.n_targets}
 
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
@@ -261,7 +261,7 @@ class Values:
         return y.reshape(y.shape[0], -1)
 
     def predictions(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
-        """Return what `predict` gives: means, or quantiles along the last axis if there are several."""
+        """Return the result of `predict`: means, or quantiles along the last axis if there are several."""
         if loss.name == "gaussian_nll":
             return flat(outputs[:, : self.n_targets])
         n_levels = len(loss.quantile_levels)
@@ -275,7 +275,7 @@ class Values:
 
 
 def from_state(state: dict[str, Any]) -> Labels | Values:
-    """Return the targets that `to_state` of either kind was made of."""
+    """Return the targets that gave this state, of either kind."""
     if "n_targets" in state:
         return Values(_validation.integer("n_targets", state["n_targets"], 1))
     return Labels.from_state(state)

@@ -37,9 +37,9 @@ _NOT_GIVEN = object()
 
 @dataclass
 class Training:
-    """Where the training of an estimator stands.
+    """The state of the training of an estimator.
 
-    `begun` and `continued` return a new one and change nothing that another one holds, so a fit that fails
+    `begun` and `continued` return a new one and change nothing that another one holds. So a fit that fails
     before its first epoch leaves the estimator as it was.
     """
 
@@ -49,7 +49,7 @@ class Training:
     random_from: Any = _NOT_GIVEN
     #: None before the first stochastic fit, and after one that diverged.
     descent: GradientDescent | None = None
-    #: Of the last fit by L-BFGS, where a further fit may go on.
+    #: Of the last fit by L-BFGS, so that a further fit may go on.
     lbfgs: Lbfgs | None = None
     schedule_state: dict[str, float] = field(default_factory=dict)
     #: scikit-learn's `learning_rate`.
@@ -65,7 +65,7 @@ class Training:
     split: tuple[int, dict[str, Any]] | None = None
     #: Rows trained on so far.
     n_rows_seen: int = 0
-    #: While a fit runs: what judges its epochs.
+    #: The judge of the epochs, while a fit runs.
     stopping: NoImprovement | None = None
 
     @classmethod
@@ -119,7 +119,7 @@ class Training:
         return other
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data, of which `from_state` makes the training again."""
+        """Return plain data; `from_state` makes the training from it again."""
         rule, split = self.rule, self.split
         state = {
             "network": self.network,
@@ -149,7 +149,7 @@ class Training:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Training:
-        """Return the training of which `to_state` was made."""
+        """Return the training that gave `to_state`."""
         network, random = state["network"], state["random"]
         if not isinstance(network, Network) or not isinstance(random, np.random.RandomState):
             raise ValueError("a training must have a network and a RandomState")
@@ -198,7 +198,7 @@ class Training:
                 self.schedule_state = {}
 
     def minimiser(self) -> Lbfgs:
-        """Return the L-BFGS of the last fit if the weights are where it left them, or else a new one."""
+        """Return the L-BFGS of the last fit if the weights are as it left them, otherwise a new one."""
         if self.lbfgs is not None:
             left = self.lbfgs.network.parameters.astype(self.network.dtype)
             if np.array_equal(left, self.network.parameters):
@@ -256,10 +256,10 @@ class Training:
         incremental: bool,
         so_far: Progress,
     ) -> Generator[tuple[Epoch, str], None, None]:
-        """Train on `samples`, on the row numbers `rows` of them; yield each epoch and what to print of it.
+        """Train on `samples`, on the row numbers `rows` of them; yield each epoch and its text to print.
 
-        However the loop is left, the network ends with the weights of the fit: the best ones of early
-        stopping if they are to be restored.
+        However the loop is left, the network ends with the weights of the fit. These are the best ones of
+        early stopping, if they are to be restored.
         """
         assert self.descent is not None
         assert self.rule is not None

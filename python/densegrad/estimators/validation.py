@@ -88,8 +88,8 @@ def accuracy(
 class R2:
     """Coefficient of determination against fixed targets, the mean over the outputs.
 
-    Equals :func:`sklearn.metrics.r2_score` with its defaults; the part that the predictions do not enter is
-    computed once. NaN when a prediction is not finite.
+    Equals :func:`sklearn.metrics.r2_score` with its defaults. The part without predictions is computed once.
+    NaN if a prediction is not finite.
     """
 
     def __init__(self, y: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> None:

@@ -13,7 +13,7 @@ from densegrad.network import Network
 
 
 class WeightLists:
-    """What `coefs_` and `intercepts_` show, and what was assigned to them.
+    """The lists `coefs_` and `intercepts_` as shown, and the arrays assigned to them.
 
     The weights live in a network. The lists are made when they are asked for, of read-only arrays, and made
     anew if the network has changed since. An array in them that is not the one shown was assigned.
@@ -29,7 +29,7 @@ class WeightLists:
         self._shown: dict[str, list[NDArray[Any]]] = {}
 
     def show(self, network: Network) -> None:
-        """Bring the lists up to the network; what was assigned stays in them."""
+        """Bring the lists up to the network; assigned arrays stay in them."""
         weights = list(network.weights)
         now = {"coefs_": [W[:-1] for W in weights], "intercepts_": [W[-1] for W in weights]}
         if self._shown and all(
@@ -72,8 +72,8 @@ class WeightLists:
         return joined
 
     def give(self, network: Network) -> None:
-        """Give the network what was assigned, all or nothing."""
-        self.show(network)  # beside what was assigned stands what the network has now
+        """Give the network the assigned arrays, all or nothing."""
+        self.show(network)  # beside the assigned arrays stand the network's own
         _check_shapes(self.lists, network)
         network.parameters = np.concatenate([W.reshape(-1) for W in self.joined()])
         # The caller's own lists, so that they stay the ones that are looked at; read-only copies in them.

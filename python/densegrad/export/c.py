@@ -139,14 +139,13 @@ def to_c(network: Network, name: str = "densegrad_predict") -> str:
     """Return a network as a file of C99 with one function, ``void name(const float x[], float y[])``.
 
     The function takes the inputs of one row and computes the outputs with the bits of `Network.predict`. It
-    needs the C standard library and nothing else, allocates nothing, and may be called by several threads
-    at once. A float64 network has double in place of float. Dropout has no part in predictions.
+    needs only the C standard library and allocates nothing. Several threads may call it at once. A float64
+    network has double in place of float. Dropout has no part in predictions.
 
     Parameters
     ----------
     network : Network
-        Of an estimator: its `network_`. What an estimator does behind its network, such as choosing a label,
-        is not part of the file.
+        For an estimator, its `network_`. Its further work, such as choosing a label, is not part of the file.
     name : str, default "densegrad_predict"
         The function's name. All other names in the file are static and begin with it.
 

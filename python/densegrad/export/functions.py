@@ -1,7 +1,7 @@
 """The numbers of the core's elementary functions, and the functions in C.
 
-They say what cpp/kernels/math.hpp and activations.hpp say: the same operations in the same order. The tests
-compare the bits.
+They do the same operations in the same order as cpp/kernels/math.hpp and activations.hpp. The tests compare
+the bits.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ LISTS: Final = {
     "NORMAL_Q": {dtype: q for dtype, (_, q) in NORMAL.items()},
 }
 
-#: The functions in C, each below those that it calls. `@` stands for the prefix of all names, REAL for float
-#: or double, BITS for an unsigned integer of that width, MANTISSA and ONE_BITS for the layout of the numbers.
+#: The functions in C, each below those that it calls. `@` stands for the prefix of all names, and REAL for
+#: float or double. BITS is an unsigned integer of that width. MANTISSA and ONE_BITS give the numbers' layout.
 C_FUNCTIONS: Final = {
     "rounded": """
 /* x, rounded: keeps the compiler from fusing the product x with a sum behind it. */

@@ -1,4 +1,4 @@
-"""What a network computes, as operators of ONNX."""
+"""The computation of a network, as operators of ONNX."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ _ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
 
 
 def add_network(g: Graph, network: Network, x: str) -> str:
-    """Add what `Network.predict` computes from x, in the precision of the graph."""
+    """Add the computation of `Network.predict` from x, in the precision of the graph."""
     spec = network.spec
     for l, layer in enumerate(spec.layers, 1):
         if layer.activation not in _ACTIVATIONS:

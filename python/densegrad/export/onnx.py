@@ -83,10 +83,10 @@ def to_onnx(
 
     The input is named ``X``, of shape (n_rows, n_inputs). The outputs are:
 
-    - Network: ``y``, what `predict` returns.
-    - MLPRegressor: ``variable``, what `predict` returns, but with one column for one target. With the loss
+    - Network: ``y``, the result of `predict`.
+    - MLPRegressor: ``variable``, the result of `predict`, but with one column for one target. With the loss
       'gaussian_nll' also ``std``, the standard deviations.
-    - MLPClassifier: ``label``, what `predict` returns, and ``probabilities``, what `predict_proba` returns.
+    - MLPClassifier: ``label``, the result of `predict`, and ``probabilities``, that of `predict_proba`.
       With a hinge loss ``decision_function`` takes the place of ``probabilities``.
 
     Labels are strings or int64; Booleans and whole floats become int64. Dropout has no part in predictions.

@@ -1,4 +1,4 @@
-"""What an estimator computes from the outputs of its network, as operators of ONNX."""
+"""Predictions of an estimator from the outputs of its network, as operators of ONNX."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Form:
-    """What the results of an estimator's graph look like; the defaults are those of `to_onnx`."""
+    """The form of the results of an estimator's graph; the defaults are those of `to_onnx`."""
 
     std: bool = True  # standard deviations, if the loss has them
     two_margins: bool = False  # two classes have a margin each, m and -m, in place of one

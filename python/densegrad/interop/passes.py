@@ -34,7 +34,7 @@ class Passes:
         self.n_parameters = network.n_parameters
 
     def forward(self, parameters: NDArray[Any], X: NDArray[Any]) -> tuple[NDArray[Any], object]:
-        """Return y_(L) and what names this forward pass."""
+        """Return y_(L) and a name for this forward pass."""
         with self._lock:
             return self._forward(parameters, X)
 

@@ -1,4 +1,4 @@
-"""What the two tabular estimators have in common: reading tables, fitting, predicting by blocks."""
+"""The common base of the two tabular estimators: reading tables, fitting, predicting by blocks."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ class BaseTabular(BaseEstimator, ABC):
     oof_score_: float
     fit_seconds_: float
 
-    # What the kinds of targets make different.
+    # The parts that depend on the kind of target.
 
     @abstractmethod
     def _read_targets(self, y: Any) -> NDArray[Any]:
-        """Return y checked, and learn of it what a new fit learns."""
+        """Return y checked, and learn from it as a new fit does."""
 
     @abstractmethod
     def _task(self, y: NDArray[Any], known: bool) -> Task:
-        """Return what is learned; with `known`, of targets for validation."""
+        """Return the task; with `known`, of targets for validation."""
 
     @abstractmethod
     def _loss_weight(self, y: NDArray[Any], weight: Floats | None, training_y: NDArray[Any]) -> Floats | None:
@@ -88,13 +88,13 @@ class BaseTabular(BaseEstimator, ABC):
 
     @abstractmethod
     def _finish(self, ensemble: Ensemble, part: Part, judged: NDArray[np.bool_], outputs: list[Any]) -> Any:
-        """Learn from predictions for rows that members were judged by, and return what is predicted there."""
+        """Learn from predictions for rows that members were judged by, and return these predictions."""
 
     @abstractmethod
     def _score_of(self, part: Part, judged: NDArray[np.bool_], prediction: Any) -> float:
         """Return the score of that prediction."""
 
-    # What there is.
+    # The parts that both share.
 
     @property
     def members_(self) -> list[Network]:
@@ -125,7 +125,7 @@ class BaseTabular(BaseEstimator, ABC):
             Weights of the rows, none negative. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
             Rows of one group are all in the same fold. Give it if rows belong together, as those of one
-            patient do; else members are judged by rows that they have nearly seen.
+            patient do. Otherwise members are judged by rows that they have nearly seen.
         X_val, y_val : like X and y, default=None
             Rows to judge by in place of folds. All members then train on all of X.
         sample_weight_val : array-like of shape (n_val,), default=None

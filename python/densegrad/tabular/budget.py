@@ -1,4 +1,4 @@
-"""A time limit: what of the recipe fits into it."""
+"""A time limit, and the part of the recipe that fits into it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
 
 
 def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threads: int) -> Plan:
-    """Return what fits into the time: fewer epochs, then no race, fewer members, and parts of epochs.
+    """Return the plan that fits the time: fewer epochs, then no race, fewer members, and parts of epochs.
 
     The work is estimated from above, since a race may have fewer epochs than the members.
 

@@ -67,7 +67,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if the columns have names.
     kinds_ : list of str
-        What each column was taken for: 'number', 'category', 'date' or 'empty'.
+        The kind that each column was taken for: 'number', 'category', 'date' or 'empty'.
     members_ : list of Network
     encoding_ : str
         The encoding that won.
@@ -79,7 +79,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The epoch of each member that was best, from 1.
     temperature_ : float
     oof_prediction_ : ndarray of shape (n_samples, n_classes)
-        Probabilities for each training row by the member that has not seen it; NaN for rows that all have
+        Probabilities for each training row by the member that has not seen it. NaN for rows that all have
         seen. For rows of X_val if they are given.
     oof_score_ : float
         The accuracy of these.
@@ -190,7 +190,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         mean /= mean.sum(axis=1, keepdims=True)
         return np.asarray((1 - self._doubt) * mean + self._doubt / n_classes)
 
-    # What classification makes of the base's parts.
+    # The base's parts, for classification.
 
     def _read_targets(self, y: Any) -> NDArray[Any]:
         target = _checked(y)

@@ -22,7 +22,7 @@ _WAY_OUT = "Convert the column as it was for fit, or fit again"
 class Parsed:
     """The rows of a table as numbers and codes of levels."""
 
-    #: (n_rows, number columns), float64; NaN where a value is missing.
+    #: (n_rows, number columns), float64; NaN if a value is missing.
     numbers: NDArray[np.float64]
     #: (n_rows, categories), int32; level 0 is the most frequent one, -1 stands for an unknown level.
     codes: NDArray[np.int32]
@@ -47,7 +47,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known of the columns of a table."""
+    """The facts learned about the columns of a table."""
 
     names: tuple[str, ...] | None
     #: "number", "category", "date" or "empty" for each column.
@@ -71,7 +71,7 @@ class Columns:
         return columns, columns.parsed(table)
 
     def read(self, X: Any, owner: str) -> Parsed:
-        """Return the rows of another table; `owner` is what messages call the estimator."""
+        """Return the rows of another table; `owner` is the estimator's name in messages."""
         return self.parsed(self._matched(table_of(X), owner))
 
     def _matched(self, table: Table, owner: str) -> Table:
@@ -202,7 +202,7 @@ def _kind(column: NDArray[Any], chosen: bool) -> str:
 
 
 def _keys(values: NDArray[Any]) -> list[Any]:
-    """Return values as keys of levels: Python's own objects, None where a value is missing."""
+    """Return values as keys of levels: Python's own objects, None if a value is missing."""
     if values.dtype.kind == "f":
         return [None if value != value else value for value in values.tolist()]
     if values.dtype.kind == "M":

@@ -41,7 +41,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     encoding : {'plain', 'bins', 'values'}, default='plain'
-        What numbers become beside their two scales. 'bins': piecewise linear functions between quantiles, for
+        Inputs of numbers beside their two scales. 'bins': piecewise linear functions between quantiles, for
         targets that change at thresholds. 'values': indicators of values that occur often, for numbers that
         are codes in disguise.
     categorical_features : list of str, list of int, boolean mask or None, default=None
@@ -65,7 +65,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if the columns have names.
     kinds_ : list of str
-        What each column was taken for: 'number', 'category', 'date', or 'empty' if no value is there.
+        The kind that each column was taken for: 'number', 'category', 'date', or 'empty' if it has no value.
 
     Examples
     --------

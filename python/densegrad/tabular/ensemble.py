@@ -1,4 +1,4 @@
-"""The ensemble: what its members have in common, and how one is made of its fold."""
+"""The ensemble: the data that its members share, and the training of each on its fold."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Member:
-    """A network with what its own training rows taught about the target."""
+    """A network with the means of the target from its own training rows."""
 
     network: Network
     means: dict[int, TargetMeans]

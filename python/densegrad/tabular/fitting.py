@@ -23,7 +23,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is fitted, and with what."""
+    """The settings of a fit: members, encodings, threads, time limit, progress bar."""
 
     n_members: int
     encodings: Sequence[str]
@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """An ensemble, and what ended its fit."""
+    """An ensemble, and how its fit ended."""
 
     ensemble: Ensemble
     interrupted: bool

@@ -34,7 +34,7 @@ class Table:
         return Table(self.names, columns, self.categorical, int(np.count_nonzero(rows)))
 
     def label(self, j: int) -> str:
-        """Return what messages call column j."""
+        """Return the name of column j in messages."""
         return f"column {j}" if self.names is None else f"column {self.names[j]!r}"
 
 
@@ -44,7 +44,7 @@ def table_of(X: Any) -> Table:
     Raises
     ------
     ValueError, TypeError
-        If X is not a table, two columns have the same name, or a column holds what cannot be read.
+        If X is not a table, two columns have the same name, or a column holds values that cannot be read.
     """
     if hasattr(X, "tocsr"):
         raise TypeError(

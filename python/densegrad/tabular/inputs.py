@@ -12,7 +12,7 @@ from densegrad.tabular.columns import Category, Parsed
 from densegrad.tabular.level_encoding import LevelEncoding
 from densegrad.tabular.number_encoding import MANY, NumberEncoding
 
-#: What an encoding makes of numbers beside their two scales.
+#: The inputs that an encoding makes of numbers beside their two scales.
 ENCODINGS = ("plain", "bins", "values")
 MOST_INPUTS = 1024
 #: So many bins a column are tried, one after the other, until the inputs are not too many.
@@ -112,7 +112,7 @@ def _distinct_patterns(numbers: NDArray[np.float64]) -> list[bool]:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Return names of which no two are equal: a column may be called as an input of another one."""
+    """Return names, no two equal: a column may have the name of an input of another one."""
     counts: dict[str, int] = {}
     for i, name in enumerate(names):
         counts[name] = number = counts.get(name, 0) + 1

@@ -1,4 +1,4 @@
-"""Memory: what a fit takes, and what the process may use."""
+"""Memory: the need of a fit, and the limit of the process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def available_memory() -> float:
 
 
 def _of_control_group() -> list[float]:
-    """Return what is left of the limit of a container."""
+    """Return the bytes that are left of the limit of a container."""
     folder = Path("/sys/fs/cgroup")
     try:
         most = (folder / "memory.max").read_text().strip()

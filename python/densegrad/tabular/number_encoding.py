@@ -40,7 +40,7 @@ class NumberEncoding:
         Parameters
         ----------
         column : ndarray of shape (n_rows,)
-            NaN where a value is missing, but not everywhere.
+            NaN if a value is missing, but not all are NaN.
         alone : bool
             Make the robust scale only.
         n_bins : int
@@ -95,7 +95,7 @@ class NumberEncoding:
         x = np.where(absent, self.median, column)
         inputs: list[Any] = []
         if self.robust_factor:
-            # The smooth clip keeps what is near zero and never exceeds 3.
+            # The smooth clip keeps small numbers and never exceeds 3.
             z = np.clip((x - self.median) * self.robust_factor, -1e100, 1e100)
             inputs.append(z / np.sqrt(1 + np.square(z / 3)))
         if self.standard_factor:

@@ -31,7 +31,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Watch:
-    """What a fit heeds while it runs."""
+    """Functions that a fit calls while it runs."""
 
     #: Called after each epoch of each member; False ends them all.
     goes_on: Callable[[], bool]
@@ -41,7 +41,7 @@ class Watch:
 
 
 def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
-    """Return the encodings that are worth a try, of which no two make the same inputs."""
+    """Return the encodings that are worth a try; no two make the same inputs."""
     chosen: dict[str, Inputs] = {}
     for encoding in encodings:
         if encoding == "values" and len(encodings) > 1 and problem.training.task.n_rows <= _ROWS_FOR_VALUES:
@@ -132,9 +132,9 @@ def _refined(
     members: list[Member],
     shared: NDArray[np.float32] | None,
 ) -> tuple[list[Member], Problem]:
-    """Try no label smoothing, and more epochs; return the members that can be kept, and what is chosen.
+    """Try no label smoothing, and more epochs; return the members that can be kept, and the choice.
 
-    Label smoothing helps where classes can be told apart, and spoils probabilities where they cannot.
+    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot.
     """
     jobs = []
     if problem.smooths:

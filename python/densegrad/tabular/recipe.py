@@ -1,7 +1,7 @@
 """The numbers of the recipe: network, rates, batches and epochs.
 
 They follow RealMLP (Holzmüller et al., "Better by default: strong pre-tuned MLPs and boosted trees on
-tabular data", 2024), whose rates are for W in z = x W / sqrt(n_in). The weights here are V = W / sqrt(n_in).
+tabular data", 2024). Its rates are for W in z = x W / sqrt(n_in). The weights here are V = W / sqrt(n_in).
 The rate of V is 1 / sqrt(n_in) times that of W, and the decay of V is sqrt(n_in) times as large.
 """
 
@@ -45,12 +45,12 @@ class Recipe:
 
     @property
     def typical_width(self) -> float:
-        """The number of inputs of a typical layer, which its rates are for."""
+        """The number of inputs of a typical layer; the rates are for it."""
         return sum(self.hidden) / len(self.hidden)
 
     @property
     def input_scale(self) -> float:
-        """What the inputs are multiplied by, so that one rate is right for all layers."""
+        """The factor of the inputs, so that one rate is right for all layers."""
         return math.sqrt(self.typical_width / self.n_inputs)
 
     @property

@@ -65,7 +65,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if the columns have names.
     kinds_ : list of str
-        What each column was taken for: 'number', 'category', 'date' or 'empty'.
+        The kind that each column was taken for: 'number', 'category', 'date' or 'empty'.
     members_ : list of Network
     encoding_ : str
         The encoding that won.
@@ -210,7 +210,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             return np.asarray(mean)
         return np.asarray(mean[:, 0])
 
-    # What regression makes of the base's parts.
+    # The base's parts, for regression.
 
     def _read_targets(self, y: Any) -> NDArray[Any]:
         level = self.quantile if self.loss == "quantile" else None

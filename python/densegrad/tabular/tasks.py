@@ -20,7 +20,7 @@ _MOST_SIGNALS = 32
 
 
 class Task(Protocol):
-    """What is learned, with the targets of all rows."""
+    """The kind of learning, with the targets of all rows."""
 
     @property
     def n_rows(self) -> int:
@@ -39,10 +39,10 @@ class Task(Protocol):
         """The numbers of the recipe that depend on the task."""
 
     def key(self) -> Floats:
-        """Return what folds are stratified by, (n_rows,)."""
+        """Return the values that stratify the folds, (n_rows,)."""
 
     def signals(self) -> Floats:
-        """Return what means by level are made of, (n_rows, n_signals)."""
+        """Return the values that means by level are made of, (n_rows, n_signals)."""
 
     def scaling(self, rows: NDArray[np.int64], weight: Floats | None) -> Scaling:
         """Return the scale of the target in some rows."""
@@ -116,7 +116,7 @@ class Classes:
         return OF_CLASSES
 
     def key(self) -> Floats:
-        """Return what folds are stratified by, (n_rows,)."""
+        """Return the values that stratify the folds, (n_rows,)."""
         return self.numbers_of_rows.astype(np.float64)
 
     def signals(self) -> Floats:
@@ -178,7 +178,7 @@ class LabelSets:
         return OF_CLASSES
 
     def key(self) -> Floats:
-        """Return what folds are stratified by, (n_rows,): the number of labels."""
+        """Return the values that stratify the folds, (n_rows,): the number of labels."""
         counts: Floats = self.indicators.sum(axis=1).astype(np.float64)
         return counts
 
@@ -243,7 +243,7 @@ class Values:
         return OF_VALUES
 
     def key(self) -> Floats:
-        """Return what folds are stratified by, (n_rows,): the first target."""
+        """Return the values that stratify the folds, (n_rows,): the first target."""
         first: Floats = self.values[:, 0]
         return first
 

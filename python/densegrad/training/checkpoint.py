@@ -12,7 +12,7 @@ from densegrad.training.history import ENDS
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """When a fit writes its file, and whether it begins with what is in it."""
+    """When a fit writes its file, and whether it begins with its contents."""
 
     path: str
     #: Epochs from one file to the next.
@@ -21,7 +21,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:
-        """Return what the arguments of `fit` ask for; None without a path."""
+        """Return the checkpoint that the arguments of `fit` describe; None without a path."""
         every = _validation.integer("checkpoint_every", every, 1)
         resume = _validation.boolean("resume", resume)
         if checkpoint is None:

@@ -53,7 +53,7 @@ class GradientDescent:
     Attributes
     ----------
     epochs : int
-        Epochs done so far; counted by the caller, who knows what an epoch is.
+        Epochs done so far; the caller counts them.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class GradientDescent:
             return [[self._core.state(l, s) for s in range(n_states)] for l in layers]
 
     def restore(self, state: Any, *, steps: int, epochs: int, seed: int) -> None:
-        """Take over what `state` returned, and the counts; the arrays may hold any numbers."""
+        """Take over the result of `state`, and the counts; the arrays may hold any numbers."""
         core = self._make_core(seed)
         for l, arrays in enumerate(state, 1):
             for s, array in enumerate(arrays):
@@ -210,7 +210,7 @@ class GradientDescent:
 
     @classmethod
     def from_state(cls, network: Network, state: dict[str, Any]) -> GradientDescent:
-        """Return the descent of which `to_state` was made, even if its training had diverged."""
+        """Return the descent that gave `to_state`, even if its training had diverged."""
         regularisation = Regularisation(
             **{name: _validation.real(name, value, 0) for name, value in state["regularisation"].items()}
         )
@@ -219,7 +219,7 @@ class GradientDescent:
         return descent
 
     def restore_counts_and_arrays(self, state: dict[str, Any]) -> None:
-        """Take over what `to_state` returned for the same optimizer, but not its hyperparameters."""
+        """Take over the result of `to_state` for the same optimizer, but not its hyperparameters."""
         if type(state["optimizer"]) is not type(self._optimizer):
             raise ValueError(f"optimizer must be of class {self.optimizer_name}; got {state['optimizer']!r}")
         self._check_counts(state["state"])

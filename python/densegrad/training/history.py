@@ -15,7 +15,7 @@ _SHOWN = 5  # first and last epochs that a history prints
 
 @dataclass(slots=True)
 class Epoch:
-    """What one epoch came to; the loop fills it in, and changes it no more once it is yielded."""
+    """The results of one epoch; the loop fills it in, and changes it no more once it is yielded."""
 
     #: From 0, in this fit.
     number: int
@@ -33,7 +33,7 @@ class Epoch:
     stopped: str = ""
 
     def monitored(self) -> float:
-        """Return what schedules and patience follow, lower is better.
+        """Return the number that schedules and patience follow, lower is better.
 
         Minus the score; without a score the validation loss; without either the training loss.
         """
@@ -61,7 +61,7 @@ class History:
     loss: list[float] = field(default_factory=list)
     #: Loss on the validation set after the epoch; empty without one.
     validation_loss: list[float] = field(default_factory=list)
-    #: What `scoring` returned; empty without it.
+    #: The scores that `scoring` returned; empty without it.
     score: list[float] = field(default_factory=list)
     #: Learning rate of the epoch's last update.
     learning_rate: list[float] = field(default_factory=list)
@@ -90,7 +90,7 @@ class History:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> History:
-        """Return the record of which `to_state` was made."""
+        """Return the record that gave `to_state`."""
         record = cls(**state)
         for name, value in vars(record).items():
             if name not in ("best_epoch", "stopped"):

@@ -88,7 +88,7 @@ class Lbfgs:
             Largest decrease of the loss, relative to the loss or 1, at which the iterations end.
         n_threads : int or None
         deadline : float
-            Reading of `time.monotonic` that ends the iterations, also in the middle of one, which is undone.
+            Reading of `time.monotonic` that ends the iterations. One that is cut short is undone.
         see : callable or None
             Called after each iteration with its record; returns True to end the iterations.
         """
@@ -132,7 +132,7 @@ def _batch_loss(samples: Samples) -> Callable[[Any], tuple[float, Any]] | None:
     assert target is not None
 
     def batch_loss(y_pred: Any) -> tuple[float, Any]:
-        # A copy, as in training: the function may write to what it gets.
+        # A copy, as in training: the function may write to its arguments.
         return weighted_mean(*custom_rows(function, target.copy(), y_pred), samples.sample_weight)
 
     return batch_loss

@@ -27,7 +27,7 @@ def epochs(
     validate: Validate | None = None,
     after_epoch: Callable[[Epoch], bool] | None = None,
 ) -> Iterator[Epoch]:
-    """Train epoch after epoch, and yield what each came to.
+    """Train epoch after epoch, and yield the results of each.
 
     The network has the weights of the epoch that is yielded. Leaving the loop ends the training. The last
     epoch says in `stopped` why the training ends: "max_time", "schedule", "patience", or "diverged". An epoch
@@ -81,7 +81,7 @@ def epochs(
 
 
 def advice_on_divergence(rate: str, custom_loss: bool) -> str:
-    """Return what to try after a training whose weights became NaN or infinite; `rate` sets its steps."""
+    """Return advice after a training whose weights became NaN or infinite; `rate` sets its steps."""
     advice = (
         "The input data may contain large values and need to be preprocessed. Try columns of X scaled to mean"
         f" 0 and variance 1, a smaller {rate}, or clip_norm=1."

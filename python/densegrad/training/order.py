@@ -49,7 +49,7 @@ def _fingerprint(random: np.random.RandomState) -> tuple[int, int]:
 class CumulativeOrder:
     """scikit-learn's order: each epoch shuffles the order of the epoch before it.
 
-    So the order is part of what a continued training needs. It is as long as the training set. Pickles and
+    So a continued training needs the order. It is as long as the training set. Pickles and
     files therefore hold the generator's first state and the number of shuffles; the order is drawn again when
     needed.
 
@@ -77,7 +77,7 @@ class CumulativeOrder:
         self._random = random
         self._shared = shared
         self._start: dict[str, Any] = random.get_state(legacy=False)
-        self._end: tuple[int, int] | None = None  # where the last fit left the generator; None during a fit
+        self._end: tuple[int, int] | None = None  # the generator's state after a fit; None during one
         self._n_shuffles = 0
         self._order: NDArray[np.int64] | None = np.arange(n_rows) if rows is None else rows
 
@@ -90,7 +90,7 @@ class CumulativeOrder:
         return self._order
 
     def pause(self) -> None:
-        """Note where the generator stands, at the end of a fit."""
+        """Note the state of the generator, at the end of a fit."""
         self._end = _fingerprint(self._random) if self._shared else None
 
     def resumes(self, random: np.random.RandomState, n_rows: int) -> bool:
@@ -134,7 +134,7 @@ class CumulativeOrder:
 
     @classmethod
     def from_state(cls, random: np.random.RandomState, state: dict[str, Any]) -> CumulativeOrder:
-        """Return the order of which `to_state` was made; `random` is in the state of that moment."""
+        """Return the order that gave `to_state`; `random` is in the state of that moment."""
         shared = _validation.boolean("shared", state["shared"])
         n_rows = _validation.integer("n_rows", state["n_rows"], 1)
         order = cls(random, n_rows, np.zeros(0, np.int64), shared=shared)
@@ -147,5 +147,5 @@ class CumulativeOrder:
         return order
 
     def restore(self, start: dict[str, Any], end: tuple[int, int] | None, n_shuffles: int) -> None:
-        """Stand where `n_shuffles` from the generator's state `start` lead; `resume` draws them again."""
+        """Take the state after `n_shuffles` from the generator's state `start`; `resume` draws them again."""
         self._start, self._end, self._n_shuffles, self._order = start, end, n_shuffles, None

@@ -42,7 +42,7 @@ class LearningRateRule:
             self.learning_rate = initial / (n_rows_seen + 1) ** power_t
 
     def out_of_patience(self) -> tuple[bool, str]:
-        """Return whether the training ends after too many epochs without improvement, and what to print."""
+        """Return whether too many epochs without improvement end the training, and the message to print."""
         if self.settings[1] != "adaptive":
             return True, "Stopping."
         if self.learning_rate <= self.smallest:
@@ -68,7 +68,7 @@ class Rates:
     first, last : int, int or None
         The first update that the schedule runs over, and the one after the last; None if not known.
     state : dict
-        What the schedule has noted in earlier epochs.
+        The schedule's notes from earlier epochs.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Rates:
 
 
 def checked_memory(memory: Any) -> dict[str, float]:
-    """Return what a schedule has noted, from a file or a pickle."""
+    """Return the notes of a schedule, from a file or a pickle."""
     return {str(name): _validation.number("schedule_state", value) for name, value in memory.items()}
 
 

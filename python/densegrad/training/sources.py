@@ -1,4 +1,4 @@
-"""Sources of rows: what the updates of an epoch train on."""
+"""Sources of the rows that the updates of an epoch train on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from densegrad.training.rates import Rates
 
 
 class Run(NamedTuple):
-    """What the updates of an epoch came to."""
+    """The results of the updates of an epoch."""
 
     loss: float
     n_rows: int
@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 class Rows:
-    """Rows in memory, of which each epoch visits all in an order of its own.
+    """Rows in memory; each epoch visits all of them in an order of its own.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Rows:
 
 
 class Batches:
-    """Batches from an iterable, each of which makes one update.
+    """Mini-batches from an iterable; each makes one update.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Batches:
         self.n_steps = len(batches) if isinstance(batches, Sized) else None
 
     def epoch(self, deadline: float) -> Run:
-        """Make one update with each batch."""
+        """Make one update with each mini-batch."""
         began, total, n_rows = monotonic(), 0.0, 0
         rates = np.zeros(1)
         for X, target, sample_weight in batch_parts(self._batches):

@@ -18,7 +18,7 @@ class Stopping(Protocol):
     """A rule that sees each epoch."""
 
     def update(self, epoch: Epoch, network: Network) -> bool:
-        """Take note of an epoch, after which the network has its weights; True ends the fit."""
+        """Take note of an epoch; the network has its weights. True ends the fit."""
 
 
 class Patience:
@@ -56,7 +56,7 @@ class Patience:
         return self._patience is not None and self._waited >= self._patience
 
     def to_state(self) -> dict[str, Any]:
-        """Return plain data of what the epochs so far have left."""
+        """Return the state after the epochs so far, as plain data."""
         return {
             "lowest": self._lowest,
             "reference": self._reference,
@@ -66,7 +66,7 @@ class Patience:
         }
 
     def take_state(self, state: dict[str, Any], network: Network) -> None:
-        """Go on from what `to_state` returned."""
+        """Go on from the result of `to_state`."""
         weights, best = state["weights"], state["best_epoch"]
         if best is not None and self._keeps_weights != (weights is not None):
             raise ValueError("patience and restore_best must be as they were: the best weights are not there")
@@ -87,7 +87,7 @@ class Patience:
 
 @dataclass
 class BestSoFar:
-    """What scikit-learn's rule remembers from one fit to the next."""
+    """The best results, which scikit-learn's rule remembers from one fit to the next."""
 
     no_improvement_count: int = 0
     loss: float = math.inf
@@ -126,7 +126,7 @@ class NoImprovement:
         self._n_iter_no_change = n_iter_no_change
         self._by_score = by_score
         self.weights = weights
-        #: What scikit-learn prints if it is verbose; "" after an epoch within the patience.
+        #: The line that scikit-learn prints if it is verbose; "" after an epoch within the patience.
         self.message = ""
 
     def update(self, epoch: Epoch, network: Network) -> bool:

@@ -29,7 +29,7 @@ from densegrad.training.trainer_state import TrainerState, checked_settings
 
 
 class Trainer(TrainerState):
-    """Trains a network by gradient descent on batches.
+    """Trains a network by gradient descent on mini-batches.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ class Trainer(TrainerState):
                 ended = observers.see(epoch)
                 if ended:
                     history.stopped = epoch.stopped or "callback"
-                unsaved = epoch.stopped != "max_time"  # which may have cut it short
+                unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
                 if saver is not None and unsaved and saver.due(epoch.number + 1):
                     self._write_checkpoint(saver, so_far, stopping)
                     unsaved = False

@@ -1,4 +1,4 @@
-"""The state of a trainer: what its next update depends on, in memory, in pickles and in files."""
+"""The state of a trainer, which its next update depends on, in memory, in pickles and in files."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TrainerState:
         Raises
         ------
         OSError
-            If the file cannot be written; what was there before stays.
+            If the file cannot be written; an old file stays.
         """
         with _core.Reading(self.network):  # another thread may train
             files.write(path, "trainer", self._file_state())
@@ -107,8 +107,8 @@ class TrainerState:
         Raises
         ------
         ValueError
-            If the file is damaged, was written by something else or by a newer version, or an argument is
-            not what it needs.
+            If the file is damaged, or was written by something else or by a newer version. Also if an
+            argument does not go with the file.
         FileNotFoundError
         """
         state = files.read(path, "trainer", loss)
@@ -168,7 +168,7 @@ class TrainerState:
             files.write(saver.path, "trainer", {**self._file_state(), "fit": fit})
 
     def _resume(self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience) -> Progress:
-        """Take over what a checkpoint holds, and return how far its fit had come."""
+        """Take over the contents of a checkpoint, and return how far its fit had come."""
         state = files.read(saver.path, "trainer", self.network.custom_loss)
         with files.damage(saver.path, "trainer"):
             if "fit" not in state:
@@ -211,8 +211,9 @@ class TrainerState:
         Returns
         -------
         dict
-            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l); further
-            "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
+            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l). The other
+            keys are "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and
+            "optimizer".
         """
         with _core.Reading(self.network):  # another thread may train
             return {
@@ -231,8 +232,8 @@ class TrainerState:
         Raises
         ------
         ValueError
-            If the state is for another optimizer or other shapes, contains NaN, contains infinity outside a
-            mean of squares, or has a negative mean of squares. The trainer is unchanged.
+            If the state is for another optimizer or other shapes, or has a negative mean of squares. Also if
+            it contains NaN, or infinity outside a mean of squares. The trainer is unchanged.
         """
         name = self._descent.optimizer_name
         try:
