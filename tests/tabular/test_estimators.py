@@ -368,17 +368,24 @@ def test_the_system_tells_how_much_memory_there_is():
 
 
 @BOTH
-def test_ctrl_c_leaves_the_members_that_are_done(Estimator, target):
+def test_ctrl_c_leaves_the_members_that_are_done(Estimator, target, monkeypatch):
     frame = messy_frame(1000)
     y = target(frame)
-    model = Estimator(n_threads=1, n_members=4, encodings="plain", max_epochs=12, random_state=0)
-    seconds = model.fit(frame, y).fit_seconds_
-    timer = threading.Timer(seconds / 2, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    with pytest.warns(UserWarning, match="Training interrupted by user: [1-4] members were ready"):
+    trained = []
+
+    def interrupted_in_the_third(*arguments):
+        member = trained_member(*arguments)
+        trained.append(member)
+        if len(trained) == 3:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return member
+
+    monkeypatch.setattr("densegrad.tabular.race.trained_member", interrupted_in_the_third)
+    model = Estimator(n_threads=1, n_members=6, encodings="plain", max_epochs=12, random_state=0)
+    with pytest.warns(UserWarning, match="Training interrupted by user: [2-4] members were ready"):
         model.fit(frame, y)
-    timer.join()
-    assert 1 <= len(model.members_) <= 4
+    assert len(trained) in (3, 4)
+    assert len(model.members_) in (2, 3, 4)
     assert np.isfinite(model.score(frame, y))
 
 
