@@ -18,7 +18,7 @@ using namespace densegrad;
 
 namespace {
 
-constexpr std::int64_t kRows = 1024;
+constexpr std::int64_t kRows = 4096;
 constexpr std::int64_t kWidth = 2600;
 constexpr std::int64_t kOutputs = 16;
 
