@@ -169,6 +169,7 @@ class Writer:
 
     def _network(self, network: Network, where: str) -> dict[str, Any]:
         spec = network.spec
+        # `l=l` keeps the number of this layer; mypy cannot infer the type of such a lambda.
         weights = [
             self._tensor(f"{where}.weights.{l}", spec.dtype, shape, lambda l=l: network.weights[l])  # type: ignore[misc]
             for l, shape in enumerate(spec.weight_shapes, 1)

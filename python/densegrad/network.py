@@ -187,7 +187,8 @@ class Network(_core.Network):
             self._set_weights(l, next(weights))  # no name holds it: only one is in memory
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # `__newobj__` stands for the call of __new__; pickles have an instruction for it.
+        # `__newobj__` stands for the call of __new__; pickles have an instruction for it. The
+        # stubs of copyreg leave it out.
         return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
 
     def _make(self, spec: NetworkSpec) -> None:

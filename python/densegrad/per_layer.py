@@ -100,6 +100,7 @@ class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
         result = getattr(ufunc, method)(*(_plain(array) for array in inputs), **options)
         return given[0] if given is not None and len(given) == 1 else result
 
+    # The base class promises its own type; a copy is a plain array, which no network hears of.
     def copy(self, order: Any = "C") -> NDArray[Any]:  # type: ignore[override]
         """Return a plain array with the same numbers."""
         return np.array(self, order=order, subok=False)
@@ -107,6 +108,7 @@ class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
     def _replaced(self, ufunc: np.ufunc, other: Any) -> Any:
         return ufunc(self, other, out=self) if self.flags.writeable else ufunc(self, other)
 
+    # They return a new array where this one is read-only, which the types of the operators do not foresee.
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._replaced(np.add, other)
 

@@ -222,6 +222,7 @@ class Reader:
         del self._places[name]
         self._file.seek(self._data + place.begin)
         array = np.empty(place.shape, _DTYPES[place.dtype])
+        # The files given are binary ones, which have `readinto`; the type BinaryIO does not list it.
         if array.nbytes and self._file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:  # type: ignore[attr-defined]
             raise ValueError("it has become shorter while it was read")
         if array.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:

@@ -310,6 +310,7 @@ class DecisionBoundaryDisplay:
         }
         image = ax.imshow(values, origin="lower", extent=self._extent(), aspect="auto", **scale)
         ax.scatter(self.X[:, 0], self.X[:, 1], c=target, s=16, edgecolors="white", linewidths=0.5, **scale)
+        # Axes without a figure are None in the types; `imshow` has already drawn in these.
         ax.get_figure().colorbar(image, ax=ax)  # type: ignore[union-attr]
 
     def _extent(self) -> tuple[float, float, float, float]:

@@ -108,9 +108,10 @@ class Diagnostics:
         max_rows: int | None = 128,
     ) -> None:
         is_network(model)
+        value: Any  # the caller may give anything
         for name, value, none in (("every", every, False), ("max_rows", max_rows, True)):
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (none and value is None) and not (whole and value >= 1):  # type: ignore[operator]
+            if not (none and value is None) and not (whole and value >= 1):
                 raise ValueError(f"{name} must be a whole number from 1 up{' or None' * none}; got {value!r}")
         self.model, self.every = model, every
         n_rows = count_rows(X)

@@ -46,6 +46,7 @@ def torch_function(network: Network) -> Callable[[Any, Any], Any]:
             raise ValueError(f"{name} must be on the CPU; got {tensor.device}. Move it by .cpu()")
         return tensor.detach().numpy()
 
+    # PyTorch is optional: where it is not installed, its class has no type to derive from.
     class DenseNetwork(torch.autograd.Function):  # type: ignore[misc, name-defined]
         @staticmethod
         def forward(ctx: Any, parameters: Any, X: Any) -> Any:
