@@ -128,6 +128,13 @@ def test_a_network_from_its_description(layout: Any) -> None:
     assert same_bits(other.parameters, network.parameters)
     refused("parameters must have shape", lambda: Network.from_spec(network.spec, other.parameters[1:]))
     refused("parameters must", lambda: Network.from_spec(network.spec, ["a"] * other.n_parameters))
+
+    layers = Network.from_spec(network.spec, iter(network.weights))
+    np.testing.assert_array_equal(layers.parameters, network.parameters)
+    few, wrong, many = [network.weights[1]], [network.weights[1][1:]], [*network.weights, network.weights[1]]
+    refused(r"W_\(2\) must", lambda: Network.from_spec(network.spec, iter(few)))
+    refused(r"W_\(1\) must have shape", lambda: Network.from_spec(network.spec, iter(wrong)))
+    refused("got more", lambda: Network.from_spec(network.spec, iter(many)))
     refused("spec must be", lambda: Network.from_spec(network, other.parameters))  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Generic, Self, TypeVar, overload
@@ -214,15 +214,16 @@ class Network(_core.Network):
         self._spec = spec
 
     @classmethod
-    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike) -> Self:
+    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike | Iterator[NDArray[Any]]) -> Self:
         """Return a network of a description, with given weights.
 
         Parameters
         ----------
         spec : NetworkSpec
             The `spec` of another network, or one made from it.
-        parameters : array-like of shape (n_parameters,)
-            As in `parameters`. NaN and infinity are taken, so that any network can be copied.
+        parameters : array-like of shape (n_parameters,), or iterator of float arrays
+            As in `parameters`, or W_(1), …, W_(L), of which one at a time is in memory. NaN and infinity are
+            taken, so that any network can be copied.
 
         Raises
         ------
@@ -231,6 +232,8 @@ class Network(_core.Network):
         """
         if not isinstance(spec, NetworkSpec):
             raise TypeError(f"spec must be a NetworkSpec; got {spec!r}")
+        if isinstance(parameters, Iterator):
+            return _made(cls, spec, _checked_weights(spec, parameters))
         array = _arrays.real_array("parameters", parameters)
         if array.shape != (spec.n_parameters,):
             raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")
@@ -783,6 +786,18 @@ class Network(_core.Network):
             )
         lines.append(f"{self.n_parameters:>45,}")
         return "\n".join(lines)
+
+
+def _checked_weights(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[NDArray[Any]]:
+    """Yield W_(1), …, W_(L) of a description, with their shapes checked."""
+    for l, shape in enumerate(spec.weight_shapes, 1):
+        W: Any = next(weights, None)
+        array = _arrays.to_float(_arrays.real_array(f"W_({l})", W))
+        if array.shape != shape:
+            raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
+        if l == spec.depth and next(weights, None) is not None:
+            raise ValueError(f"parameters must have {l} arrays, W_(1) ... W_({l}); got more")
+        yield array
 
 
 def _made(kind: type[N], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> N:

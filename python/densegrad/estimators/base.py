@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import _check_sample_weight
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
+from densegrad.estimators.columns import read_rows
 from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
 from densegrad.estimators.persistence import Persistent, Saved
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
 from densegrad.estimators.targets import Labels, Targets, TargetsT, same_targets
-from densegrad.estimators.training import Training
+from densegrad.estimators.training import Training, rows_of_batch
 from densegrad.estimators.validation import Score, Validation, by_scorer
 from densegrad.estimators.warn import warn
 from densegrad.samples import Samples
@@ -72,38 +72,14 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
 
     # The parts that depend on the kind of target.
 
-    @abstractmethod
-    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        """Check X and y as scikit-learn does; the stand-in gets the number and the names of the columns."""
-
-    @abstractmethod
-    def _learn(self, y: NDArray[Any], known: TargetsT | None, incremental: bool) -> TargetsT:
-        """Return the targets that y has, or `known` if the training goes on and y fits."""
-
-    @abstractmethod
-    def _check_validation_targets(self, targets: TargetsT, y: NDArray[Any]) -> None:
-        """Raise ValueError if y_val is not of the targets that are trained on."""
+    #: The class of the targets.
+    _kind_of_targets: type[TargetsT]
 
     @abstractmethod
     def _default_score(
         self, targets: TargetsT, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss
     ) -> Callable[[NDArray[Any]], float] | None:
         """Return scikit-learn's score of validation rows; None stands for minus the loss."""
-
-    def _known_targets(self, y: Any, classes: Any, incremental: bool) -> TargetsT | None:
-        """Return the targets that training goes on with; None if it learns them from y."""
-        return self._targets if incremental or self.warm_start else None
-
-    def _row_weights(
-        self,
-        targets: TargetsT,
-        y: NDArray[Any],
-        weight: NDArray[np.float64] | None,
-        incremental: bool,
-        training_y: NDArray[Any] | None = None,
-    ) -> NDArray[np.float64] | None:
-        """Return the weights of the rows multiplied by those of their classes."""
-        return weight
 
     # The parts that both share.
 
@@ -266,27 +242,27 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             saved = self._read_checkpoint(saver, recipe.loss.custom)
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
 
-        known = None if saved else self._known_targets(y, classes, incremental)
         stand_in = self._stand_in()
-        X, y = self._read(stand_in, X, y, reset=first or "n_features_in_" not in vars(self))
-        X = X.tocsr() if hasattr(X, "tocsr") else X
-        targets = self._learn(y, known, incremental)
-        weight = self._row_weights(targets, y, _weights_like_rows(sample_weight, X), incremental)
-        outputs = targets.n_outputs(recipe.loss), targets.head(recipe.loss)
+        X, y, weight = self._read(
+            stand_in, X, y, sample_weight, reset=first or "n_features_in_" not in vars(self)
+        )
 
+        goes_on = saved is None and (incremental or self.warm_start)
+        targets = self._kind_of_targets.learnt(y, self._targets if goes_on else None, classes, incremental)
+        weight = targets.row_weights(y, weight, recipe.class_weight, None if incremental else y)
+        target = targets.target(y, recipe.loss)
+        layers = *recipe.hidden, targets.head(recipe.loss)
+
+        dtype = X.dtype if first or saved is not None else self._current_network().dtype
+        spec = NetworkSpec(X.shape[1], layers, recipe.loss, dtype)
         if saver is not None and saved is not None:
-            spec = recipe.spec(X.shape[1], *outputs, X.dtype)
             training = _resumed(saver, saved, recipe, spec, targets)
             first = True  # the record is the file's
         elif first:
-            spec = recipe.spec(X.shape[1], *outputs, X.dtype)
-            training = Training.begun(recipe, spec, self.activation)
+            training = Training.begun(recipe, spec)
         else:
-            network = self._current_network()
             assert self._training is not None
-            spec = recipe.spec(X.shape[1], *outputs, network.dtype)
             training = self._training.continued(recipe, spec)
-        target = targets.target(y, recipe.loss)
         samples = Samples(spec, X, target, weight)
         rows = judged = None
         if recipe.optimizer is not None:
@@ -296,12 +272,12 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                 if any(part is not None for part in validation):
                     judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
                 elif recipe.early_stopping:
-                    rows, judged = self._set_aside(training, targets, recipe, X, y, samples)
+                    rows, judged = self._set_aside(training, targets, recipe, X, y, samples, target)
                 n_rows = samples.n_rows if rows is None else len(rows)
                 training.set_rates(recipe)
                 training.set_order(recipe, n_rows, rows)
 
-            batch_size = recipe.rows_of_batch(n_rows)
+            batch_size = rows_of_batch(recipe.batch_size, n_rows)
             checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
             so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
             if saver is not None and saved is not None:
@@ -324,6 +300,13 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             hooks.fit_ends()
         return completed
 
+    def _read(
+        self, stand_in: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
+        """Check rows; the stand-in gets the number and the names of the columns."""
+        name, numbers = type(self).__name__, self._kind_of_targets.numbers
+        return read_rows(stand_in, name, X, y, sample_weight, numbers=numbers, reset=reset)
+
     def _given_validation(
         self,
         stand_in: Any,
@@ -338,11 +321,9 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
         try:
-            X, y = self._read(stand_in, X, y, reset=False)
-            X = X.tocsr() if hasattr(X, "tocsr") else X
-            self._check_validation_targets(targets, y)
-            weight = _weights_like_rows(sample_weight, X)
-            weight = self._row_weights(targets, y, weight, incremental=False, training_y=training_y)
+            X, y, weight = self._read(stand_in, X, y, sample_weight, reset=False)
+            targets.check_validation(y)
+            weight = targets.row_weights(y, weight, recipe.class_weight, training_y)
             samples = Samples(spec, X, targets.target(y, recipe.loss), weight)
         except (TypeError, ValueError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
@@ -357,9 +338,9 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         X: Any,
         y: NDArray[Any],
         samples: Samples,
+        target: NDArray[Any],
     ) -> tuple[NDArray[np.int64], Validation]:
         """Split X as scikit-learn does, without copying the rows that are trained on."""
-        target = targets.target(y, recipe.loss)
         stratify = None
         if is_classifier(self) and samples.spec.head.units == 1:
             stratify = target.astype(bool)
@@ -619,11 +600,3 @@ def _seen_by_all(epoch: Epoch, hooks: FitHooks | None, observers: Observers, lim
     if hooks is not None and not stops and not epoch.stopped and epoch.number + 1 < limit:
         hooks.epoch_begins()
     return stops
-
-
-def _weights_like_rows(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
-    """Return sample weights as scikit-learn takes them; `Samples` checks their values."""
-    if sample_weight is None:
-        return None
-    weight: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    return weight

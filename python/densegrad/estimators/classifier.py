@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.estimators.base import BaseMLP
-from densegrad.estimators.columns import columns_named
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import CLASSIFICATION_LOSSES, Labels
@@ -282,57 +279,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
 
     # The base's parts, for classification.
 
-    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        with columns_named(X, type(self).__name__):
-            X, y = validate_data(
-                stand_in,
-                X,
-                y,
-                accept_sparse=["csr", "csc"],
-                multi_output=True,
-                dtype=(np.float64, np.float32),
-                reset=reset,
-            )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
-
-    def _known_targets(self, y: Any, classes: Any, incremental: bool) -> Labels | None:
-        known = super()._known_targets(y, classes, incremental)
-        return Labels.announced(y, classes, known) if incremental else known
-
-    def _learn(self, y: NDArray[Any], known: Labels | None, incremental: bool) -> Labels:
-        if known is None:
-            return Labels.of(y)
-        known.check(y, all_of_them=not incremental)
-        return known
-
-    def _check_validation_targets(self, targets: Labels, y: NDArray[Any]) -> None:
-        targets.check(y)
-
-    def _row_weights(
-        self,
-        targets: Labels,
-        y: NDArray[Any],
-        weight: NDArray[np.float64] | None,
-        incremental: bool,
-        training_y: NDArray[Any] | None = None,
-    ) -> NDArray[np.float64] | None:
-        if self.class_weight is None:
-            return weight
-        if incremental and isinstance(self.class_weight, str):
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass"
-                " the weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y,"
-                " as a dict."
-            )
-        of_class = targets.weights(y, self.class_weight, training_y)
-        if not np.isfinite(of_class).all() or (of_class < 0).any():
-            raise ValueError(f"class_weight must be finite and not negative; got {self.class_weight}")
-        product = of_class if weight is None else of_class * weight
-        if not product.any():
-            raise ValueError(f"class_weight={self.class_weight} leaves every row with weight zero")
-        return product
+    _kind_of_targets = Labels
 
     def _default_score(
         self, targets: Labels, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss

@@ -1,4 +1,4 @@
-"""Errors that name the column which the plain estimators cannot read, and the way out."""
+"""Rows as the plain estimators read them, and errors that name the column which they cannot read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,50 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+
+def read_rows(
+    reader: Any, estimator: str, X: Any, y: Any, sample_weight: Any, *, numbers: bool, reset: bool
+) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
+    """Check X, y and sample weights as scikit-learn does.
+
+    Parameters
+    ----------
+    reader : object
+        With ``reset`` it gets the number and the names of the columns; otherwise X must have them.
+    estimator : str
+        The name of the class, for advice.
+    numbers : bool
+        Whether y holds numbers, and not labels.
+
+    Returns
+    -------
+    X : ndarray or csr_matrix of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+    sample_weight : ndarray of shape (n_samples,) or None
+        `Samples` checks its values.
+    """
+    with columns_named(X, estimator):
+        X, y = validate_data(
+            reader,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=numbers,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+    if numbers and hasattr(y, "toarray"):
+        y = y.toarray()
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    X = X.tocsr() if hasattr(X, "tocsr") else X
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    return X, y, sample_weight
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from densegrad.estimators.columns import columns_named
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.training import Training
 from densegrad.estimators.weights import WeightLists
+from densegrad.layers import Dense
 from densegrad.network import Network
+from densegrad.spec import NetworkSpec
 
 _SMALL = 4096  # numbers that are checked one by one faster than summed up
 
@@ -59,10 +61,9 @@ class FittedNetwork(BaseEstimator):
         matrices = weights.joined()
         dtype = np.float32 if matrices[0].dtype == np.float32 else np.float64
         recipe = Recipe.of(vars(self))
-        spec = recipe.spec(
-            matrices[0].shape[0] - 1, matrices[-1].shape[1], self.out_activation_, np.dtype(dtype)
-        )
-        return Network.from_spec(spec, np.concatenate([W.reshape(-1) for W in matrices]))
+        head = Dense(matrices[-1].shape[1], self.out_activation_)
+        spec = NetworkSpec(matrices[0].shape[0] - 1, (*recipe.hidden, head), recipe.loss, np.dtype(dtype))
+        return Network.from_spec(spec, iter(matrices))
 
     @property
     def coefs_(self) -> list[NDArray[Any]]:

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
@@ -19,10 +18,7 @@ from densegrad._names import suggestion
 from densegrad._optimizers import BY_NAME, Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, LOSSES
 from densegrad._validation import choice
-from densegrad.estimators.warn import warn
 from densegrad.layers import Dense
-from densegrad.network import Network
-from densegrad.spec import NetworkSpec
 from densegrad.training.descent import Regularisation
 from densegrad.training.observers import Callback
 from densegrad.training.rates import AnySchedule
@@ -76,8 +72,9 @@ _STOCHASTIC_ONLY = ("dropout", "l1", "weight_decay", "max_norm", "clip_norm", "s
 class Recipe:
     """The settings that the parameters of an estimator ask for, checked."""
 
-    #: Hidden layers with their initializers.
     hidden: tuple[Dense, ...]
+    #: The activation of all hidden layers; None if each has its own.
+    activation: str | None
     loss: Loss
     #: None for 'lbfgs'.
     optimizer: Optimizer | None
@@ -89,6 +86,7 @@ class Recipe:
     max_iter: int
     shuffle: bool
     random_state: Any
+    class_weight: Any
     tol: float
     n_iter_no_change: float
     early_stopping: bool
@@ -116,6 +114,7 @@ class Recipe:
         max_time = parameters["max_time"]
         return cls(
             hidden=_hidden_layers(parameters),
+            activation=parameters["activation"] if isinstance(parameters["activation"], str) else None,
             loss=_loss(parameters),
             optimizer=optimizer,
             regularisation=_regularisation(optimizer, parameters),
@@ -129,6 +128,7 @@ class Recipe:
             max_iter=parameters["max_iter"],
             shuffle=parameters["shuffle"],
             random_state=parameters["random_state"],
+            class_weight=parameters.get("class_weight"),
             tol=parameters["tol"],
             n_iter_no_change=parameters["n_iter_no_change"],
             early_stopping=parameters["early_stopping"],
@@ -142,52 +142,6 @@ class Recipe:
             progress=parameters["progress"],
             verbose=bool(parameters["verbose"]),
         )
-
-    def rows_of_batch(self, n_rows: int) -> int:
-        """Return the number of rows of a batch."""
-        if isinstance(self.batch_size, str):
-            return min(200, n_rows)
-        if self.batch_size > n_rows:
-            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        return min(int(self.batch_size), n_rows)
-
-    def spec(self, n_inputs: int, n_outputs: int, head: str, dtype: Any) -> NetworkSpec:
-        """Return the description of the network for so many columns of X and outputs."""
-        return NetworkSpec(n_inputs, (*self.hidden, Dense(n_outputs, head)), self.loss, dtype)
-
-    def network(self, spec: NetworkSpec, scaled_for: Any, random: np.random.RandomState) -> Network:
-        """Return a network of `spec` with scikit-learn's initial weights.
-
-        `scaled_for` is the parameter `activation`. scikit-learn scales the head, too, by the activation of
-        the hidden layers.
-        """
-        name = scaled_for if isinstance(scaled_for, str) else spec.head.activation
-        head = Dense(spec.head.units, spec.head.activation, initializer=GlorotWithBias(name))
-        return Network(
-            spec.n_inputs,
-            [*self.hidden, head],
-            loss=self.loss.name if self.loss.custom is None else self.loss.custom,
-            dtype=spec.dtype,
-            random_state=random,
-            label_smoothing=self.loss.label_smoothing,
-            **self.loss.parameters,
-        )
-
-
-class GlorotWithBias:
-    """scikit-learn's draws: weights, then biases, uniform on ± sqrt(bound / (n_in + n_out)).
-
-    The bound is 2 for layers of logistic units and 6 for all others.
-    """
-
-    def __init__(self, activation: str) -> None:
-        self.bound = 2.0 if activation == "logistic" else 6.0
-
-    def __call__(self, n_in: int, n_out: int, random: Any) -> NDArray[np.float64]:
-        """Return the weights, and the bias in the last row."""
-        limit = np.sqrt(self.bound / (n_in + n_out))
-        weights = random.uniform(-limit, limit, (n_in, n_out))
-        return np.vstack([weights, random.uniform(-limit, limit, n_out)])
 
 
 def hint(parameters: Mapping[str, Any], error: str) -> str:
@@ -216,7 +170,6 @@ def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
             n,
             choice("activation", activation, HIDDEN_ACTIVATIONS),
             dropout=float(rate),
-            initializer=GlorotWithBias(activation),
         )
         for n, activation, rate in zip(units, activations, rates, strict=True)
     )

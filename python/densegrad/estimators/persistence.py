@@ -240,9 +240,11 @@ def _check_targets(kind: str, targets: Targets | None, spec: NetworkSpec) -> Non
         return  # its weights were assigned, and never fitted
     if not isinstance(targets, targets_.Labels if kind == "MLPClassifier" else targets_.Values):
         raise ValueError(f"an {kind} must have targets of its own kind")
-    head = (spec.head.units, spec.head.activation)
-    if head != (targets.n_outputs(spec.loss), targets.head(spec.loss)):
-        raise ValueError(f"its network has the head {head}, which does not fit its targets")
+    head, wanted = spec.head, targets.head(spec.loss)
+    if (head.units, head.activation) != (wanted.units, wanted.activation):
+        raise ValueError(
+            f"its network has the head {(head.units, head.activation)}, which does not fit its targets"
+        )
 
 
 def _checked_record(record: dict[str, Any]) -> dict[str, Any]:

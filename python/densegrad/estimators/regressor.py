@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import d2_pinball_score
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from densegrad._losses import Loss
 from densegrad.estimators.base import BaseMLP
-from densegrad.estimators.columns import columns_named
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import REGRESSION_LOSSES, Values
@@ -236,30 +234,7 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
 
     # The base's parts, for regression.
 
-    def _read(self, stand_in: Any, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        with columns_named(X, type(self).__name__):
-            X, y = validate_data(
-                stand_in,
-                X,
-                y,
-                accept_sparse=["csr", "csc"],
-                multi_output=True,
-                y_numeric=True,
-                dtype=(np.float64, np.float32),
-                reset=reset,
-            )
-        if hasattr(y, "toarray"):
-            y = y.toarray()
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
-
-    def _learn(self, y: NDArray[Any], known: Values | None, incremental: bool) -> Values:
-        return Values.of(y)
-
-    def _check_validation_targets(self, targets: Values, y: NDArray[Any]) -> None:
-        if Values.of(y) != targets:
-            raise ValueError(f"y_val must have as many columns as y; got shape {y.shape}")
+    _kind_of_targets = Values
 
     def _default_score(
         self, targets: Values, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss

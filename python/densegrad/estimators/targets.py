@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from densegrad import _validation
 from densegrad._losses import Loss
 from densegrad._tables import LOSSES
+from densegrad.layers import Dense
 from densegrad.samples import check_lowest
 
 CLASSIFICATION_LOSSES = [name for name, row in LOSSES.items() if row["target"] != "values"]
@@ -26,11 +27,33 @@ POSITIVE_LOSSES = [name for name in REGRESSION_LOSSES if "identity" not in LOSSE
 class Targets(Protocol):
     """The targets in y."""
 
-    def n_outputs(self, loss: Loss) -> int:
-        """Return the number of units of the head."""
+    #: Whether y holds numbers, and not labels.
+    numbers: ClassVar[bool]
 
-    def head(self, loss: Loss) -> str:
-        """Return the activation of the head."""
+    @classmethod
+    def learnt(cls, y: NDArray[Any], known: Self | None, classes: Any, incremental: bool) -> Self:
+        """Return the targets in y; `known` ones if the training goes on and y fits.
+
+        Training by mini-batches is `incremental`: `classes` are then all that will come.
+        """
+
+    def row_weights(
+        self,
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        class_weight: Any,
+        counted: NDArray[Any] | None,
+    ) -> NDArray[np.float64] | None:
+        """Return the weights of the rows multiplied by those of their classes.
+
+        'balanced' counts the rows of `counted`; None if not all of them are known.
+        """
+
+    def head(self, loss: Loss) -> Dense:
+        """Return the layer whose outputs stand for these targets."""
+
+    def check_validation(self, y: NDArray[Any]) -> None:
+        """Raise ValueError if validation data is not of these targets."""
 
     def target(self, y: NDArray[Any], loss: Loss) -> NDArray[Any]:
         """Return the network's target for y."""
@@ -46,15 +69,26 @@ TargetsT = TypeVar("TargetsT", bound=Targets)
 class Labels:
     """The labels of a classifier, in the order of its outputs."""
 
+    numbers: ClassVar[bool] = False
     binarizer: LabelBinarizer
 
     @classmethod
-    def of(cls, y: NDArray[Any]) -> Labels:
+    def of(cls, y: NDArray[Any]) -> Self:
         """Return the labels in y: classes, (n_samples,), or indicators, (n_samples, n_labels)."""
         return cls(LabelBinarizer().fit(y))
 
     @classmethod
-    def announced(cls, y: Any, classes: Any, known: Labels | None) -> Labels:
+    def learnt(cls, y: NDArray[Any], known: Self | None, classes: Any, incremental: bool) -> Self:
+        """Return the labels in y, or `known` ones; by mini-batches the announced `classes`."""
+        if incremental:
+            known = cls.announced(y, classes, known)
+        if known is None:
+            return cls.of(y)
+        known.check(y, all_of_them=not incremental)
+        return known
+
+    @classmethod
+    def announced(cls, y: Any, classes: Any, known: Self | None) -> Self:
         """Return the labels of a training by mini-batches; `classes` may be None once they are known."""
         if known is not None:
             if classes is not None and not np.array_equal(known.classes, unique_labels(classes)):
@@ -101,15 +135,16 @@ class Labels:
         """Whether y is one of more than two classes."""
         return bool(self.binarizer.y_type_ == "multiclass")
 
-    def n_outputs(self, loss: Loss) -> int:
-        """Return the number of units of the head."""
-        return len(self.classes) if self.multiclass or self.multilabel else 1
-
-    def head(self, loss: Loss) -> str:
-        """Return the activation of the head."""
+    def head(self, loss: Loss) -> Dense:
+        """Return the layer whose outputs stand for these labels."""
+        n_outputs = len(self.classes) if self.multiclass or self.multilabel else 1
         if LOSSES[loss.name]["margin"]:
-            return "identity"
-        return "softmax" if self.multiclass else "logistic"
+            return Dense(n_outputs, "identity")
+        return Dense(n_outputs, "softmax" if self.multiclass else "logistic")
+
+    def check_validation(self, y: NDArray[Any]) -> None:
+        """Raise ValueError if validation data has other labels."""
+        self.check(y)
 
     def check(self, y: NDArray[Any], *, all_of_them: bool = False) -> None:
         """Raise ValueError if y is not of these labels; `all_of_them`: or does not have every one."""
@@ -173,9 +208,31 @@ class Labels:
         )
         return labels
 
-    def weights(
-        self, y: NDArray[Any], class_weight: Any, training_y: NDArray[Any] | None = None
-    ) -> NDArray[np.float64]:
+    def row_weights(
+        self,
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        class_weight: Any,
+        counted: NDArray[Any] | None,
+    ) -> NDArray[np.float64] | None:
+        """Return the weights of the rows multiplied by those of their classes."""
+        if class_weight is None:
+            return sample_weight
+        if counted is None and isinstance(class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which does not see all rows. Pass"
+                " the weights that compute_class_weight('balanced', classes=classes, y=y) gives for all of y,"
+                " as a dict."
+            )
+        of_class = self.weights(y, class_weight, y if counted is None else counted)
+        if not np.isfinite(of_class).all() or (of_class < 0).any():
+            raise ValueError(f"class_weight must be finite and not negative; got {class_weight}")
+        product = of_class if sample_weight is None else of_class * sample_weight
+        if not product.any():
+            raise ValueError(f"class_weight={class_weight} leaves every row with weight zero")
+        return product
+
+    def weights(self, y: NDArray[Any], class_weight: Any, counted: NDArray[Any]) -> NDArray[np.float64]:
         """Return the weight of each row by its class.
 
         Parameters
@@ -183,14 +240,13 @@ class Labels:
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
         class_weight : dict, 'balanced' or list of dict
             As for the classifier. A class that is not named weighs 1.
-        training_y : ndarray or None
-            Rows that 'balanced' counts; None: those of y.
+        counted : ndarray
+            Rows that 'balanced' counts.
 
         Returns
         -------
         ndarray of shape (n_samples,)
         """
-        counted = y if training_y is None else training_y
         if not self.multilabel:
             if isinstance(class_weight, list):
                 raise ValueError("class_weight must be a dict or 'balanced' for labels in one column")
@@ -236,20 +292,38 @@ def _dense(y: Any) -> NDArray[Any]:
 class Values:
     """The targets of a regressor."""
 
+    numbers: ClassVar[bool] = True
     n_targets: int
 
     @classmethod
-    def of(cls, y: NDArray[Any]) -> Values:
+    def learnt(cls, y: NDArray[Any], known: Self | None, classes: Any, incremental: bool) -> Self:
+        """Return the targets in y; a network with others refuses to go on."""
+        return cls.of(y)
+
+    @classmethod
+    def of(cls, y: NDArray[Any]) -> Self:
         """Return the targets in y, (n_samples,) or (n_samples, n_targets)."""
         return cls(1 if y.ndim == 1 else y.shape[1])
 
-    def n_outputs(self, loss: Loss) -> int:
-        """Return the number of units of the head."""
-        return self.n_targets * loss.outputs_per_target
+    def row_weights(
+        self,
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        class_weight: Any,
+        counted: NDArray[Any] | None,
+    ) -> NDArray[np.float64] | None:
+        """Return the weights of the rows: there are no classes."""
+        return sample_weight
 
-    def head(self, loss: Loss) -> str:
-        """Return the activation of the head."""
-        return "exp" if loss.name in POSITIVE_LOSSES else "identity"
+    def head(self, loss: Loss) -> Dense:
+        """Return the layer whose outputs stand for these targets."""
+        activation = "exp" if loss.name in POSITIVE_LOSSES else "identity"
+        return Dense(self.n_targets * loss.outputs_per_target, activation)
+
+    def check_validation(self, y: NDArray[Any]) -> None:
+        """Raise ValueError if validation data has another number of columns."""
+        if self.of(y) != self:
+            raise ValueError(f"y_val must have as many columns as y; got shape {y.shape}")
 
     def to_state(self) -> dict[str, Any]:
         """Return plain data; `from_state` makes the targets from it again."""

@@ -19,6 +19,7 @@ from densegrad import _validation
 from densegrad._arrays import all_finite
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.validation import Validation, split_rows
+from densegrad.estimators.warn import warn
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
@@ -69,10 +70,10 @@ class Training:
     stopping: NoImprovement | None = None
 
     @classmethod
-    def begun(cls, recipe: Recipe, spec: NetworkSpec, scaled_for: Any) -> Training:
-        """Return a training at its beginning; `scaled_for` as in `Recipe.network`."""
+    def begun(cls, recipe: Recipe, spec: NetworkSpec) -> Training:
+        """Return a training at its beginning, with scikit-learn's initial weights."""
         random = check_random_state(recipe.random_state)
-        network = recipe.network(spec, scaled_for, random)
+        network = Network.from_spec(spec, _initial_weights(spec, recipe.activation, random))
         return cls(network, random, recipe.random_state)
 
     def continued(self, recipe: Recipe, spec: NetworkSpec) -> Training:
@@ -341,6 +342,33 @@ class Training:
             self.descent = None  # the optimizer's state is of no more use than the last weights
         else:
             self.last_parameters = last
+
+
+def rows_of_batch(batch_size: int | str, n_rows: int) -> int:
+    """Return the number of rows of a batch for the parameter `batch_size`."""
+    if isinstance(batch_size, str):
+        return min(200, n_rows)
+    if batch_size > n_rows:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    return min(int(batch_size), n_rows)
+
+
+def _initial_weights(
+    spec: NetworkSpec, activation: str | None, random: np.random.RandomState
+) -> Iterator[NDArray[Any]]:
+    """Draw W_(1), …, W_(L) as scikit-learn does.
+
+    Weights, then biases, are uniform on ± sqrt(bound / (n_in + n_out)). The bound is 2 for layers of logistic
+    units and 6 for all others. The head, too, has that of `activation`, the one of all hidden layers; None
+    stands for that of its own.
+    """
+    names = [layer.activation for layer in spec.layers]
+    names[-1] = activation or names[-1]
+    for name, (n_rows, n_out) in zip(names, spec.weight_shapes, strict=True):
+        n_in = n_rows - 1
+        limit = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
+        weights = random.uniform(-limit, limit, (n_in, n_out))
+        yield np.vstack([weights, random.uniform(-limit, limit, n_out)])
 
 
 def _checked_parameters(name: str, value: Any, network: Network) -> NDArray[Any] | None:
