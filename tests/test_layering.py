@@ -36,7 +36,7 @@ LAYERS = [
     {"training.loop", "training.trainer_state"},
     {"training.trainer"},
     {"tabular.frame"},
-    {"estimators.columns"},
+    {"estimators.rows"},
     {"estimators.docs", "estimators.sklearn_callbacks", "estimators.warn", "estimators.weights"},
     {"estimators.parameters", "estimators.targets"},
     {"estimators.validation"},

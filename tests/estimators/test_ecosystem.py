@@ -165,6 +165,16 @@ def test_fitted_attributes_are_scikit_learns(name):
                     ), attribute
 
 
+def test_a_pickle_without_later_parameters():
+    clf = MLPClassifier(3, max_iter=5, random_state=0).fit(X, Y)
+    state = clf.__getstate__()
+    del state["members"]["max_time"]
+    older = MLPClassifier.__new__(MLPClassifier)
+    older.__setstate__(state)
+    assert older.get_params()["max_time"] is None
+    np.testing.assert_array_equal(older.fit(X, Y).predict(X), clf.predict(X))
+
+
 def test_unpickled_in_another_process(tmp_path):
     path = tmp_path / "clf.pickle"
     clf = MLPClassifier(12, max_iter=4, random_state=0).fit(X, Y)

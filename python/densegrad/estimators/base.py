@@ -1,6 +1,6 @@
 """The common base of the two estimators: the manners of scikit-learn's estimators around a training.
 
-Only this file writes fitted attributes. The functions that it calls take values and return values.
+In a fit, only this file writes to the estimator. The functions that it calls take values and return values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, ClassVar, Generic
 
@@ -22,13 +23,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
-from densegrad.estimators.columns import read_rows
 from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
-from densegrad.estimators.persistence import Persistent, Saved
+from densegrad.estimators.persistence import RECORD, Persistent, Saved, attributes_of
+from densegrad.estimators.rows import read_rows
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
-from densegrad.estimators.targets import Labels, Targets, TargetsT, same_targets
-from densegrad.estimators.training import Training, rows_of_batch
+from densegrad.estimators.targets import Targets, TargetsT, same_targets
+from densegrad.estimators.training import Plan, Training, rows_of_batch
 from densegrad.estimators.validation import Score, Validation, by_scorer
 from densegrad.estimators.warn import warn
 from densegrad.samples import Samples
@@ -41,13 +42,25 @@ from densegrad.training.rates import LearningRateRule
 from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
 
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
-_RECORD = (
-    "loss_curve_",
-    "best_loss_",
-    "validation_scores_",
-    "validation_loss_curve_",
-    "best_validation_score_",
-)
+
+
+@dataclass(frozen=True)
+class _Fit(Generic[TargetsT]):
+    """What a fit has to do, before the estimator is touched."""
+
+    training: Training
+    targets: TargetsT
+    #: Has the number and the names of the columns.
+    columns: Any
+    X: Any
+    y: NDArray[Any]
+    #: The network's target for y.
+    target: NDArray[Any]
+    sample_weight: NDArray[np.float64] | None
+    #: The fitted attributes that the fit begins with; None if it goes on with the estimator's.
+    record: dict[str, Any] | None = field(default_factory=dict)
+    #: None for L-BFGS.
+    plan: Plan | None = None
 
 
 class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
@@ -216,12 +229,24 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                 " thread cannot do at the same time; fit a clone of it"
             )
         try:
-            return self._fit_alone(X, y, sample_weight, validation, incremental, classes, saver)
+            recipe = Recipe.of(vars(self))
+            _refuse_impossible(recipe, incremental, validation, saver)
+            fit = self._prepare(recipe, X, y, sample_weight, validation, incremental, classes, saver)
+            self._begin(fit)
+            hooks = None if incremental else FitHooks(self, fit.X, fit.y, fit.sample_weight)
+            if fit.plan is None:
+                completed = self._minimise(recipe, fit, hooks)
+            else:
+                completed = self._train(recipe, fit.training, fit.plan, hooks, incremental, saver)
+            if hooks is not None:
+                hooks.fit_ends()
+            return completed
         finally:
             del self._fit_under_way
 
-    def _fit_alone(
+    def _prepare(
         self,
+        recipe: Recipe,
         X: Any,
         y: Any,
         sample_weight: Any,
@@ -229,82 +254,69 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         incremental: bool,
         classes: Any,
         saver: Checkpoint | None,
-    ) -> bool:
-        recipe = Recipe.of(vars(self))
-        if incremental and recipe.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        if recipe.optimizer is None and any(part is not None for part in validation):
-            raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
-        if recipe.optimizer is None and saver is not None:
-            raise ValueError("checkpoint needs a stochastic solver; got solver='lbfgs'")
+    ) -> _Fit[TargetsT]:
+        """Return all that a fit needs; the estimator is not changed."""
         saved = None
         if saver is not None and saver.resumes():
             saved = self._read_checkpoint(saver, recipe.loss.custom)
-        first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
+        continues = self.__sklearn_is_fitted__() and (incremental or self.warm_start)
 
         stand_in = self._stand_in()
-        X, y, weight = self._read(
-            stand_in, X, y, sample_weight, reset=first or "n_features_in_" not in vars(self)
-        )
+        reset = not continues or "n_features_in_" not in vars(self)
+        X, y, weight = self._read(stand_in, X, y, sample_weight, reset=reset)
 
-        goes_on = saved is None and (incremental or self.warm_start)
-        targets = self._kind_of_targets.learnt(y, self._targets if goes_on else None, classes, incremental)
+        known = self._targets if saved is None and (incremental or self.warm_start) else None
+        targets = self._kind_of_targets.learnt(y, known, classes, incremental)
         weight = targets.row_weights(y, weight, recipe.class_weight, None if incremental else y)
         target = targets.target(y, recipe.loss)
         layers = *recipe.hidden, targets.head(recipe.loss)
 
-        dtype = X.dtype if first or saved is not None else self._current_network().dtype
+        dtype = self._current_network().dtype if continues and saved is None else X.dtype
         spec = NetworkSpec(X.shape[1], layers, recipe.loss, dtype)
+        samples = Samples(spec, X, target, weight)
+        judged = None
+        if any(part is not None for part in validation):
+            judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
+
         if saver is not None and saved is not None:
             training = _resumed(saver, saved, recipe, spec, targets)
-            first = True  # the record is the file's
-        elif first:
-            training = Training.begun(recipe, spec)
-        else:
+        elif continues:
             assert self._training is not None
             training = self._training.continued(recipe, spec)
-        samples = Samples(spec, X, target, weight)
-        rows = judged = None
-        if recipe.optimizer is not None:
-            # A partial_fit is refused before it draws.
-            with nullcontext() if incremental else training.undrawn_if_refused():
-                training.set_optimizer(recipe)
-                if any(part is not None for part in validation):
-                    judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
-                elif recipe.early_stopping:
-                    rows, judged = self._set_aside(training, targets, recipe, X, y, samples, target)
-                n_rows = samples.n_rows if rows is None else len(rows)
-                training.set_rates(recipe)
-                training.set_order(recipe, n_rows, rows)
-
-            batch_size = rows_of_batch(recipe.batch_size, n_rows)
-            checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
-            so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
-            if saver is not None and saved is not None:
-                assert saved.progress is not None
-                saved.progress.check(saver, so_far, recipe.max_iter, "max_iter")
-                so_far = saved.progress
-
-        self._begin(training, targets, stand_in, first)
-        if saved is not None:
-            for name, value in saved.record.items():
-                setattr(self, name, value)
-        hooks = None if incremental else FitHooks(self, X, y, weight)
-        if recipe.optimizer is None:
-            completed = self._minimise(training, recipe, X, target, weight, hooks)
         else:
-            completed = self._train(
-                training, recipe, samples, rows, batch_size, judged, hooks, incremental, so_far, saver
-            )
-        if hooks is not None:
-            hooks.fit_ends()
-        return completed
+            training = Training.begun(recipe, spec)
+        fit = _Fit(training, targets, stand_in, X, y, target, weight)
+        if saved is not None:
+            fit = replace(fit, record=saved.record)
+        elif continues:
+            fit = replace(fit, record=None)
+        if recipe.optimizer is None:
+            return fit
+
+        rows = None
+        # A partial_fit is refused before it draws.
+        with nullcontext() if incremental else training.undrawn_if_refused():
+            training.set_optimizer(recipe)
+            if judged is None and recipe.early_stopping:
+                rows, judged = self._set_aside(training, targets, recipe, X, y, samples, target)
+            n_rows = samples.n_rows if rows is None else len(rows)
+            training.set_rates(recipe)
+            training.set_order(recipe, n_rows, rows)
+
+        batch_size = rows_of_batch(recipe.batch_size, n_rows)
+        checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
+        so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
+        if saver is not None and saved is not None:
+            assert saved.progress is not None
+            saved.progress.check(saver, so_far, recipe.max_iter, "max_iter")
+            so_far = saved.progress
+        return replace(fit, plan=Plan(samples, rows, batch_size, judged, so_far))
 
     def _read(
         self, stand_in: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
         """Check rows; the stand-in gets the number and the names of the columns."""
-        name, numbers = type(self).__name__, self._kind_of_targets.numbers
+        name, numbers = type(self).__name__, self._kind_of_targets.is_numeric
         return read_rows(stand_in, name, X, y, sample_weight, numbers=numbers, reset=reset)
 
     def _given_validation(
@@ -370,26 +382,18 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             return lambda network, _: score(network.predict(X, recipe.n_threads))
         return by_scorer(self._nameless, recipe.scoring, X, y, weight)
 
-    def _begin(self, training: Training, targets: TargetsT, stand_in: Any, first: bool) -> None:
+    def _begin(self, fit: _Fit[TargetsT]) -> None:
         """Publish the attributes that a fit begins with."""
         for name in ("n_features_in_", "feature_names_in_"):
-            if name in vars(stand_in):
-                setattr(self, name, vars(stand_in)[name])
+            if name in vars(fit.columns):
+                setattr(self, name, vars(fit.columns)[name])
             else:
                 self.__dict__.pop(name, None)
-        self._training = training
-        self._targets = targets
-        if isinstance(targets, Labels):
-            self.classes_ = targets.classes
-        if first:
-            for name in ("_weights", "loss_", *_RECORD):
+        if fit.record is not None:
+            for name in ("_weights", *RECORD):
                 self.__dict__.pop(name, None)
-        spec = training.network.spec
-        self.n_outputs_ = spec.head.units
-        self.n_layers_ = spec.depth + 1
-        self.out_activation_ = spec.head.activation
         self.n_iter_ = 0
-        self.t_ = training.n_rows_seen
+        self.__dict__.update(attributes_of(fit.training, fit.targets), **(fit.record or {}))
 
     def _publish(self, epoch: Epoch, message: str) -> None:
         """Publish the results of an epoch, and print them if asked to."""
@@ -418,23 +422,17 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
 
     def _train(
         self,
-        training: Training,
         recipe: Recipe,
-        samples: Samples,
-        rows: NDArray[np.int64] | None,
-        batch_size: int,
-        judged: Validation | None,
+        training: Training,
+        plan: Plan,
         hooks: FitHooks | None,
         incremental: bool,
-        so_far: Progress,
         saver: Checkpoint | None,
     ) -> bool:
         """Train epoch after epoch; False if Ctrl-C has ended it."""
-        self._begin_record(recipe, judged is not None)
-        limit = 1 if incremental else recipe.max_iter
-        epochs = training.epochs(
-            recipe, samples, rows, batch_size, judged, incremental=incremental, so_far=so_far
-        )
+        self._begin_record(recipe, plan.validation is not None)
+        limit, so_far = 1 if incremental else recipe.max_iter, plan.so_far
+        epochs = training.epochs(recipe, plan, incremental=incremental)
         watched = () if incremental else recipe.callbacks
         stopped, completed, unsaved = so_far.stopped if so_far.ended else "", True, False
         title = type(self).__name__
@@ -466,7 +464,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                 completed = False
         if incremental:
             del self.loss_curve_[:-LONGEST_CURVE]
-        restored = judged is not None and recipe.early_stopping and recipe.restore_best
+        restored = plan.validation is not None and recipe.early_stopping and recipe.restore_best
         if not all_finite(training.network.parameters) or (stopped == "diverged" and not restored):
             advice = advice_on_divergence("learning_rate_init", recipe.loss.custom is not None)
             raise ValueError(f"Solver produced non-finite parameter weights. {advice}")
@@ -505,20 +503,12 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         elif self.verbose:
             print(f"Training took max_time={self.max_time} seconds. Stopping.")
 
-    def _minimise(
-        self,
-        training: Training,
-        recipe: Recipe,
-        X: Any,
-        target: NDArray[Any],
-        weight: NDArray[np.float64] | None,
-        hooks: FitHooks | None,
-    ) -> bool:
+    def _minimise(self, recipe: Recipe, fit: _Fit[TargetsT], hooks: FitHooks | None) -> bool:
         """Minimise the loss by L-BFGS; False if Ctrl-C has ended it."""
-        network = training.network
-        lbfgs = training.minimiser()
+        network = fit.training.network
+        lbfgs = fit.training.minimiser()
         # Its memory is as large as twenty networks.
-        training.lbfgs = lbfgs if self.warm_start else None
+        fit.training.lbfgs = lbfgs if self.warm_start else None
         shown = bool(recipe.callbacks) or recipe.progress or (hooks is not None and hooks.active)
         completed = True
 
@@ -532,7 +522,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                 if hooks is not None:
                     hooks.epoch_begins()
                 lbfgs.minimise(
-                    Samples(lbfgs.network.spec, X, target, weight),
+                    Samples(lbfgs.network.spec, fit.X, fit.target, fit.sample_weight),
                     l2=recipe.regularisation.l2,
                     max_iter=recipe.max_iter,
                     max_fun=recipe.max_fun,
@@ -577,6 +567,18 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         """
         objective = Objective(self.network_, X, y, sample_weight, self.alpha, self.n_threads)
         return objective(np.asarray(packed, np.float64))
+
+
+def _refuse_impossible(
+    recipe: Recipe, incremental: bool, validation: tuple[Any, Any, Any], saver: Checkpoint | None
+) -> None:
+    """Raise ValueError if the solver cannot do what the call asks for."""
+    if incremental and recipe.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if recipe.optimizer is None and any(part is not None for part in validation):
+        raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
+    if recipe.optimizer is None and saver is not None:
+        raise ValueError("checkpoint needs a stochastic solver; got solver='lbfgs'")
 
 
 def _resumed(

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad._arrays import check_finite_rows
 from densegrad._losses import Loss
-from densegrad.estimators.columns import columns_named
 from densegrad.estimators.parameters import Recipe
+from densegrad.estimators.rows import columns_named
 from densegrad.estimators.training import Training
 from densegrad.estimators.weights import WeightLists
 from densegrad.layers import Dense

@@ -20,8 +20,8 @@ from densegrad._tables import ACTIVATIONS, LOSSES
 from densegrad._validation import choice
 from densegrad.layers import Dense
 from densegrad.training.descent import Regularisation
-from densegrad.training.observers import Callback
-from densegrad.training.rates import AnySchedule
+from densegrad.training.observers import Callback, callbacks_from
+from densegrad.training.rates import RULES, AnySchedule
 
 HIDDEN_ACTIVATIONS: Final = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
 
@@ -32,7 +32,7 @@ CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "solver": [StrOptions({"lbfgs", *BY_NAME})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate": [StrOptions(set(RULES))],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -98,15 +98,11 @@ class Recipe:
     n_threads: int | None
     callbacks: tuple[Callback, ...]
     progress: bool
-    verbose: bool
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Recipe:
         """Return the recipe for an estimator's parameters, each of which scikit-learn has checked alone."""
-        callbacks = tuple(parameters["callbacks"] or ())
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks must be callables f(epoch, logs); got {callback!r}")
+        callbacks = callbacks_from(parameters["callbacks"] or ())
         solver, rule = parameters["solver"], parameters["learning_rate"]
         if solver == "lbfgs":
             _check_lbfgs(parameters)
@@ -140,7 +136,6 @@ class Recipe:
             n_threads=parameters["n_threads"],
             callbacks=callbacks,
             progress=parameters["progress"],
-            verbose=bool(parameters["verbose"]),
         )
 
 
@@ -149,7 +144,7 @@ def hint(parameters: Mapping[str, Any], error: str) -> str:
     names = {
         "activation": HIDDEN_ACTIVATIONS,
         "solver": ["lbfgs", *BY_NAME],
-        "learning_rate": ["constant", "invscaling", "adaptive"],
+        "learning_rate": list(RULES),
         "schedule": list(schedules.BY_NAME),
         "loss": [name for name in LOSSES if repr(name) in error],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def _curve_or_none(name: str, value: Any) -> list[float] | None:
 
 
 #: The fitted attributes that files hold, and their checks; the others follow from network and targets.
-_RECORD: Final[dict[str, Callable[[str, Any], Any]]] = {
+RECORD: Final[dict[str, Callable[[str, Any], Any]]] = {
     "n_iter_": _count,
     "loss_": _validation.number,
     "best_loss_": _number_or_none,
@@ -142,7 +143,7 @@ class Persistent(FittedNetwork):
             "parameters": {name: value for name, value in given.items() if files.is_writable(value)},
             "given_again": [name for name, value in given.items() if not files.is_writable(value)],
             "feature_names": None if names is None else names.tolist(),
-            "record": {name: vars(self)[name] for name in _RECORD if name in vars(self)},
+            "record": {name: vars(self)[name] for name in RECORD if name in vars(self)},
             "targets": None if self._targets is None else self._targets.to_state(),
             "training": None,
             **more,
@@ -191,6 +192,10 @@ class Persistent(FittedNetwork):
             members["_weights"] = WeightLists(members["_weights"])
         if "_targets" in members:
             members["_targets"] = targets_.from_state(members["_targets"])
+        # A pickle of an older version lacks the parameters that came later.
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if parameter.default is not parameter.empty:
+                members.setdefault(name, parameter.default)
         self.__dict__.update(members)
 
     def __copy__(self) -> Self:
@@ -249,7 +254,7 @@ def _check_targets(kind: str, targets: Targets | None, spec: NetworkSpec) -> Non
 
 def _checked_record(record: dict[str, Any]) -> dict[str, Any]:
     """Return the fitted attributes in a file, if they fit each other."""
-    checked = {name: _RECORD[name](name, value) for name, value in record.items()}
+    checked = {name: RECORD[name](name, value) for name, value in record.items()}
     curves = [name for name in ("loss_curve_", *_OF_VALIDATION) if name in checked]
     if len(curves) not in (0, 1 + len(_OF_VALIDATION)):
         raise ValueError(f"record must have all curves or none; it has {', '.join(curves)}")
@@ -262,18 +267,28 @@ def _members(saved: Saved) -> dict[str, Any]:
     """Return the attributes of the fitted estimator that a file holds."""
     if saved.training is None:
         return {}
-    spec = saved.training.network.spec
-    members = {
+    return {
         **saved.record,
-        "_training": saved.training,
-        "n_features_in_": spec.n_inputs,
+        **attributes_of(saved.training, saved.targets),
+        "n_features_in_": saved.training.network.spec.n_inputs,
+    }
+
+
+def attributes_of(training: Training, targets: Targets | None) -> dict[str, Any]:
+    """Return the fitted attributes that follow from a training and its targets.
+
+    `targets` is None if the weights were assigned, and never fitted.
+    """
+    spec = training.network.spec
+    attributes = {
+        "_training": training,
         "n_outputs_": spec.head.units,
         "n_layers_": spec.depth + 1,
         "out_activation_": spec.head.activation,
-        "t_": saved.training.n_rows_seen,
+        "t_": training.n_rows_seen,
     }
-    if saved.targets is not None:
-        members["_targets"] = saved.targets
-        if isinstance(saved.targets, targets_.Labels):
-            members["classes_"] = saved.targets.classes
-    return members
+    if targets is not None:
+        attributes["_targets"] = targets
+    if isinstance(targets, targets_.Labels):
+        attributes["classes_"] = targets.classes
+    return attributes

@@ -28,7 +28,7 @@ class Targets(Protocol):
     """The targets in y."""
 
     #: Whether y holds numbers, and not labels.
-    numbers: ClassVar[bool]
+    is_numeric: ClassVar[bool]
 
     @classmethod
     def learnt(cls, y: NDArray[Any], known: Self | None, classes: Any, incremental: bool) -> Self:
@@ -69,7 +69,7 @@ TargetsT = TypeVar("TargetsT", bound=Targets)
 class Labels:
     """The labels of a classifier, in the order of its outputs."""
 
-    numbers: ClassVar[bool] = False
+    is_numeric: ClassVar[bool] = False
     binarizer: LabelBinarizer
 
     @classmethod
@@ -178,16 +178,16 @@ class Labels:
                     f" {indicators.min()} ... {indicators.max()}"
                 )
             return indicators
-        return self._numbers(y)
+        return self._class_numbers(y)
 
-    def _numbers(self, y: NDArray[Any]) -> NDArray[np.int64]:
+    def _class_numbers(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if len(self.classes) == 1:
             return np.zeros(y.shape[0], np.int64)
         return np.searchsorted(self.classes, y)
 
     def expected(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the result of `codes` for outputs that are right."""
-        return np.asarray(self.binarizer.transform(y)) if self.multilabel else self._numbers(y)
+        return np.asarray(self.binarizer.transform(y)) if self.multilabel else self._class_numbers(y)
 
     def codes(self, outputs: NDArray[Any], loss: Loss) -> NDArray[Any]:
         """Return class numbers, (n_samples,), or 0/1 for each label, (n_samples, n_labels)."""
@@ -292,7 +292,7 @@ def _dense(y: Any) -> NDArray[Any]:
 class Values:
     """The targets of a regressor."""
 
-    numbers: ClassVar[bool] = True
+    is_numeric: ClassVar[bool] = True
     n_targets: int
 
     @classmethod

@@ -36,6 +36,18 @@ from densegrad.training.stopping import BestSoFar, NoImprovement
 _NOT_GIVEN = object()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What gradient descent goes over in a fit."""
+
+    samples: Samples
+    #: Row numbers to train on; None: all.
+    rows: NDArray[np.int64] | None
+    batch_size: int
+    validation: Validation | None
+    so_far: Progress
+
+
 @dataclass
 class Training:
     """The state of the training of an estimator.
@@ -220,8 +232,7 @@ class Training:
         A training that goes on with as many rows as before validates on the same ones.
         """
         if self.split is not None and self.split[0] == n_rows and self.n_rows_seen > 0:
-            random = np.random.RandomState()
-            random.set_state(self.split[1])
+            random = generator_in(self.split[1])
         else:
             random = self.random
             self.split = (n_rows, random.get_state(legacy=False))
@@ -249,15 +260,11 @@ class Training:
     def epochs(
         self,
         recipe: Recipe,
-        samples: Samples,
-        rows: NDArray[np.int64] | None,
-        batch_size: int,
-        validation: Validation | None,
+        plan: Plan,
         *,
         incremental: bool,
-        so_far: Progress,
     ) -> Generator[tuple[Epoch, str], None, None]:
-        """Train on `samples`, on the row numbers `rows` of them; yield each epoch and its text to print.
+        """Train as planned; yield each epoch and its text to print.
 
         However the loop is left, the network ends with the weights of the fit. These are the best ones of
         early stopping, if they are to be restored.
@@ -265,7 +272,8 @@ class Training:
         assert self.descent is not None
         assert self.rule is not None
         descent, rule, network = self.descent, self.rule, self.network
-        n_rows = samples.n_rows if rows is None else len(rows)
+        rows, validation, so_far = plan.rows, plan.validation, plan.so_far
+        n_rows = plan.samples.n_rows if rows is None else len(rows)
         by_score = validation is not None and recipe.early_stopping
         self._go_on_from_the_last()
         keeps_weights = by_score and recipe.restore_best
@@ -277,7 +285,7 @@ class Training:
         rates = Rates(descent, recipe.schedule, rule)
         rates.state = self.schedule_state
         draw_order = (lambda _: rows) if self.order is None else self.order.of_epoch
-        source = Rows(descent, samples, n_rows, batch_size, draw_order, rates, recipe.n_threads)
+        source = Rows(descent, plan.samples, n_rows, plan.batch_size, draw_order, rates, recipe.n_threads)
         # partial_fit does not know how long training will last: max_iter epochs like this one.
         rates.first = 0 if incremental else so_far.first
         rates.last = rates.first + source.n_steps * recipe.max_iter

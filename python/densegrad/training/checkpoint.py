@@ -52,8 +52,9 @@ class Progress:
 
     #: Epochs done.
     epochs: int
-    #: Updates before the fit, and updates of an epoch, None if not known.
+    #: Updates that the optimizer had made before the fit.
     first: int
+    #: Updates of an epoch; None if not known.
     n_steps: int | None
     #: Why the fit ended; "" if it did not.
     stopped: str
@@ -78,7 +79,10 @@ class Progress:
         return self.stopped in ("patience", "schedule", "callback")
 
     def check(self, checkpoint: Checkpoint, fit: Progress, epochs: int, name: str) -> None:
-        """Raise ValueError if `fit`, of so many epochs, is not the one that has come so far."""
+        """Raise ValueError if the file is of a fit with other data, another batch size or more epochs.
+
+        `fit` is this fit at its beginning, of `epochs` epochs in all; `name` is the argument that says so.
+        """
         if fit.n_steps != self.n_steps:
             raise checkpoint.refuse(
                 f"its epochs have {self.n_steps} updates, those of this fit {fit.n_steps}"

@@ -41,7 +41,7 @@ class LearningRateRule:
         if rule == "invscaling":
             self.learning_rate = initial / (n_rows_seen + 1) ** power_t
 
-    def out_of_patience(self) -> tuple[bool, str]:
+    def at_end_of_patience(self) -> tuple[bool, str]:
         """Return whether too many epochs without improvement end the training, and the message to print."""
         if self.settings[1] != "adaptive":
             return True, "Stopping."

@@ -147,7 +147,7 @@ class NoImprovement:
         if best.no_improvement_count <= self._n_iter_no_change:
             return False
         monitored = "Validation score" if self._by_score else "Training loss"
-        ends, outcome = self._rule.out_of_patience()
+        ends, outcome = self._rule.at_end_of_patience()
         self.message = (
             f"{monitored} did not improve more than tol={self._tol:f} for {self._n_iter_no_change}"
             f" consecutive epochs. {outcome}"
