@@ -16,7 +16,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check test-torch .test-torch format lint bench bench-peers .bench-peers bench-quality clean \
+.PHONY: help demo docs test check test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
         distclean
 .DEFAULT_GOAL := help
 
@@ -33,17 +33,22 @@ docs: $(VENV)/.installed $(VENV)/.group-docs ## the documentation site, in build
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -d build/doctrees docs build/docs $(ARGS)
 
 # Tests read the objects of this build and link a program with them.
-test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch
+test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch and on Dask
 	$(PYTEST) $(ARGS)
 
 check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
 	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
 
-# Targets that need PyTorch or JAX have environments of their own: these libraries are large.
+# Targets that need PyTorch, JAX or Dask have environments of their own, so that the others are tested without.
 test-torch: ## compare derivatives and optimizers with PyTorch and JAX
 	$(MAKE) VENV=$(VENV)-torch BUILD=$(BUILD)-torch .test-torch
 .test-torch: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-torch
 	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+test-dask: ## tests on Dask, with clusters of processes on this machine
+	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .test-dask
+.test-dask: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-dask
+	$(BIN)/python -m pytest tests/on_dask $(ARGS)
 
 format: $(VENV)/.group-lint ## rewrite Python and C++ in the project's format
 	$(BIN)/ruff check --fix-only .
@@ -74,7 +79,7 @@ clean: ## remove what was built, but keep the environments
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
 
 distclean: clean ## also remove the environments
-	rm -rf $(VENV) $(VENV)-torch $(VENV)-peers
+	rm -rf $(VENV) $(VENV)-torch $(VENV)-dask $(VENV)-peers
 
 # pip learnt to install dependency groups in 25.1.
 $(BIN)/python:

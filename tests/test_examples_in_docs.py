@@ -44,6 +44,7 @@ NEEDED = {
     "densegrad.display": ("matplotlib",),
     "import onnxruntime": ("onnx", "onnxruntime", "skl2onnx"),
     "import torch": ("torch", "jax"),
+    "import dask": ("dask", "distributed"),
 }
 
 

@@ -1,0 +1,44 @@
+"""A cluster of two processes on this machine, and small models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from numpy.typing import NDArray
+
+from densegrad import MLPClassifier
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """Two worker processes of one thread."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="session")
+def X() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((1000, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def y(X: NDArray[Any]) -> NDArray[Any]:
+    """Three classes of text."""
+    return np.array(["low", "mid", "top"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
+
+
+@pytest.fixture(scope="session")
+def classifier(X: NDArray[Any], y: NDArray[Any]) -> MLPClassifier:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        return MLPClassifier((16,), max_iter=5, random_state=0).fit(X, y)
