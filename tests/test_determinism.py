@@ -204,10 +204,14 @@ LIBRARY_SCRIPT = """
 import hashlib, densegrad as d, numpy as np
 X = np.random.RandomState(0).normal(size=(4000, 2)); t = X[:, :1] * X[:, 1:]
 for optimizer in (d.Adam(1e-3, beta_2=0.9999), d.NAdam(1e-3), d.SGD(1e-2), d.RMSprop(1e-3)):
-    for schedule in (None, "cosine", "one_cycle", "invscaling", "step"):
+    for schedule in (None, "cosine", "one_cycle", "invscaling", d.schedules.InvScaling(0.3), "step"):
         net = d.Network(2, [d.Dense(3, "tanh"), d.Dense(1, "identity")], dtype="float64", random_state=0)
         d.Trainer(net, optimizer, batch_size=5, random_state=0, schedule=schedule).fit(X, t, epochs=12)
         print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
+sgd = dict(solver="sgd", learning_rate="invscaling", max_iter=30, random_state=0)
+for power_t in (0.2, 0.3, 0.7):
+    reg = d.MLPRegressor(hidden_layer_sizes=(3,), power_t=power_t, **sgd).fit(X, t[:, 0])
+    print(hashlib.sha256(reg.network_.parameters.tobytes()).hexdigest())
 """
 
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypedDict, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
 # From outputs to the loss of the batch and its derivative by them.
@@ -34,6 +34,7 @@ class _Tables(TypedDict):
     optimizers: dict[str, _OptimizerRow]
 
 def shuffle(order: NDArray[np.int64], random: np.random.RandomState | np.random.Generator) -> None: ...
+def powers(bases: ArrayLike, exponent: float) -> NDArray[np.float64]: ...
 def tables() -> _Tables: ...
 def built_instruction_sets() -> list[str]: ...
 def supported_instruction_sets() -> list[str]: ...

@@ -94,6 +94,20 @@ def shuffle(order not None, random not None):
         PyBuffer_Release(&numbers)
 
 
+def powers(bases not None, double exponent):
+    """Return each base, at least 1, to the power of `exponent`, at least 0: the same bits on every CPU."""
+    cdef Py_buffer numbers
+    cdef Py_ssize_t i
+    result = np.array(bases, np.float64, order="C", ndmin=1)
+    read_numbers(result, &numbers, "bases", _float64, 1, PyBUF_WRITABLE)
+    try:
+        for i in range(numbers.shape[0]):
+            (<double *>numbers.buf)[i] = cpp.power((<double *>numbers.buf)[i], exponent)
+    finally:
+        PyBuffer_Release(&numbers)
+    return result
+
+
 def tables():
     """Return the rows of the tables of activations, losses and optimizers, by their names."""
     cdef int i

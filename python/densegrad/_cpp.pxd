@@ -215,3 +215,6 @@ cdef extern from "densegrad/shuffle.hpp" namespace "densegrad" nogil:
     cdef struct BitGenerator:
         pass
     void shuffle(int64_t *numbers, int64_t count, BitGenerator &bits)
+
+cdef extern from "densegrad/power.hpp" namespace "densegrad" nogil:
+    double power(double base, double exponent)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _validation
+from densegrad import _core, _validation
 
 __all__ = [
     "Adaptive",
@@ -146,9 +146,7 @@ class InvScaling(Schedule):
 
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
-        steps = position.steps + 1.0
-        # A square root is rounded correctly on every CPU; other powers may differ in their last bit.
-        return 1.0 / (np.sqrt(steps) if self.power_t == 0.5 else np.asarray(steps**self.power_t, np.float64))
+        return 1.0 / _core.powers(position.steps + 1.0, self.power_t)
 
 
 @dataclass(frozen=True)

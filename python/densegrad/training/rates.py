@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _validation, schedules
+from densegrad import _core, _validation, schedules
 from densegrad._arrays import readable_array
 from densegrad.training.descent import GradientDescent
 
@@ -39,7 +39,7 @@ class LearningRateRule:
         """Update 'invscaling'; `n_rows_seen` counts the rows of all epochs so far."""
         initial, rule, power_t = self.settings
         if rule == "invscaling":
-            self.learning_rate = initial / (n_rows_seen + 1) ** power_t
+            self.learning_rate = initial / float(_core.powers([n_rows_seen + 1.0], power_t)[0])
 
     def at_end_of_patience(self) -> tuple[bool, str]:
         """Return whether too many epochs without improvement end the training, and the message to print."""
