@@ -16,7 +16,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
+.PHONY: help demo docs test check golden test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
         distclean
 .DEFAULT_GOAL := help
 
@@ -38,6 +38,12 @@ test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all test
 
 check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
 	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
+
+golden: $(VENV)/.installed ## write tests/golden anew, for a change that is meant to move trained weights
+	$(BIN)/cmake -S . -B $(BUILD) -DDENSEGRAD_TESTS=ON >/dev/null
+	$(BIN)/cmake --build $(BUILD) --target test_golden
+	$(BUILD)/test_golden >tests/golden/core.txt
+	$(BIN)/python tests/golden_training.py >tests/golden/training.txt
 
 # Targets that need PyTorch, JAX or Dask have environments of their own, so that the others are tested without.
 test-torch: ## compare derivatives and optimizers with PyTorch and JAX

@@ -48,7 +48,8 @@ Double2 quotient(Double2 a, double b) {
 
 constexpr Double2 kLn2 = {0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56};
 
-// log(x), x >= 1: k ln(2) + 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172. A relative error of 2^-68 at most.
+// log(x), x >= 1: k ln(2) + 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172. A relative error of 2^-68 at
+// most.
 Double2 log(double x) {
     int k = 0;
     double m = std::frexp(x, &k);

@@ -40,8 +40,7 @@ class Uniform:
     bias: bool = False
 
     def __call__(self, n_in: int, n_out: int, random: RandomSource) -> NDArray[np.float64]:
-        bound = self.bound(n_in, n_out)
-        return random.uniform(-bound, bound, (n_in + self.bias, n_out))
+        return symmetric_uniform(self.bound(n_in, n_out), (n_in + self.bias, n_out), random)
 
     def chunks(self, n_in: int, n_out: int, random: RandomSource) -> Iterator[NDArray[np.float64]]:
         """Yield the rows that a call returns, some at a time."""
@@ -49,8 +48,20 @@ class Uniform:
         left, step = n_in + self.bias, max(1, _CHUNK // n_out)
         while left:
             n_rows = min(left, step)
-            yield random.uniform(-bound, bound, (n_rows, n_out))
+            yield symmetric_uniform(bound, (n_rows, n_out), random)
             left -= n_rows
+
+
+def symmetric_uniform(bound: float, shape: tuple[int, ...], random: RandomSource) -> NDArray[np.float64]:
+    """Draw from the uniform distribution on ± bound: the same bits whatever compiler NumPy was built with.
+
+    Some compilers fuse the multiplication and the addition inside `random.uniform(-bound, bound, shape)`, of
+    which these are the numbers.
+    """
+    draws: NDArray[np.float64] = random.random(shape)
+    draws *= 2 * bound
+    draws -= bound
+    return draws
 
 
 _GLOROT = Uniform(lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)))

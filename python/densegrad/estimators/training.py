@@ -20,6 +20,7 @@ from densegrad._arrays import all_finite
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.validation import Validation, split_rows
 from densegrad.estimators.warn import warn
+from densegrad.initializers import symmetric_uniform
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
@@ -375,8 +376,8 @@ def _initial_weights(
     for name, (n_rows, n_out) in zip(names, spec.weight_shapes, strict=True):
         n_in = n_rows - 1
         limit = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
-        weights = random.uniform(-limit, limit, (n_in, n_out))
-        yield np.vstack([weights, random.uniform(-limit, limit, n_out)])
+        weights = symmetric_uniform(limit, (n_in, n_out), random)
+        yield np.vstack([weights, symmetric_uniform(limit, (n_out,), random)])
 
 
 def _checked_parameters(name: str, value: Any, network: Network) -> NDArray[Any] | None:
