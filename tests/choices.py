@@ -46,7 +46,7 @@ HEADS = {
     **dict.fromkeys(("poisson", "gamma", "tweedie"), ("softplus", "exp")),
     **dict.fromkeys(("quantile", "gaussian_nll", "hinge", "squared_hinge"), ("identity",)),
 }
-ANY_HEAD = tuple(name for name in TABLES["activations"] if name != "softmax")
+ANY_HEAD = tuple(name for name in densegrad.activations() if name != "softmax")
 PAIRINGS = [Pairing(loss, head) for loss in densegrad.losses() for head in HEADS.get(loss, ANY_HEAD)] + [
     Pairing("log_loss", "softmax", (("label_smoothing", 0.1),)),
     Pairing("log_loss", "logistic", (("label_smoothing", 0.1),)),
@@ -56,7 +56,7 @@ PAIRINGS = [Pairing(loss, head) for loss in densegrad.losses() for head in HEADS
     Pairing("tweedie", "exp", (("power", 1.2),)),
     Pairing("focal", "softmax", (("gamma", 0.5),)),
 ]
-HIDDEN = [name for name, row in TABLES["activations"].items() if not row["head_only"]]
+HIDDEN = [name for name in densegrad.activations() if not TABLES["activations"][name]["head_only"]]
 
 
 def n_outputs(pairing: Pairing, n_targets: int) -> int:

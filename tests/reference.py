@@ -72,14 +72,19 @@ ACTIVATIONS = {
 }
 
 
-def local_jacobian(activation: str, z: Array, n_levels: int = 1) -> Array:
+def functions_of(activation: Any) -> Any:
+    """a and a' of a name, or of a custom activation itself."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
+
+
+def local_jacobian(activation: Any, z: Array, n_levels: int = 1) -> Array:
     """dy/dz of a layer, (batch, n, n)."""
     if activation == "softmax":
         y = softmax(z)
         return y[:, :, np.newaxis] * np.eye(y.shape[1]) - y[:, :, np.newaxis] * y[:, np.newaxis, :]
     if n_levels > 1:
         return _quantile_jacobian(z, n_levels)
-    return ACTIVATIONS[activation][1](z)[:, :, np.newaxis] * np.eye(z.shape[1])
+    return functions_of(activation)[1](z)[:, :, np.newaxis] * np.eye(z.shape[1])
 
 
 # --- several quantiles of a target: q_0 = z_0, q_k = q_(k-1) + softplus(z_k), so that they never cross ---
@@ -214,7 +219,7 @@ class Reference:
     """A network: `weights[l - 1]` is W_(l), the bias in its last row."""
 
     weights: list[Array]
-    activations: list[str]
+    activations: list[Any]
     loss: Loss
     dropout: list[float] = field(default_factory=list)
 
@@ -244,7 +249,7 @@ class Reference:
         for l, (W, activation) in enumerate(zip(self.weights, self.activations, strict=True), 1):
             z = outputs[-1] @ W[:-1] + W[-1]
             head = l == len(self.weights)
-            y = ACTIVATIONS[activation][0](z)
+            y = functions_of(activation)[0](z)
             if head and self.n_levels > 1:
                 y = _quantile_outputs(z, self.n_levels)
             if masks is not None and not head:

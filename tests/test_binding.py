@@ -24,7 +24,9 @@ HYPERPARAMETERS = dict.fromkeys(
 
 
 def core_network(activation: int = 0, loss: int = 0) -> _core.Network:
-    return _core.Network(3, [(4, activation, 0.0, True), (2, 0, 0.0, True)], loss, 0.0, (), 0.0, FLOAT32)
+    return _core.Network(
+        3, [(4, activation, 0.0, True, None), (2, 0, 0.0, True, None)], loss, 0.0, (), 0.0, FLOAT32
+    )
 
 
 def core_trainer(network: Any = None, optimizer: int = 1) -> _core.Trainer:

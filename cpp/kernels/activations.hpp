@@ -126,12 +126,12 @@ template <class T> struct ActivationFunctor<T, Activation::exp> {
 };
 
 // Calls visitor.template operator()<A>() for the activation A that `activation` holds. It leaves out softmax,
-// which is not elementwise.
+// which is not elementwise, and custom, which is no kernel's (custom_activation.hpp).
 template <int kRow = 0, class Visitor>
 DENSEGRAD_INLINE void visit_elementwise(Activation activation, Visitor visitor) {
     if constexpr (kRow < kActivationCount) {
         constexpr ActivationRow row = kActivations[kRow];
-        if constexpr (row.local_gradient != LocalGradient::jacobian) {
+        if constexpr (row.local_gradient != LocalGradient::jacobian && row.id != Activation::custom) {
             if (activation == row.id)
                 return visitor.template operator()<row.id>();
         }

@@ -271,9 +271,21 @@ template <class T> struct BlockPosition {
     constexpr Index in_panels() const { return panel * columns + column; }
 };
 
+// Multiplies y and local (null: none) of all columns of a layer by the mask of dropout times its scale, for
+// rows [row_begin, row_end). forward does so itself, unless the activation is a custom one.
+template <class T> struct MaskArgs {
+    DropoutArgs<T> dropout;
+    T *output; // [ceil(n_out / kLanes)][stride]
+    T *local;  // like output; null: not wanted
+    Index stride;
+    Index n_out;
+    Index first_row; // as in ForwardArgs
+};
+
 template <class T> struct Kernels {
     void (*gather)(const GatherArgs<T> &, Index row_begin, Index row_end);
     void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
+    void (*mask)(const MaskArgs<T> &, Index row_begin, Index row_end);
     void (*backward)(const BackwardArgs<T> &, Index row_begin, Index row_end);
     void (*loss_layer)(const LossLayerArgs<T> &, Index row_begin, Index row_end);
     void (*head_activate)(const HeadArgs<T> &, Index row_begin, Index row_end);

@@ -76,5 +76,13 @@ void dropout(const DropoutArgs<T> &args, T *y, T *local, Index first_row, Index 
     }
 }
 
+template <class T> void mask(const MaskArgs<T> &args, Index row_begin, Index row_end) {
+    for (Index line = 0; line < line_count<T>(args.n_out); ++line) {
+        const Index at = line * args.stride + row_begin * kLanes<T>;
+        dropout<T>(args.dropout, args.output + at, args.local ? args.local + at : nullptr,
+                   args.first_row + row_begin, row_end - row_begin, line * kLanes<T>);
+    }
+}
+
 } // namespace
 } // namespace densegrad::DENSEGRAD_ISA

@@ -12,6 +12,7 @@ template <class T> struct Layer {
     Activation activation;
     double dropout;
     bool trainable = true;
+    CustomActivation custom{};
     Index n_levels = 1;      // as in Head; of hidden layers 1
     T *weights = nullptr;    // [ceil(n_out / kLanes)][n_in + 1][kLanes]
     T *transposed = nullptr; // [ceil(n_in / kLanes)][n_out][kLanes]; null until a backward pass needs it

@@ -1,5 +1,6 @@
 #include "network_of.hpp"
 
+#include "custom_activation.hpp"
 #include "lines.hpp"
 #include "network_spec.hpp"
 #include "passes.hpp"
@@ -7,6 +8,7 @@
 #include "sums.hpp"
 #include "updates.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -41,7 +43,8 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         levels_.push_back(static_cast<T>(spec.loss.parameter));
     Index n_in = spec.n_inputs;
     for (const LayerSpec &layer : spec.layers) {
-        layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable});
+        layers_.push_back(
+            Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable, layer.custom});
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
@@ -55,8 +58,11 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
 }
 
 template <class T> LossArgs<T> NetworkOf<T>::loss_args() const {
+    Head head = layers_.back().head();
+    if (head.activation == Activation::custom)
+        head.activation = Activation::identity; // its y_(L) is there before the loss layer (loss_rows)
     return {spec_.loss.loss,
-            layers_.back().head(),
+            head,
             layers_.back().n_out,
             n_targets_,
             static_cast<T>(spec_.loss.parameter),
@@ -278,24 +284,53 @@ int NetworkOf<T>::choose_threads(int requested, Index rows, Index piece, double 
                     team_size_for(row * static_cast<double>(piece), requested, kWorkOfPhase));
 }
 
+template <class T> bool NetworkOf<T>::has_custom_activation() const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const Layer<T> &layer) { return layer.activation == Activation::custom; });
+}
+
 template <class T>
-template <class Body>
-void NetworkOf<T>::for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const {
+template <class Rows, class Finish>
+void NetworkOf<T>::for_slices(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop,
+                              Rows run_rows, Finish finish) const {
     // This is small enough for the outputs of two layers to stay in the L2 cache, and large enough to reuse
     // the weights.
-    const Index rows = std::min(kBatchSlice, std::max<Index>(1, n_rows));
-    const Index slices = (n_rows + rows - 1) / rows;
+    const Index n = rows.n_rows;
+    const Index longest = std::min(kBatchSlice, std::max<Index>(1, n));
+    const Index slices = (n + longest - 1) / longest;
+    const auto slice_batch = [&](Index slice) {
+        return Batch<T>{&rows, targets, nullptr, slice * longest, 0, 1.0, 0};
+    };
+    const auto count_of = [&](Index slice) { return std::min(longest, n - slice * longest); };
+    StopWatch watch(stop);
+    if (has_custom_activation()) { // the slices one after the other, the rows of each shared
+        const Pass<T> pass(layers_, longest, n_threads, PassOptions::predicting());
+        run_team(n_threads, [&](Team &team) {
+            for (Index slice = 0; slice < slices && !watch.ask(); ++slice) {
+                const Batch<T> batch = slice_batch(slice);
+                const Index count = count_of(slice);
+                const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
+                team.share_range(count, [&](Index begin, Index end, int thread) {
+                    run_rows(pass, batch, done, watch, thread, begin, end);
+                });
+                if (!watch.stopped())
+                    finish(pass, batch, count);
+            }
+        });
+        return;
+    }
     const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, slices)));
     std::vector<std::unique_ptr<Pass<T>>> passes;
     for (int i = 0; i < threads; ++i)
-        passes.push_back(std::make_unique<Pass<T>>(layers_, rows, 1, PassOptions::predicting()));
-    StopWatch watch(stop);
+        passes.push_back(std::make_unique<Pass<T>>(layers_, longest, 1, PassOptions::predicting()));
     run_team(threads, [&](Team &team) {
         team.share(slices, [&](Index slice, int thread) {
             if (watch.ask())
                 return;
-            body(*passes[static_cast<std::size_t>(thread)], watch, slice * rows,
-                 std::min(rows, n_rows - slice * rows));
+            const Pass<T> &pass = *passes[static_cast<std::size_t>(thread)];
+            const Batch<T> batch = slice_batch(slice);
+            if (run_rows(pass, batch, 0, watch, 0, 0, count_of(slice)))
+                finish(pass, batch, count_of(slice));
         });
     });
 }
@@ -305,13 +340,15 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     check_rows(rows);
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
-    for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
-                   Batch<T> batch{&rows, {}, nullptr, first, 0, 0.0, 0};
-                   if (!forward_rows(layers_, pass, batch, true, kernels_, watch, 0, 0, count))
-                       return;
-                   lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + first * n_out);
-               });
+    for_slices(
+        rows, {}, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+        [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
+            Index begin, Index end) {
+            return forward_rows(layers_, pass, batch, done, true, kernels_, watch, thread, begin, end);
+        },
+        [&](const Pass<T> &pass, const Batch<T> &batch, Index count) {
+            lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + batch.first_row * n_out);
+        });
 }
 
 template <class T>
@@ -322,15 +359,19 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
         throw std::logic_error("a custom loss is evaluated by its own function");
     check_targets(targets);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
-    for_slices(rows.n_rows, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
-               [&](const Pass<T> &pass, StopWatch &watch, Index first, Index count) {
-                   Batch<T> batch{&rows, targets, nullptr, first, 0, 1.0, 0};
-                   if (!forward_rows(layers_, pass, batch, false, kernels_, watch, 0, 0, count))
-                       return;
-                   kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, 0), 0, count);
-                   sums[static_cast<std::size_t>(first / kBatchSlice)] =
-                       add_weighted_losses(0.0, pass.row_loss, batch, count);
-               });
+    for_slices(
+        rows, targets, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+        [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
+            Index begin, Index end) {
+            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
+                return false;
+            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+            return true;
+        },
+        [&](const Pass<T> &pass, const Batch<T> &batch, Index count) {
+            sums[static_cast<std::size_t>(batch.first_row / kBatchSlice)] =
+                add_weighted_losses(0.0, pass.row_loss, batch, count);
+        });
     double total = 0.0;
     for (const double sum : sums)
         total += sum;
@@ -357,8 +398,9 @@ template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_th
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
+        const std::size_t done = forward_custom(layers_, pass, batch, rows.n_rows, kernels_, watch, team);
         team.share_range(rows.n_rows, [&](Index begin, Index end, int thread) {
-            forward_rows(layers_, pass, batch, true, kernels_, watch, thread, begin, end);
+            forward_rows(layers_, pass, batch, done, true, kernels_, watch, thread, begin, end);
         });
     });
     if (watch.stopped())
@@ -481,10 +523,11 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     StopWatch watch(stop);
     has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
+        const std::size_t done = forward_custom(layers_, pass, batch, n, kernels_, watch, team);
         team.share_range(n, [&](Index begin, Index end, int thread) {
-            if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
                 return;
-            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, begin, end);
             backward_rows(layers_, pass, true, kernels_, watch, begin, end);
         });
         sum_weight_gradients(pass, n, GradientMode::overwrite, blocks, watch, team);
@@ -538,10 +581,11 @@ double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &
     for (Index first = 0; first < n && !watch.ask(); first += pass.rows) {
         const Index count = std::min(pass.rows, n - first);
         const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
+        const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
         team.share_range(count, [&](Index begin, Index end, int thread) {
-            if (!forward_rows(layers_, pass, batch, false, kernels_, watch, thread, begin, end))
+            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
                 return;
-            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
+            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, begin, end);
             backward_rows(layers_, pass, false, kernels_, watch, begin, end);
         });
         total = add_weighted_losses(total, pass.row_loss, batch, count);

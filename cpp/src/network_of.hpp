@@ -93,8 +93,13 @@ template <class T> class NetworkOf final : public Network {
     void read_out(Quantity quantity, int l, T *out) const;
     void read_gradient(T *out) const;
     void read_local_gradient(int l, T *out) const;
-    // Runs body(pass, watch, first row, rows) over slices of the rows, each with a small pass of its own.
-    template <class Body> void for_slices(Index n_rows, int n_threads, StopRequest stop, Body body) const;
+    bool has_custom_activation() const;
+    // Goes through slices of the rows, each with a small pass: run_rows(pass, batch, layers done by
+    // forward_custom, watch, thread, begin, end) → whether it was not stopped, then finish(pass, batch,
+    // rows).
+    template <class Rows, class Finish>
+    void for_slices(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop,
+                    Rows run_rows, Finish finish) const;
 
     NetworkSpec spec_;
     const Kernels<T> &kernels_;

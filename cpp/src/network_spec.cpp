@@ -14,7 +14,7 @@ void check_head(const LossRow &row, Activation head) {
         return;
     std::string heads, others;
     for (const ActivationRow &activation : kActivations)
-        if (head_fits(row.heads, activation.id))
+        if (head_fits(row.heads, activation.id) && activation.id != Activation::custom)
             heads += std::string(heads.empty() ? "" : ", ") + activation.name;
     for (const LossRow &other : kLosses)
         if (other.id != Loss::custom && head_fits(other.heads, head))
@@ -78,6 +78,8 @@ void check_spec(const NetworkSpec &spec) {
             throw std::invalid_argument(std::string("activation '") +
                                         kActivations[static_cast<int>(layer.activation)].name +
                                         "' may stand only at the head");
+        if ((layer.activation == Activation::custom) != (layer.custom.function != nullptr))
+            throw std::invalid_argument("a custom activation, and only that, needs its function");
         if (!(layer.dropout >= 0.0 && layer.dropout < 1.0) || (head && layer.dropout > 0.0))
             throw std::invalid_argument("dropout must be in [0, 1), and 0 at the head");
     }

@@ -18,18 +18,27 @@ inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 
 }
 
 template <class T>
-ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+DropoutArgs<T> dropout_args(const Layer<T> &layer, const Pass<T> &pass, const Batch<T> &batch,
                             std::size_t l) {
-    const Layer<T> &layer = layers[l - 1];
     DropoutArgs<T> dropout;
     if (pass.options.training && layer.dropout > 0) {
         dropout.threshold = static_cast<std::uint32_t>(layer.dropout * 4294967296.0);
         dropout.scale = static_cast<T>(1.0 / (1.0 - layer.dropout));
         dropout.key = mix_bits(batch.dropout_key + l);
     }
-    return {pass.output[l - 1], pass.stride,   layer.weights,       pass.output[l],
-            pass.stride,        pass.local[l], layer.n_in,          layer.n_out,
-            layer.activation,   dropout,       batch.first_in_batch};
+    return dropout;
+}
+
+template <class T>
+ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                            std::size_t l) {
+    const Layer<T> &layer = layers[l - 1];
+    return {pass.output[l - 1],  pass.stride,
+            layer.weights,       pass.output[l],
+            pass.stride,         pass.local[l],
+            layer.n_in,          layer.n_out,
+            layer.activation,    dropout_args(layer, pass, batch, l),
+            batch.first_in_batch};
 }
 
 template <class T>
@@ -52,17 +61,11 @@ template <class T>
 LossLayerArgs<T> loss_layer_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch,
                                  int thread) {
     const std::size_t depth = pass.output.size() - 1;
-    return {loss,
-            pass.output[depth],
-            pass.delta[depth],
-            pass.loss_gradient[depth],
-            pass.options.loss_gradients ? pass.local[depth] : nullptr,
-            pass.stride,
-            batch.targets,
-            batch.order,
-            batch.first_row,
-            batch.weight_scale,
-            pass.row_loss,
+    return {loss, pass.output[depth], pass.delta[depth], pass.loss_gradient[depth],
+            // What a custom head, which is the identity here, has in it must stay.
+            pass.options.loss_gradients && loss.head.activation != Activation::identity ? pass.local[depth]
+                                                                                        : nullptr,
+            pass.stride, batch.targets, batch.order, batch.first_row, batch.weight_scale, pass.row_loss,
             pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
@@ -81,32 +84,56 @@ HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, 
 // So many multiplications take as long as to copy a number.
 inline constexpr double kWorkOfCopy = 16.0;
 
-// Runs the gather and layers 1 ... L - 1. Then it computes the head's preactivation, or y_(L) with
-// `activate_head`. Returns false if it was stopped on the way.
+// Runs the gather, if no layer is done, and layers done + 1 ... last. Of a custom activation, and of the head
+// without `activate_head`, it computes the preactivation. Returns false if it was stopped on the way.
 template <class T>
-bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
-                  bool activate_head, const Kernels<T> &kernels, StopWatch &watch, int thread, Index begin,
-                  Index end) {
-    if (begin >= end)
-        return true;
-    const std::size_t depth = layers.size();
-    const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
-    if (!watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
-                   [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                    std::size_t done, std::size_t last, bool activate_head, const Kernels<T> &kernels,
+                    StopWatch &watch, Index begin, Index end) {
+    if (watch.stopped())
         return false;
-    for (std::size_t l = 1; l <= depth; ++l) {
+    const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
+    if (done == 0 && !watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
+                                [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+        return false;
+    for (std::size_t l = done + 1; l <= last; ++l) {
         ForwardArgs<T> args = forward_args(layers, pass, batch, l);
-        if (l == depth && !activate_head) {
+        const bool custom = args.activation == Activation::custom;
+        if (custom || (l == layers.size() && !activate_head)) {
             args.activation = Activation::identity;
             args.local = nullptr;
         }
+        if (custom)
+            args.dropout = {};
         if (!watch.run(begin, end, layers[l - 1].work(),
                        [&](Index from, Index to) { kernels.forward(args, from, to); }))
             return false;
     }
+    return true;
+}
+
+// Runs the layers that forward_custom has not `done`. Then it has the head's preactivation, or y_(L) with
+// `activate_head`; of a custom head always y_(L). Returns false if it was stopped on the way.
+template <class T>
+bool forward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
+                  std::size_t done, bool activate_head, const Kernels<T> &kernels, StopWatch &watch,
+                  int thread, Index begin, Index end) {
+    if (begin >= end)
+        return true;
+    if (!forward_layers(layers, pass, batch, done, layers.size(), activate_head, kernels, watch, begin, end))
+        return false;
     if (activate_head && layers.back().head().jacobian() != Jacobian::diagonal)
         kernels.head_activate(head_args(layers, pass, thread), begin, end);
     return true;
+}
+
+// Runs the loss layer: from what forward_rows left without `activate_head` to y_(L), row_loss and delta_(L).
+template <class T>
+void loss_rows(const std::vector<Layer<T>> &layers, const LossArgs<T> &loss, const Pass<T> &pass,
+               const Batch<T> &batch, const Kernels<T> &kernels, int thread, Index begin, Index end) {
+    kernels.loss_layer(loss_layer_args(loss, pass, batch, thread), begin, end);
+    if (layers.back().activation == Activation::custom) // so far, delta_(L) is L'_(L)
+        kernels.head_delta(head_args(layers, pass, thread), begin, end);
 }
 
 // Goes from delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. Returns

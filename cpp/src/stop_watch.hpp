@@ -16,6 +16,8 @@ class StopWatch {
   public:
     explicit StopWatch(StopRequest request) : request_(request) {}
 
+    // Also without being asked: what was to be done has failed.
+    void stop() { stopped_.store(true, std::memory_order_relaxed); }
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
     bool ask() {

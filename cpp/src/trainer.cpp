@@ -1,5 +1,6 @@
 #include "densegrad/trainer.hpp"
 
+#include "custom_activation.hpp"
 #include "custom_loss.hpp"
 #include "network_of.hpp"
 #include "norms.hpp"
@@ -187,18 +188,19 @@ bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, 
     const std::vector<Layer<T>> &layers = network_.layers();
     const Kernels<T> &kernels = network_.kernels();
     const Pass<T> &pass = epoch.pass;
+    const std::size_t done = forward_custom(layers, pass, batch, count, kernels, epoch.watch, team);
     if (!epoch.custom) {
         const LossArgs<T> loss = network_.loss_args();
         team.share_range(count, [&](Index begin, Index end, int thread) {
-            if (!forward_rows(layers, pass, batch, false, kernels, epoch.watch, thread, begin, end))
+            if (!forward_rows(layers, pass, batch, done, false, kernels, epoch.watch, thread, begin, end))
                 return;
-            kernels.loss_layer(loss_layer_args(loss, pass, batch, thread), begin, end);
+            loss_rows(layers, loss, pass, batch, kernels, thread, begin, end);
             backward_rows(layers, pass, false, kernels, epoch.watch, begin, end);
         });
         return !epoch.watch.stopped();
     }
     team.share_range(count, [&](Index begin, Index end, int thread) {
-        forward_rows(layers, pass, batch, true, kernels, epoch.watch, thread, begin, end);
+        forward_rows(layers, pass, batch, done, true, kernels, epoch.watch, thread, begin, end);
     });
     if (epoch.watch.stopped())
         return false;
@@ -360,6 +362,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     if (spec.batch_size > piece || stored)
         network_.borrow_gradients();
     network_.invalidate_cache();
+    network_.layers()[0].transposed_is_current = false;
     if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
         PassOptions options;
         options.training = true;
@@ -371,7 +374,6 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     if (spec.custom_loss)
         epoch.custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);
     run_team(threads, [&](Team &team) { run(epoch, team); });
-    network_.layers()[0].transposed_is_current = false;
     return {epoch.loss / static_cast<double>(std::max<Index>(epoch.rows_done, 1)), epoch.steps_done,
             epoch.failed || epoch.watch.stopped()};
 }

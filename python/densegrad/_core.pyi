@@ -7,6 +7,8 @@ from typing_extensions import disjoint_base
 
 # From outputs to the loss of the batch and its derivative by them.
 _BatchLoss: TypeAlias = Callable[[NDArray[Any]], tuple[float, NDArray[Any]]]
+# From z, and whether dy/dz is wanted, to y and dy/dz or None.
+_Activation: TypeAlias = Callable[[NDArray[Any], bool], tuple[NDArray[Any], NDArray[Any] | None]]
 
 class _ActivationRow(TypedDict):
     initializer: str
@@ -68,7 +70,7 @@ class Network:
     def __init__(
         self,
         n_inputs: int,
-        layers: list[tuple[int, int, float, bool]],
+        layers: list[tuple[int, int, float, bool, _Activation | None]],
         loss: int,
         parameter: float,
         levels: tuple[float, ...],

@@ -22,7 +22,7 @@ from libcpp.vector cimport vector
 
 from densegrad cimport _cpp as cpp
 
-from threading import get_ident, main_thread
+from threading import get_ident, local, main_thread
 from time import monotonic
 
 import numpy as np
@@ -438,8 +438,12 @@ cdef class Call:
         return outputs
 
     cdef int finish(self) except -1:
-        if self.error is not None:
-            raise self.error
+        error = self.error
+        if error is None and raised_by_activation.error is not None:
+            error = raised_by_activation.error
+            raised_by_activation.error = None
+        if error is not None:
+            raise error
         return 0
 
     def __dealloc__(self):
@@ -512,6 +516,47 @@ cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_
         return False
 
 
+# A network knows its custom activations, but not which call is under way, and several threads may predict at
+# once. So the error of an activation waits here until the call that it ended finishes, on the same thread.
+class RaisedByActivation(local):
+    error = None
+
+
+cdef object raised_by_activation = RaisedByActivation()
+
+
+@cython.final
+cdef class CustomActivation:
+    """A custom activation of a layer: `function` maps z, and whether dy/dz is wanted, to y and dy/dz or None."""
+    cdef object function
+    cdef object dtype
+    cdef int64_t n_units
+
+
+cdef cbool custom_activation(void *context, const void *z, int64_t n_rows, void *y, void *slope) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool good = activation_of_python(context, z, n_rows, y, slope)
+    call.returned = True
+    return good
+
+
+cdef cbool activation_of_python(void *context, const void *z, int64_t n_rows, void *y,
+                                void *slope) noexcept with gil:
+    cdef CustomActivation activation = <CustomActivation>context
+    cdef int64_t count = n_rows * activation.n_units
+    try:
+        preactivation = _empty((n_rows, activation.n_units), activation.dtype)
+        memcpy(memory_of(preactivation), z, preactivation.nbytes)
+        outputs, slopes = activation.function(preactivation, slope != NULL)
+        copy_numbers(y, outputs, "the outputs of a custom activation", activation.dtype, count)
+        if slope != NULL:
+            copy_numbers(slope, slopes, "the slopes of a custom activation", activation.dtype, count)
+        return True
+    except BaseException as error:
+        raised_by_activation.error = error
+        return False
+
+
 cdef cbool call_after_iteration(void *context, int64_t iterations, double loss) noexcept nogil:
     cdef CallOfPython call
     cdef cbool goes_on = after_iteration_of_python(context, iterations, loss)
@@ -557,6 +602,7 @@ cdef class Network:
     cdef unique_ptr[cpp.CppNetwork] core
     cdef readonly object dtype
     cdef readonly int depth
+    cdef list custom_activations  # the core has pointers to them
 
     def __init__(self, n_inputs, layers not None, int loss, parameter, levels not None, label_smoothing, dtype):
         cdef cpp.NetworkSpec spec
@@ -564,7 +610,10 @@ cdef class Network:
         if self.core.get() != NULL:
             raise RuntimeError("this network has been initialised already")
         spec.n_inputs = n_inputs
-        for units, activation, dropout, trainable in layers:
+        self.dtype = _float32 if dtype == _float32 else _float64
+        self.custom_activations = []
+        for units, activation, dropout, trainable, custom in layers:
+            layer.custom = self.custom_of(custom, units)
             layer.n_units = units
             layer.activation = <cpp.Activation><int>activation
             layer.dropout = dropout
@@ -577,8 +626,21 @@ cdef class Network:
         spec.loss.label_smoothing = label_smoothing
         spec.scalar = cpp.Scalar.float32 if dtype == _float32 else cpp.Scalar.float64
         self.core = cpp.make_network(spec)
-        self.dtype = _float32 if dtype == _float32 else _float64
         self.depth = self.core.get().depth()
+
+    # `function`: as of CustomActivation, or None.
+    cdef cpp.CppCustomActivation custom_of(self, object function, int64_t n_units):
+        cdef cpp.CppCustomActivation custom
+        cdef CustomActivation activation
+        custom.function = NULL
+        custom.context = NULL
+        if function is not None:
+            activation = CustomActivation.__new__(CustomActivation)
+            activation.function, activation.dtype, activation.n_units = function, self.dtype, n_units
+            self.custom_activations.append(activation)
+            custom.function = custom_activation
+            custom.context = <void *>activation
+        return custom
 
     cdef cpp.CppNetwork *get(self) except NULL:
         if self.core.get() == NULL:

@@ -82,11 +82,15 @@ cdef extern from "densegrad/caller_lock.hpp" namespace "densegrad" nogil:
         void end_read()
 
 cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
+    cdef struct CppCustomActivation "densegrad::CustomActivation":
+        cbool (*function)(void *, const void *, int64_t, void *, void *) noexcept
+        void *context
     cdef struct LayerSpec:
         int64_t n_units
         Activation activation
         double dropout
         cbool trainable
+        CppCustomActivation custom
     cdef struct LossSpec:
         Loss loss
         double parameter

@@ -115,7 +115,7 @@ def initial_rows(
     n_rows, n_out = shape
     n_in = n_rows - 1
     initializer: Initializer = (
-        BY_NAME[ACTIVATIONS[layer.activation]["initializer"]]
+        BY_NAME[ACTIVATIONS[layer.activation_kind]["initializer"]]
         if layer.initializer is None
         else layer.initializer
     )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from densegrad import _validation
-from densegrad._tables import ACTIVATIONS
+from densegrad._activations import (
+    CustomActivation,
+    activation_name,
+    checked_activation,
+    value_and_derivative,
+)
+from densegrad._tables import ACTIVATION_NUMBER
 from densegrad._validation import RandomSource
 
 #: Draws the weights of a layer, (n_in, n_out), or one row more, the biases.
@@ -26,9 +33,15 @@ class Dense:
     ----------
     units : int
         n_(l), the number of outputs.
-    activation : str, default "relu"
+    activation : str or tuple of callable, default "relu"
         a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. Set it explicitly for the
         last layer: "identity" for regression, "softmax" for classes. "relu" cannot output negative numbers.
+
+        Or a custom activation: two functions of z, the value and the derivative, such as
+        ``(np.sin, np.cos)``. Each gets a copy of z_(l), (rows, n_(l)), and returns an array of that shape,
+        number by number. They are called once a layer and batch, on the thread that calls densegrad. A long
+        batch may come in pieces. A third function, the second derivative, is for
+        `Network.hessian_vector_product` alone.
     dropout : float, default 0.0
         The share of units that each training step sets to zero, in [0, 1). The others are divided by
         1 - dropout. Hidden layers only.
@@ -54,7 +67,7 @@ class Dense:
     """
 
     units: int
-    activation: str = "relu"
+    activation: str | CustomActivation = "relu"
     _: KW_ONLY
     dropout: float = 0.0
     initializer: Initializer | None = None
@@ -62,11 +75,27 @@ class Dense:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
-        _validation.choice("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "activation", checked_activation(self.activation))
         object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
         object.__setattr__(self, "trainable", _validation.boolean("trainable", self.trainable))
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
+
+    @property
+    def activation_name(self) -> str:
+        """The activation as text: "tanh"; for a custom activation "sin (custom)", by its first function."""
+        return activation_name(self.activation)
+
+    @property
+    def activation_kind(self) -> str:
+        """The activation's name in the core's table: "custom" for two functions."""
+        return self.activation if isinstance(self.activation, str) else "custom"
+
+
+def core_layer(layer: Dense) -> tuple[Any, ...]:
+    """Return the layer as the core takes it."""
+    custom = None if isinstance(layer.activation, str) else partial(value_and_derivative, layer.activation)
+    return layer.units, ACTIVATION_NUMBER[layer.activation_kind], layer.dropout, layer.trainable, custom
 
 
 def checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:

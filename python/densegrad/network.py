@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core, _validation, _versions, storage
+from densegrad._activations import check_second_derivative
 from densegrad._losses import CustomLoss, Loss, custom_rows, weighted_mean
-from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
+from densegrad._tables import LOSS_NUMBER
 from densegrad.backpropagation import (
     Backpropagation,
     LocalGradients,
@@ -34,7 +35,7 @@ from densegrad.derivatives import (
     some_rows,
 )
 from densegrad.initializers import initial_rows
-from densegrad.layers import Dense, checked_layers
+from densegrad.layers import Dense, checked_layers, core_layer
 from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
@@ -196,10 +197,7 @@ class Network(_core.Network):
         try:
             super().__init__(
                 spec.n_inputs,
-                [
-                    (layer.units, ACTIVATION_NUMBER[layer.activation], layer.dropout, layer.trainable)
-                    for layer in spec.layers
-                ],
+                [core_layer(layer) for layer in spec.layers],
                 LOSS_NUMBER[spec.loss.name],
                 spec.loss.parameter,
                 spec.loss.quantile_levels,
@@ -694,6 +692,8 @@ class Network(_core.Network):
                 "loss_hessian must be a callable for a custom loss: (y_true, y_pred, r) → how the loss's"
                 f" derivative changes along r; got {loss_hessian!r}"
             )
+        for layer in self.layers:
+            check_second_derivative(layer.activation)
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         p = self._both_passes(samples, None, n_threads)
         return hessian_vector_product(p, samples, list(self.spec.split(vector)), loss_hessian, n_threads)
@@ -773,18 +773,19 @@ class Network(_core.Network):
         loss = self.loss
         for parameter, value in self.spec.loss.parameters.items():
             loss += f" ({parameter} {tuple(value) if isinstance(value, list) else value})"
+        wide = max(12, *(len(layer.activation_name) for layer in self.layers))
         lines = [
             f"{type(self).__name__} of {self.n_inputs} inputs, loss {loss}, {self.dtype.name}",
-            f"{'l':>3} {'units':>7}  {'activation':<12} {'dropout':>7} {'parameters':>12}",
+            f"{'l':>3} {'units':>7}  {'activation':<{wide}} {'dropout':>7} {'parameters':>12}",
         ]
         for l, (layer, (n_rows, n_columns)) in enumerate(
             zip(self.layers, self.spec.weight_shapes, strict=True), 1
         ):
             lines.append(
-                f"{l:>3} {layer.units:>7}  {layer.activation:<12} {layer.dropout:>7g} "
+                f"{l:>3} {layer.units:>7}  {layer.activation_name:<{wide}} {layer.dropout:>7g} "
                 f"{n_rows * n_columns:>12,}{'' if layer.trainable else '  frozen'}"
             )
-        lines.append(f"{self.n_parameters:>45,}")
+        lines.append(f"{self.n_parameters:>{wide + 34},}")
         return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from densegrad import _core
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
+from densegrad.layers import core_layer
 from densegrad.spec import NetworkSpec
 
 
@@ -28,7 +29,7 @@ class Affine(_core.Network):
         identity = ACTIVATION_NUMBER["identity"]
         super().__init__(
             len(W) - 1,
-            [(W.shape[1], identity, 0.0, True)],
+            [(W.shape[1], identity, 0.0, True, None)],
             LOSS_NUMBER["squared_error"],
             0.0,
             (),
@@ -63,7 +64,7 @@ class Head(_core.Network):
         loss = spec.loss
         super().__init__(
             len(W) - 1,
-            [(spec.head.units, ACTIVATION_NUMBER[spec.head.activation], 0.0, True)],
+            [core_layer(spec.head)],
             LOSS_NUMBER[loss.name],
             loss.parameter,
             loss.quantile_levels,

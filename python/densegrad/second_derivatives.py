@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad._activations import CustomActivation, of_preactivation
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
 
@@ -56,7 +57,7 @@ _OF_OUTPUT: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def activation_curvature(
-    activation: str,
+    activation: str | CustomActivation,
     preactivation: Callable[[], NDArray[Any]],
     output: NDArray[Any],
     slope: NDArray[Any],
@@ -65,13 +66,15 @@ def activation_curvature(
 
     Parameters
     ----------
-    activation : str
-        An elementwise one.
+    activation : str or tuple of callable
+        An elementwise one. A custom activation needs its second derivative.
     preactivation : callable
         Returns z, for the activations that need it.
     output, slope : ndarray
         y = a(z) and a'(z).
     """
+    if not isinstance(activation, str):
+        return of_preactivation(activation, 2, preactivation())
     if activation in _OF_PREACTIVATION:
         z = preactivation().astype(np.float64)
         return _OF_PREACTIVATION[activation](z).astype(output.dtype)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _validation, _versions
+from densegrad._activations import CustomActivation
 from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSSES
 from densegrad.layers import Dense, checked_layers
@@ -51,11 +52,15 @@ class NetworkSpec:
         object.__setattr__(self, "dtype", _validation.float_dtype(self.dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        return _versions.stamped({**self.to_json(), "custom_loss": self.loss.custom})
+        custom = [layer.activation if layer.activation_kind == "custom" else None for layer in self.layers]
+        functions = {"custom_activations": custom} if any(custom) else {}
+        return _versions.stamped({**self._description(), "custom_loss": self.loss.custom, **functions})
 
     def __setstate__(self, state: Any) -> None:
         description = _versions.read("NetworkSpec", state)
-        spec = self.from_json(description, description.get("custom_loss"))
+        spec = self.from_json(
+            description, description.get("custom_loss"), description.get("custom_activations")
+        )
         for name, value in vars(spec).items():
             object.__setattr__(self, name, value)
 
@@ -118,11 +123,27 @@ class NetworkSpec:
         return replace(self, dtype=dtype)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the description as JSON has it; a loss that is a callable is only named "custom"."""
+        """Return the description as JSON has it; a loss that is a callable is only named "custom".
+
+        Raises
+        ------
+        ValueError
+            If a layer has a custom activation.
+        """
+        for l, layer in enumerate(self.layers, 1):
+            if layer.activation_kind == "custom":
+                raise ValueError(
+                    f"layer {l} has a custom activation, {layer.activation_name}, whose functions cannot be"
+                    " written to a file. Pickle the network: a pickle holds their names. Or save its"
+                    " `parameters` and make the network again with the functions"
+                )
+        return self._description()
+
+    def _description(self) -> dict[str, Any]:
         return {
             "n_inputs": self.n_inputs,
             "layers": [
-                [layer.units, layer.activation, layer.dropout, *([] if layer.trainable else ["frozen"])]
+                [layer.units, layer.activation_kind, layer.dropout, *([] if layer.trainable else ["frozen"])]
                 for layer in self.layers
             ],
             "loss": self.loss.name,
@@ -132,8 +153,15 @@ class NetworkSpec:
         }
 
     @classmethod
-    def from_json(cls, description: Any, custom_loss: CustomLoss | None = None) -> NetworkSpec:
+    def from_json(
+        cls,
+        description: Any,
+        custom_loss: CustomLoss | None = None,
+        custom_activations: list[CustomActivation | None] | None = None,
+    ) -> NetworkSpec:
         """Return the description that `to_json` gave, with the callable if the loss is one.
+
+        A pickle also has the functions of custom activations, by layer.
 
         Raises
         ------
@@ -147,8 +175,12 @@ class NetworkSpec:
                 **description["loss_parameters"],
             )
             layers = tuple(
-                Dense(units, activation, dropout=dropout, trainable=_trainable(marks))
-                for units, activation, dropout, *marks in description["layers"]
+                Dense(units, custom or activation, dropout=dropout, trainable=_trainable(marks))
+                for (units, activation, dropout, *marks), custom in zip(
+                    description["layers"],
+                    custom_activations or repeat(None, len(description["layers"])),
+                    strict=True,
+                )
             )
             return cls(description["n_inputs"], layers, loss, description["dtype"])
         except (KeyError, TypeError) as error:

@@ -20,6 +20,7 @@ enum class Activation : int {
     mish,
     exp,
     softmax,
+    custom, // of a layer that has its function (LayerSpec)
 };
 
 // This says where the local gradient dy/dz of a cached forward pass is kept.
@@ -70,6 +71,7 @@ inline constexpr ActivationRow kActivations[] = {
     {Activation::mish, "mish", LocalGradient::buffer, Initializer::he, false},
     {Activation::exp, "exp", LocalGradient::output, Initializer::glorot, true},
     {Activation::softmax, "softmax", LocalGradient::jacobian, Initializer::glorot, true},
+    {Activation::custom, "custom", LocalGradient::buffer, Initializer::glorot, false},
 };
 
 inline constexpr int kActivationCount = static_cast<int>(sizeof(kActivations) / sizeof(kActivations[0]));

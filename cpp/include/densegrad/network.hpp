@@ -16,11 +16,20 @@
 
 namespace densegrad {
 
+// Gives y = a(z) and dy/dz of a batch, for Activation::custom. z, y, local: (n_rows, n_units) in C order and
+// the network's precision; local may be null: not wanted. The thread that called the network calls it.
+// Returns false to stop; what the call was to give is then of no use.
+struct CustomActivation {
+    bool (*function)(void *context, const void *z, std::int64_t n_rows, void *y, void *local) = nullptr;
+    void *context = nullptr; // must outlive the network
+};
+
 struct LayerSpec {
     std::int64_t n_units;
     Activation activation;
     double dropout = 0.0;  // rate in [0, 1), hidden layers only, in training only
     bool trainable = true; // whether trainers update the weights
+    CustomActivation custom{};
 };
 
 struct LossSpec {

@@ -45,15 +45,6 @@ def target_of(model: Any, y: Any) -> NDArray[Any]:
     return numbers
 
 
-def activation_name(layer: Any) -> str:
-    """Return the name of a layer's activation; the function's name for a custom activation."""
-    activation = layer.activation
-    if isinstance(activation, str):
-        return activation
-    function = activation[0] if isinstance(activation, tuple) else activation
-    return str(getattr(function, "__name__", "custom"))
-
-
 def layer_number(network: Network, layer: Any, first: int, last: int, name: str = "layer") -> int:
     """Return `layer` if it is the number of one of the layers first … last."""
     if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or not first <= layer <= last:

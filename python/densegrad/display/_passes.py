@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Backpropagation, Network
-from densegrad.display._models import activation_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Passes:
         widths = (network.n_inputs, *(layer.units for layer in network.layers))
         passes = cls(
             widths,
-            tuple(activation_name(layer) for layer in network.layers),
+            tuple(layer.activation_name for layer in network.layers),
             network.loss,
             [network.weights[l] for l in range(1, network.depth + 1)],
             p,
@@ -58,7 +57,7 @@ class Passes:
         """Read a pass alone: it knows the weights and names that it was made with."""
         L = len(p.weights)
         widths = tuple(p.outputs[l].shape[1] for l in range(L + 1))
-        activations = tuple(layer.activation for layer in p.spec.layers)
+        activations = tuple(layer.activation_name for layer in p.spec.layers)
         weights = [p.weights[l] for l in range(1, L + 1)]
         return cls(widths, activations, p.spec.loss.name, weights, p, p.target)
 

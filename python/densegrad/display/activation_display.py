@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from densegrad import Dense, Network
 from densegrad.display._drawing import colours_on, panels, plain
-from densegrad.display._models import activation_name, count_rows, network_of, rows_of, some_of
+from densegrad.display._models import count_rows, network_of, rows_of, some_of
 from densegrad.display.diagnostics import dead_units, saturated_share
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ActivationDisplay:
         outputs, slopes = _outputs_and_slopes(network, rows)
         layers = []
         for l, layer in enumerate(network.layers, 1):
-            name = activation_name(layer)
+            name = layer.activation_name
             slope = slopes[l - 1]
             layers.append(
                 LayerActivations(
@@ -183,9 +183,7 @@ def _outputs_and_slopes(network: Network, X: Any) -> tuple[list[NDArray[Any]], l
     form. So the same layers run as the hidden ones of another network, whose target is zero.
     """
     head = network.layers[-1]
-    last = network.depth - (
-        activation_name(head) in ("softmax", "exp")
-    )  # these are not allowed before a head
+    last = network.depth - (head.activation_name in ("softmax", "exp"))  # these are not allowed before a head
     twin = Network(network.n_inputs, [*network.layers[:last], Dense(1, "identity")], dtype=network.dtype)
     for l in range(1, last + 1):
         twin.weights[l] = network.weights[l]
@@ -193,5 +191,5 @@ def _outputs_and_slopes(network: Network, X: Any) -> tuple[list[NDArray[Any]], l
     outputs = [p.outputs[l] for l in range(1, network.depth)] + [network.predict(X)]
     slopes: list[NDArray[Any] | None] = [p.local_gradients[l].wrt_preactivation for l in range(1, last + 1)]
     if last < network.depth:
-        slopes.append(outputs[-1] if activation_name(head) == "exp" else None)
+        slopes.append(outputs[-1] if head.activation_name == "exp" else None)
     return outputs, slopes

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from densegrad import Network
 from densegrad.display._models import (
-    activation_name,
     count_rows,
     is_network,
     network_of,
@@ -157,7 +156,7 @@ class Diagnostics:
                 (self.weight_gradients, norm(p.weight_gradients[l])),
                 (self.update_ratio, math.nan if last is None else _ratio(W, last)),
                 (self.dead, float(np.mean(dead_units(slopes))) if whole else math.nan),
-                (self.saturated, saturated_share(slopes, activation_name(layer)) if whole else math.nan),
+                (self.saturated, saturated_share(slopes, layer.activation_name) if whole else math.nan),
             ):
                 quantity.setdefault(l, []).append(value)
 
@@ -165,7 +164,7 @@ class Diagnostics:
         """Return the rows; fewer of them if the Jacobians of a wide softmax would fill the memory."""
         X, target, weight = self._X, target_of(self.model, self._target), self._weight
         head = network.layers[-1]
-        if activation_name(head) == "softmax":
+        if head.activation_name == "softmax":
             most = max(1, _MOST_JACOBIAN // head.units**2)
             if most < len(target):
                 rows = some_of(len(target), most)

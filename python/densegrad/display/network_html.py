@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 
 from densegrad import Network
-from densegrad.display._models import activation_name
 from densegrad.display._svg import Outline, network_svg
 
 _MOST_COLUMNS = 9
@@ -33,7 +32,7 @@ def network_html(network: Network) -> str:
     """
     outline = Outline(
         (network.n_inputs, *(layer.units for layer in network.layers)),
-        [activation_name(layer) for layer in network.layers],
+        [layer.activation_name for layer in network.layers],
         network.loss,
     )
     dropout = [

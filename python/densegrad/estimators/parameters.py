@@ -16,14 +16,14 @@ from densegrad import schedules
 from densegrad._losses import Loss
 from densegrad._names import suggestion
 from densegrad._optimizers import BY_NAME, Optimizer, RMSprop
-from densegrad._tables import ACTIVATIONS, LOSSES
+from densegrad._tables import ACTIVATIONS, LOSSES, activations
 from densegrad._validation import choice
 from densegrad.layers import Dense
 from densegrad.training.descent import Regularisation
 from densegrad.training.observers import Callback, callbacks_from
 from densegrad.training.rates import RULES, AnySchedule
 
-HIDDEN_ACTIVATIONS: Final = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
+HIDDEN_ACTIVATIONS: Final = [name for name in activations() if not ACTIVATIONS[name]["head_only"]]
 
 #: The checks by scikit-learn of each parameter that both estimators have.
 CONSTRAINTS: Final[dict[str, list[Any]]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.export.functions import C_FUNCTIONS, LISTS, NUMBERS
+from densegrad.export.functions import C_FUNCTIONS, LISTS, NUMBERS, no_form
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
 
@@ -200,17 +200,17 @@ def _layer_calls(spec: NetworkSpec) -> Iterator[str]:
     """Yield the lines of each layer: the product and the activation."""
     source = "x"
     for l, layer in enumerate(spec.layers, 1):
-        if layer.activation not in C_FUNCTIONS and layer.activation != "identity":
-            raise ValueError(f"the activation {layer.activation!r} of layer {l} has no form in C")
+        activation = layer.activation_kind
+        if activation not in C_FUNCTIONS and activation != "identity":
+            raise no_form(l, layer, "C")
         target = "y" if l == spec.depth else "ba"[l % 2]
         n = layer.units
         yield f"    @product({source}, {spec.width(l - 1)}, &@W{l}[0][0], {n}, {target});\n"
-        if layer.activation == "softmax":
+        if activation == "softmax":
             yield f"    @softmax({target}, {n});\n"
-        elif layer.activation != "identity":
+        elif activation != "identity":
             yield (
-                f"    for (size_t j = 0; j < {n}; ++j)\n"
-                f"        {target}[j] = @{layer.activation}({target}[j]);\n"
+                f"    for (size_t j = 0; j < {n}; ++j)\n        {target}[j] = @{activation}({target}[j]);\n"
             )
         source = target
     if len(spec.loss.quantile_levels) > 1:
@@ -271,7 +271,7 @@ def _buffer_widths(spec: NetworkSpec) -> tuple[int, int]:
 def _filled(text: str, spec: NetworkSpec, name: str) -> str:
     """Return the text with its placeholders filled in."""
     dtype = spec.dtype
-    layers = ", ".join(f"{layer.units} {layer.activation}" for layer in spec.layers)
+    layers = ", ".join(f"{layer.units} {layer.activation_name}" for layer in spec.layers)
     values = {
         "DESCRIPTION": f"A dense network of {spec.n_inputs} inputs; units: {layers}; {dtype.name}.",
         "N_INPUTS": str(spec.n_inputs),

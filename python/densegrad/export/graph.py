@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.export.functions import LEAKY_SLOPE, NORMAL, SELU_SCALE, SELU_SCALE_ALPHA
+from densegrad.export.functions import LEAKY_SLOPE, NORMAL, SELU_SCALE, SELU_SCALE_ALPHA, no_form
 from densegrad.network import Network
 
 #: From here on, every operator that the graphs use has the form that they use.
@@ -140,13 +140,13 @@ def add_network(g: Graph, network: Network, x: str) -> str:
     """Add the computation of `Network.predict` from x, in the precision of the graph."""
     spec = network.spec
     for l, layer in enumerate(spec.layers, 1):
-        if layer.activation not in _ACTIVATIONS:
-            raise ValueError(f"the activation {layer.activation!r} of layer {l} has no form in ONNX")
+        if layer.activation_kind not in _ACTIVATIONS:
+            raise no_form(l, layer, "ONNX")
     y = x
     for l, layer in enumerate(spec.layers, 1):
         W = network.weights[l]
         z = g.node("Gemm", y, g.constant(W[:-1], f"W{l}"), g.constant(W[-1], f"b{l}"))
-        y = _ACTIVATIONS[layer.activation](g, z)
+        y = _ACTIVATIONS[layer.activation_kind](g, z)
     n_levels = len(spec.loss.quantile_levels)
     return _increasing(g, y, spec.n_targets, n_levels) if n_levels > 1 else y
 

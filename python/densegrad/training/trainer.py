@@ -262,6 +262,8 @@ class Trainer(TrainerState):
         progress = _validation.boolean("progress", progress)
         stopping = Patience(patience, tol, restore_best)
         saver = Checkpoint.of(checkpoint, checkpoint_every, resume)
+        if saver is not None:
+            self.network.spec.to_json()  # raises if no file can hold the network
         source = self._source(X, target, sample_weight, epochs)
         so_far = Progress(0, self.steps, source.n_steps, "")
         if saver is not None and saver.resumes():
