@@ -20,7 +20,7 @@ from densegrad import Dense, MLPClassifier, MLPRegressor, Network, Trainer, init
 from densegrad._optimizers import BY_NAME as OPTIMIZERS
 from densegrad._tables import ACTIVATIONS
 
-HIDDEN = [name for name, row in ACTIVATIONS.items() if not row["head_only"]]
+HIDDEN = [name for name, row in ACTIVATIONS.items() if not row["head_only"] and name != "custom"]
 SOLVERS = ["lbfgs", *OPTIMIZERS]
 
 

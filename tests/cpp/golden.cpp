@@ -64,7 +64,8 @@ std::vector<Pairing> all_pairings() {
     std::vector<Pairing> pairings;
     for (const LossRow &row : kLosses)
         for (const ActivationRow &head : kActivations)
-            if (head_fits(row.heads, head.id) && row.id != Loss::custom) // that is computed by the user
+            // What is custom is computed by the user.
+            if (head_fits(row.heads, head.id) && row.id != Loss::custom && head.id != Activation::custom)
                 pairings.push_back(paired(row.name, row.id, head.id, row.parameter_default));
     for (const Activation head : {Activation::logistic, Activation::softmax})
         pairings.push_back(paired("log_loss+label_smoothing", Loss::log_loss, head, 0.0, {}, 0.1));
@@ -162,7 +163,7 @@ template <class T> void print_all(const char *precision, int n_threads) {
         if (solver.lbfgs && kScalar<T> != Scalar::float64)
             continue;
         for (const ActivationRow &hidden : kActivations) {
-            if (hidden.head_only)
+            if (hidden.head_only || hidden.id == Activation::custom)
                 continue;
             for (const Pairing &pairing : all_pairings())
                 for (const double dropout : {0.0, 0.25}) {
