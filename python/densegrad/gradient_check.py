@@ -175,7 +175,7 @@ def check_gradients(
     >>> check_gradients(net, np.ones((4, 2)), np.zeros(4)).wrong
     ()
     """
-    network, target = _network_and_target(network, target)
+    network, target = network_and_target(network, target)
     if isinstance(X, Samples):
         raise TypeError("X must be an array, not Samples: it is read by a second network as well")
     step, max_parameters, random = _checked(step, max_parameters, random_state)
@@ -279,8 +279,8 @@ def _checked(step: Any, max_parameters: Any, random_state: Any) -> tuple[float, 
     return step, max_parameters, _validation.random_source(random_state)
 
 
-def _network_and_target(model: Any, y: Any) -> tuple[Network, Any]:
-    """Return the network of a model, and y as its target."""
+def network_and_target(model: Any, y: Any, name: str = "target") -> tuple[Network, Any]:
+    """Return the network of a model, and y, an argument of this name, as its target."""
     if isinstance(model, Network):
         return model, y
     network = getattr(model, "network_", None)
@@ -294,7 +294,7 @@ def _network_and_target(model: Any, y: Any) -> tuple[Network, Any]:
     numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     unknown = classes[numbers] != labels
     if np.any(unknown):
-        raise ValueError(f"target must hold the classes {list(classes)}; got {labels[unknown][0]!r}")
+        raise ValueError(f"{name} must hold the classes {list(classes)}; got {labels[unknown][0]!r}")
     if network.custom_loss is None:
         return network, numbers
     # A custom loss of a classifier gets 0 and 1 for each output.

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 from densegrad import SGD, Adam, Dense, MLPClassifier, MLPRegressor, Network, Trainer
-from densegrad.display import Diagnostics
+from densegrad.display import Diagnostics, GradientFlowDisplay
 
 
 def make() -> tuple[Network, Any, Any]:
@@ -169,3 +169,74 @@ def test_a_wide_softmax_takes_fewer_rows() -> None:
     one = network.backpropagate(X[:1], [0])
     # 1500² numbers a Jacobian: one row fits.
     assert diagnostics.outputs[1] == [norm(one.outputs[1])]
+
+
+def batches_of(X: Any, t: Any) -> list[tuple[Any, Any]]:
+    return [(X[i : i + 10], t[i : i + 10]) for i in range(0, 60, 10)]
+
+
+def test_every_kth_step_of_a_fit_on_batches() -> None:
+    results = []
+    for watched in (False, True):
+        network, X, t = make()
+        diagnostics = Diagnostics(network, X, t)
+        batches: Any = batches_of(X, t)
+        if watched:
+            batches = diagnostics.over(batches, every=4)
+        assert len(batches) == 6
+        history = Trainer(network, Adam(0.01), random_state=0).fit(batches, epochs=2)
+        results.append((network.parameters, history.loss))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert diagnostics.epochs == [4, 8, 12]
+    assert diagnostics.unit == "step"
+    assert set(diagnostics.to_dict()["step"]) == {4, 8, 12}
+    last = network.backpropagate(X, t)
+    assert diagnostics.loss_gradients[1][-1] == norm(last.loss_gradients[1])
+    network, X, t = make()
+    trainer = Trainer(network, Adam(0.01), random_state=0)
+    for X_batch, t_batch in batches_of(X, t)[:4]:
+        trainer.step(X_batch, t_batch)
+    assert diagnostics.outputs[2][0] == norm(network.backpropagate(X, t).outputs[2])
+    display = GradientFlowDisplay.from_diagnostics(diagnostics)
+    assert display.axes_[-1].get_xlabel() == "step"
+
+
+def test_steps_of_an_estimator_and_of_batches_without_a_number() -> None:
+    class Stream:
+        def __iter__(self) -> Any:
+            return iter([*batches_of(X, t), (X[:0], t[:0])])
+
+    network, X, t = make()
+    diagnostics = Diagnostics(network, X, t)
+    Trainer(network).fit(diagnostics.over(Stream(), every=3), epochs=2)
+    assert diagnostics.epochs == [3, 6, 9, 12]
+    clf = MLPClassifier((5,), random_state=0)
+    diagnostics = Diagnostics(clf, X, t)
+    clf.partial_fit(diagnostics.over(batches_of(X, t), every=3), classes=[0, 1])
+    assert diagnostics.epochs == [3, 6]
+
+
+def test_batches_that_can_be_gone_over_once_stay_so() -> None:
+    network, X, t = make()
+    diagnostics = Diagnostics(network, X, t)
+    once = diagnostics.over(iter(batches_of(X, t)))
+    with pytest.raises(ValueError, match="only once, for 2 epochs"):
+        Trainer(network).fit(once, epochs=2)
+    Trainer(network).fit(once, epochs=1)
+    assert diagnostics.epochs == [1, 2, 3, 4, 5, 6]
+
+
+def test_steps_and_epochs_do_not_mix() -> None:
+    network, X, t = make()
+    diagnostics = Diagnostics(network, X, t)
+    for every in (0, -1, 1.5, True, None, "2"):
+        with pytest.raises(ValueError, match="every must be a whole number from 1 up; got"):
+            diagnostics.over(batches_of(X, t), every=every)  # type: ignore[arg-type]
+    batches = diagnostics.over(batches_of(X, t))
+    with pytest.raises(ValueError, match="record steps"):
+        Trainer(network).fit(batches, epochs=1, callbacks=[diagnostics])
+    other = Diagnostics(network, X, t)
+    other.record(0)
+    with pytest.raises(ValueError, match="have recorded epochs"):
+        other.over(batches_of(X, t))

@@ -8,12 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from builders import half_square
 from densegrad import Dense, MLPClassifier, MLPRegressor, Network, Trainer, check_gradients
 from densegrad.display import (
     ActivationDisplay,
     DecisionBoundaryDisplay,
     DecisionBoundaryRecorder,
+    Diagnostics,
     GradientCheckDisplay,
+    NetworkDisplay,
     WeightsDisplay,
 )
 
@@ -159,3 +162,20 @@ def test_right_gradients_are_called_right() -> None:
         network = Network(12, [Dense(3, "tanh"), Dense(1, "identity")], dtype=dtype, random_state=0)
         display = GradientCheckDisplay.from_network(network, ROWS[:5], ROWS[:5, :1])
         assert display.axes_.get_title() == f"no gradient is wrong: all errors are below {tolerance}"
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], ["a", "b", "c"]], ids=len)
+def test_displays_take_the_labels_of_a_classifier_with_a_custom_loss(labels: list[str]) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    y = np.array(labels)[np.arange(30) % len(labels)]
+    clf = MLPClassifier((4,), loss=half_square, max_iter=2, n_iter_no_change=100, random_state=0)
+    with pytest.warns(match="(?i)converge"):
+        clf.fit(X, y)
+    checked = GradientCheckDisplay.from_estimator(clf, X, y)
+    reported = check_gradients(clf, X, y)
+    assert checked.report.max_relative_error == reported.max_relative_error < 1e-5
+    diagnostics = Diagnostics(clf, X, y)
+    diagnostics.record(0)
+    assert np.isfinite(diagnostics.loss_gradients[1][0])
+    NetworkDisplay.from_estimator(clf, X, y, kind="backward")

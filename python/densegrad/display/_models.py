@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Network
+from densegrad.gradient_check import network_and_target
 
 
 def is_network(model: Any) -> bool:
@@ -34,15 +35,10 @@ def network_of(model: Any) -> Network:
 
 def target_of(model: Any, y: Any) -> NDArray[Any]:
     """Return y as the network's target: labels of a classifier as class numbers, everything else as it is."""
-    target = np.asarray(y)
-    classes = getattr(model, "classes_", None)
-    if is_network(model) or not isinstance(classes, np.ndarray) or target.ndim != 1:
-        return target
-    numbers = np.searchsorted(classes, target)
-    unknown = (numbers == len(classes)) | (classes[np.minimum(numbers, len(classes) - 1)] != target)
-    if unknown.any():
-        raise ValueError(f"y must hold the classes {list(classes)}; got {target[unknown][0]!r}")
-    return numbers
+    if is_network(model):
+        return np.asarray(y)
+    network_of(model)
+    return np.asarray(network_and_target(model, y, "y")[1])
 
 
 def layer_number(network: Network, layer: Any, first: int, last: int, name: str = "layer") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,9 @@ class Diagnostics:
 
     It goes into ``callbacks`` of `Trainer.fit` or of an estimator. Both passes run on a fixed sample of the
     rows, without dropout and penalties. The training's numbers are the same bits with it and without it.
-    In a loop of `Trainer.step` call `record` after a step.
+
+    Between the epochs, `over` records every few steps of a fit on batches. In a loop of `Trainer.step` call
+    `record` after a step.
 
     Parameters
     ----------
@@ -66,7 +69,9 @@ class Diagnostics:
     Attributes
     ----------
     epochs : list of int
-        The numbers of the epochs recorded.
+        The numbers of the epochs recorded; those of the steps, if `over` or `record` counts steps.
+    unit : {"epoch", "step"}
+        What `epochs` counts.
     outputs, loss_gradients, weight_gradients : dict of int to list of float
         One number a record for each layer l = 1 … L: the norms of y_(l), L'_(l) and dLoss/dW_(l). A norm is
         the square root of the sum of squares over the sample and the units.
@@ -107,11 +112,8 @@ class Diagnostics:
         max_rows: int | None = 128,
     ) -> None:
         is_network(model)
-        value: Any  # the caller may give anything
-        for name, value, none in (("every", every, False), ("max_rows", max_rows, True)):
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (none and value is None) and not (whole and value >= 1):
-                raise ValueError(f"{name} must be a whole number from 1 up{' or None' * none}; got {value!r}")
+        _check_whole("every", every)
+        _check_whole("max_rows", max_rows, none=True)
         self.model, self.every = model, every
         n_rows = count_rows(X)
         if n_rows == 0 or len(target) != n_rows:
@@ -123,6 +125,8 @@ class Diagnostics:
         self._target = np.asarray(target)[rows]
         self._weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         self._last: dict[int, NDArray[Any]] = {}
+        self._steps = 0
+        self.unit = "epoch"
         self.epochs: list[int] = []
         self.outputs: dict[int, list[float]] = {}
         self.loss_gradients: dict[int, list[float]] = {}
@@ -133,8 +137,64 @@ class Diagnostics:
 
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
         """Record the epoch if it is its turn."""
+        if self.unit == "step":
+            raise ValueError(
+                "these Diagnostics record steps: give a fit's callbacks other ones for its epochs"
+            )
         if epoch % self.every == 0:
             self.record(epoch)
+
+    def over(self, batches: Iterable[Any], *, every: int = 1) -> Iterable[Any]:
+        """Return batches for a fit, and record every few steps.
+
+        Each batch makes one step. The steps are counted from 1, over all epochs. The record of a step is made
+        when the fit asks for the next batch.
+
+        Parameters
+        ----------
+        batches : iterable of tuples (X, target) or (X, target, sample_weight)
+            As `Trainer.fit` takes them. `partial_fit` of an estimator takes them, too: there, each batch
+            counts as a step.
+        every : int, default 1
+            Record the steps every, 2 · every, …
+
+        Returns
+        -------
+        iterable
+            The same batches.
+
+        Raises
+        ------
+        ValueError
+            If `every` is not as described, or epochs have been recorded before.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from densegrad import Dense, Network, Trainer
+        >>> from densegrad.display import Diagnostics
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> t = X.sum(axis=1)
+        >>> net = Network(3, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
+        >>> diagnostics = Diagnostics(net, X, t)
+        >>> batches = [(X[i : i + 20], t[i : i + 20]) for i in range(0, 200, 20)]
+        >>> history = Trainer(net).fit(diagnostics.over(batches, every=5), epochs=2)
+        >>> diagnostics.epochs
+        [5, 10, 15, 20]
+        """
+        _check_whole("every", every)
+        if self.unit == "epoch" and self.epochs:
+            raise ValueError("these Diagnostics have recorded epochs: use other ones for the steps")
+        self.unit = "step"
+        watched = _Batches(batches, lambda: self._after_step(every))
+        if iter(batches) is batches:  # it can be gone over only once, as a fit shall see
+            return iter(watched)
+        return _SizedBatches(batches, watched.after_step) if isinstance(batches, Sized) else watched
+
+    def _after_step(self, every: int) -> None:
+        self._steps += 1
+        if self._steps % every == 0:
+            self.record(self._steps)
 
     def record(self, epoch: int) -> None:
         """Record the network as it is, under your own number: of an epoch, or of a step."""
@@ -179,18 +239,18 @@ class Diagnostics:
             raise ValueError("the network has other layers than the one recorded before: use new Diagnostics")
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return one row an epoch and layer, as a data frame takes them.
+        """Return one row an epoch or step and layer, as a data frame takes them.
 
         Returns
         -------
         dict of str to list
-            The columns "epoch", "layer", "outputs", "loss_gradients", "weight_gradients", "update_ratio",
-            "dead" and "saturated".
+            The columns "epoch" or "step", "layer", "outputs", "loss_gradients", "weight_gradients",
+            "update_ratio", "dead" and "saturated".
         """
-        table: dict[str, list[float]] = {name: [] for name in ("epoch", "layer", *QUANTITIES)}
+        table: dict[str, list[float]] = {name: [] for name in (self.unit, "layer", *QUANTITIES)}
         for k, epoch in enumerate(self.epochs):
             for l in self.outputs:
-                table["epoch"].append(epoch)
+                table[self.unit].append(epoch)
                 table["layer"].append(l)
                 for name in QUANTITIES:
                     table[name].append(getattr(self, name)[l][k])
@@ -199,6 +259,33 @@ class Diagnostics:
     def __repr__(self) -> str:
         layers = len(self.outputs)
         return f"Diagnostics({len(self.epochs)} records of {layers} layers, {len(self._target)} rows each)"
+
+
+class _Batches:
+    """Batches of a fit; `after_step` is called when the step of a batch has been made."""
+
+    def __init__(self, batches: Iterable[Any], after_step: Callable[[], None]) -> None:
+        self.batches, self.after_step = batches, after_step
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            yield batch
+            if count_rows(batch[0]) > 0:  # others make no step
+                self.after_step()
+
+
+class _SizedBatches(_Batches):
+    """The same, if the number of batches is known."""
+
+    def __len__(self) -> int:
+        assert isinstance(self.batches, Sized)
+        return len(self.batches)
+
+
+def _check_whole(name: str, value: Any, *, none: bool = False) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (none and value is None) and not (whole and value >= 1):
+        raise ValueError(f"{name} must be a whole number from 1 up{' or None' * none}; got {value!r}")
 
 
 def _ratio(W: NDArray[Any], last: NDArray[Any]) -> float:

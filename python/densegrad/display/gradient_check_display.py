@@ -9,7 +9,7 @@ import numpy as np
 
 from densegrad import GradientReport, Network, check_gradients
 from densegrad.display._drawing import colours_on, panels, plain
-from densegrad.display._models import network_of, target_of
+from densegrad.display._models import network_of
 from densegrad.display._numbers import short
 
 if TYPE_CHECKING:
@@ -104,9 +104,23 @@ class GradientCheckDisplay:
         -------
         GradientCheckDisplay
         """
+        return cls._from_model(network, X, target, sample_weight, tolerance=tolerance, ax=ax, **options)
+
+    @classmethod
+    def _from_model(
+        cls,
+        model: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        tolerance: float | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> GradientCheckDisplay:
         if tolerance is None:
-            tolerance = TOLERANCE[network.dtype.name]
-        report = check_gradients(network, X, target, sample_weight, **options)
+            tolerance = TOLERANCE[network_of(model).dtype.name]
+        report = check_gradients(model, X, y, sample_weight, **options)
         return cls(report, tolerance=tolerance).plot(ax)
 
     @classmethod
@@ -125,7 +139,7 @@ class GradientCheckDisplay:
         -------
         GradientCheckDisplay
         """
-        return cls.from_network(network_of(estimator), X, target_of(estimator, y), **options)
+        return cls._from_model(estimator, X, y, **options)
 
     def plot(self, ax: Axes | None = None) -> GradientCheckDisplay:
         """Draw one bar a layer.

@@ -139,7 +139,7 @@ class GradientFlowDisplay:
             plain(panel)
             if panel is not axes[-1]:
                 panel.tick_params(labelbottom=False)
-        axes[-1].set_xlabel("epoch")
+        axes[-1].set_xlabel(d.unit)
         handles, labels = axes[0].get_legend_handles_labels()
         step = -(-len(handles) // _MOST_IN_LEGEND)
         chosen = sorted({*range(0, len(handles), step), len(handles) - 1})
