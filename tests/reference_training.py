@@ -6,12 +6,13 @@ Like the twin itself written for reading: one update after the other, nothing fu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad import LayerRates
 from reference import Array, Reference
 
 
@@ -36,12 +37,27 @@ class ReferenceTrainer:
         self.seed = seed
         self.steps = 0
         self.state = [[np.zeros_like(W), np.zeros_like(W)] for W in network.weights]
+        self.rates = [LayerRates()] * len(network.weights)
 
-    def step(self, X: Any, target: Any, sample_weight: Any = None, lr: float | None = None) -> float:
-        """Make an update; return the loss before it, penalties included."""
+    def step(
+        self,
+        X: Any,
+        target: Any,
+        sample_weight: Any = None,
+        lr: float | None = None,
+        factors: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> float:
+        """Make an update; return the loss before it, penalties included.
+
+        `factors` are those of the weight decay, of dropout and of label smoothing.
+        """
         penalties, weights = self.penalties, self.network.weights
-        masks = dropout_masks(self.network.dropout, weights, len(X), self.seed, self.steps)
+        dropout = [rate * factors[1] for rate in self.network.dropout]
+        masks = dropout_masks(dropout, weights, len(X), self.seed, self.steps)
+        loss_layer = self.network.loss
+        self.network.loss = replace(loss_layer, label_smoothing=loss_layer.label_smoothing * factors[2])
         passes = self.network.backpropagate(X, target, sample_weight, masks)
+        self.network.loss = loss_layer
         total = len(X) if sample_weight is None else float(np.sum(sample_weight))
         loss = passes.loss
         gradients = [g.copy() for g in passes.weight_gradients]
@@ -54,10 +70,14 @@ class ReferenceTrainer:
             gradient[:-1] += penalties.l2 / total * W[:-1] + penalties.l1 / total * np.sign(W[:-1])
         self.steps += 1
         lr = self.optimizer.lr if lr is None else lr
-        for W, gradient, state in zip(weights, gradients, self.state, strict=True):
-            decay = penalties.weight_decay + getattr(self.optimizer, "weight_decay", 0.0)
-            decayed = lr * decay * W[:-1]
-            W -= getattr(self, f"_{type(self.optimizer).__name__.lower()}")(lr, gradient, state)
+        take_off = getattr(self, f"_{type(self.optimizer).__name__.lower()}")
+        decay = (penalties.weight_decay + getattr(self.optimizer, "weight_decay", 0.0)) * factors[0]
+        for W, gradient, state, rates in zip(weights, gradients, self.state, self.rates, strict=True):
+            bias = np.arange(len(W))[:, np.newaxis] == len(W) - 1
+            rate = lr * np.where(bias, rates.bias, rates.weights)
+            self.epsilon = getattr(self.optimizer, "epsilon", 0.0) * np.where(bias, 1.0, rates.epsilon)
+            decayed = lr * rates.weights * decay * rates.decay * W[:-1]
+            W -= take_off(rate, gradient, state)
             W[:-1] -= decayed
             if penalties.max_norm:
                 norms = np.sqrt(np.sum(W[:-1] ** 2, axis=0))
@@ -82,9 +102,9 @@ class ReferenceTrainer:
             total += self.step(X[rows], target[rows], weight, lr) * len(rows)
         return total / len(order)
 
-    # What is taken off the weights; `state` is changed in place.
+    # What is taken off the weights; `lr` is an array like them, and `state` is changed in place.
 
-    def _sgd(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _sgd(self, lr: Array, g: Array, state: list[Array]) -> Array:
         momentum = self.optimizer.momentum
         state[0][:] = momentum * state[0] - lr * g
         return -(momentum * state[0] - lr * g) if self.optimizer.nesterov else -state[0]
@@ -94,36 +114,36 @@ class ReferenceTrainer:
         state[0][:] = o.beta_1 * state[0] + (1 - o.beta_1) * g
         state[1][:] = o.beta_2 * state[1] + (1 - o.beta_2) * g * g
 
-    def _adam(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _adam(self, lr: Array, g: Array, state: list[Array]) -> Array:
         o, t = self.optimizer, self.steps
         self._moments(g, state)
         rate = lr * math.sqrt(1 - o.beta_2**t) / (1 - o.beta_1**t)
-        return rate * state[0] / (np.sqrt(state[1]) + o.epsilon)
+        return rate * state[0] / (np.sqrt(state[1]) + self.epsilon)
 
-    def _adamw(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _adamw(self, lr: Array, g: Array, state: list[Array]) -> Array:
         o, t = self.optimizer, self.steps
         self._moments(g, state)
-        return lr / (1 - o.beta_1**t) * state[0] / (np.sqrt(state[1] / (1 - o.beta_2**t)) + o.epsilon)
+        return lr / (1 - o.beta_1**t) * state[0] / (np.sqrt(state[1] / (1 - o.beta_2**t)) + self.epsilon)
 
-    def _nadam(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _nadam(self, lr: Array, g: Array, state: list[Array]) -> Array:
         o, t = self.optimizer, self.steps
         self._moments(g, state)
         momenta = o.beta_1 * (1 - 0.5 * 0.96 ** (0.004 * np.arange(1, t + 2)))
         first = momenta[-1] * state[0] / (1 - np.prod(momenta))
         first += (1 - momenta[-2]) * g / (1 - np.prod(momenta[:-1]))
-        return lr * first / (np.sqrt(state[1] / (1 - o.beta_2**t)) + o.epsilon)
+        return lr * first / (np.sqrt(state[1] / (1 - o.beta_2**t)) + self.epsilon)
 
-    def _rmsprop(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _rmsprop(self, lr: Array, g: Array, state: list[Array]) -> Array:
         o = self.optimizer
         state[0][:] = o.beta_2 * state[0] + (1 - o.beta_2) * g * g
-        state[1][:] = o.momentum * state[1] + g / (np.sqrt(state[0]) + o.epsilon)
+        state[1][:] = o.momentum * state[1] + g / (np.sqrt(state[0]) + self.epsilon)
         return lr * state[1]
 
-    def _adagrad(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _adagrad(self, lr: Array, g: Array, state: list[Array]) -> Array:
         state[0][:] += g * g
-        return lr * g / (np.sqrt(state[0]) + self.optimizer.epsilon)
+        return lr * g / (np.sqrt(state[0]) + self.epsilon)
 
-    def _lion(self, lr: float, g: Array, state: list[Array]) -> Array:
+    def _lion(self, lr: Array, g: Array, state: list[Array]) -> Array:
         o = self.optimizer
         update = lr * np.sign(o.beta_1 * state[0] + (1 - o.beta_1) * g)
         state[0][:] = o.beta_2 * state[0] + (1 - o.beta_2) * g

@@ -18,6 +18,7 @@ from densegrad import Adam, Dense, Network, Trainer, _core
 from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER, LOSSES, OPTIMIZERS
 
 FLOAT32 = np.dtype(np.float32)
+ONES = (1.0, 1.0, 1.0, 1.0)  # rates
 HYPERPARAMETERS = dict.fromkeys(
     ("momentum", "nesterov", "beta_1", "beta_2", "l2", "l1", "weight_decay", "max_norm", "clip_norm"), 0
 ) | {"epsilon": 1e-8}
@@ -25,7 +26,13 @@ HYPERPARAMETERS = dict.fromkeys(
 
 def core_network(activation: int = 0, loss: int = 0) -> _core.Network:
     return _core.Network(
-        3, [(4, activation, 0.0, True, None), (2, 0, 0.0, True, None)], loss, 0.0, (), 0.0, FLOAT32
+        3,
+        [(4, activation, 0.0, True, ONES, None), (2, 0, 0.0, True, ONES, None)],
+        loss,
+        0.0,
+        (),
+        0.0,
+        FLOAT32,
     )
 
 

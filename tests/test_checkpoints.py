@@ -78,6 +78,16 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plateau": ({"schedule": schedules.Plateau(0.5, 1, 0.1)}, {}),
     "adaptive": ({"schedule": schedules.Adaptive(0.1, 2, 0.5)}, {}),
     "callable": ({"schedule": falling}, {}),
+    "factors": (
+        {
+            "schedule": "coslog",
+            "weight_decay": 0.5,
+            "weight_decay_schedule": "flat_cos",
+            "dropout_schedule": schedules.Plateau(0.5, 1, 0.1),
+            "label_smoothing_schedule": falling,
+        },
+        {"patience": 20},
+    ),
     "generator": ({"random_state": np.random.default_rng(3)}, {}),
     "RandomState": ({"random_state": np.random.RandomState(3)}, {}),
     "not shuffled": ({"shuffle": False}, {}),
@@ -383,6 +393,22 @@ def test_code_is_given_again(tmp_path: Path) -> None:
     new_trainer().save(path)
     with pytest.raises(ValueError, match=f"schedule must be None.*{path}"):
         Trainer.load(path, schedule=schedule)
+
+
+def test_a_schedule_of_dropout_that_is_code_is_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "trainer"
+    trainer = new_trainer(dropout_schedule=falling, weight_decay_schedule="flat_cos", weight_decay=0.1)
+    trainer.fit(X, TARGET, epochs=2)
+    trainer.save(path)
+    loaded = Trainer.load(path, dropout_schedule=falling)
+    assert loaded.weight_decay_schedule == schedules.FlatCos()
+    trainer.fit(X, TARGET, epochs=2)
+    loaded.fit(X, TARGET, epochs=2)
+    assert same_bits(loaded.network.parameters, trainer.network.parameters)
+    with pytest.raises(ValueError, match=f"dropout_schedule must be given.*{path}"):
+        Trainer.load(path)
+    with pytest.raises(ValueError, match=f"label_smoothing_schedule must be None.*{path}"):
+        Trainer.load(path, dropout_schedule=falling, label_smoothing_schedule=falling)
 
 
 def test_a_trainer_that_diverged_comes_back(tmp_path: Path) -> None:

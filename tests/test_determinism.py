@@ -15,7 +15,20 @@ from assertions import same_bits
 from builders import make_network, make_rows, make_target
 from cases import SHAPE_NAMES, SHAPES
 from choices import DTYPES, HIDDEN, ISAS, PAIRINGS, Pairing
-from densegrad import SGD, Adagrad, Adam, AdamW, Dense, Lion, NAdam, Network, RMSprop, Trainer, _core
+from densegrad import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Dense,
+    LayerRates,
+    Lion,
+    NAdam,
+    Network,
+    RMSprop,
+    Trainer,
+    _core,
+)
 from densegrad.samples import Samples
 from densegrad.training.lbfgs import Lbfgs
 
@@ -99,8 +112,31 @@ def test_training(optimizer: Any, dtype: str, rng: np.random.Generator) -> None:
 def test_training_with_everything_on(dtype: str, rng: np.random.Generator) -> None:
     case = (333, 13, 35, 18, 3)
     X, target = make_rows(case, rng), rng.normal(size=(333, 3))
-    options = {"l2": 0.1, "l1": 0.01, "weight_decay": 0.01, "max_norm": 2.0, "clip_norm": 0.5}
+    options: dict[str, Any] = {"l2": 0.1, "l1": 0.01, "weight_decay": 0.01, "max_norm": 2.0, "clip_norm": 0.5}
     everywhere(lambda n: train(make_network(case, None, "gelu", dtype, dropout=0.3), X, target, n, **options))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_training_with_rates_by_layer_and_schedules(dtype: str, rng: np.random.Generator) -> None:
+    X, target = make_rows((333, 13), rng), rng.integers(3, size=333)
+    layers = [
+        Dense(35, "selu", dropout=0.3, rates=LayerRates.ntk(13, bias=0.1)),
+        Dense(18, "mish", dropout=0.2, rates=LayerRates(0.3, 3.0, decay=2.0, epsilon=10.0)),
+        Dense(3, "softmax"),
+    ]
+    options: dict[str, Any] = {
+        "weight_decay": 0.1,
+        "schedule": "coslog",
+        **dict.fromkeys(
+            ("weight_decay_schedule", "dropout_schedule", "label_smoothing_schedule"), "flat_cos"
+        ),
+    }
+
+    def work(n_threads: int) -> bytes:
+        network = Network(13, layers, loss="log_loss", label_smoothing=0.1, dtype=dtype, random_state=0)
+        return train(network, X, target, n_threads, **options)
+
+    everywhere(work)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -204,7 +240,8 @@ LIBRARY_SCRIPT = """
 import hashlib, densegrad as d, numpy as np
 X = np.random.RandomState(0).normal(size=(4000, 2)); t = X[:, :1] * X[:, 1:]
 for optimizer in (d.Adam(1e-3, beta_2=0.9999), d.NAdam(1e-3), d.SGD(1e-2), d.RMSprop(1e-3)):
-    for schedule in (None, "cosine", "one_cycle", "invscaling", d.schedules.InvScaling(0.3), "step"):
+    names = ("cosine", "coslog", "flat_cos", "one_cycle", "invscaling", "step")
+    for schedule in (None, *names, d.schedules.InvScaling(0.3)):
         net = d.Network(2, [d.Dense(3, "tanh"), d.Dense(1, "identity")], dtype="float64", random_state=0)
         d.Trainer(net, optimizer, batch_size=5, random_state=0, schedule=schedule).fit(X, t, epochs=12)
         print(hashlib.sha256(net.parameters.tobytes()).hexdigest())

@@ -51,6 +51,13 @@ def test_schedules() -> None:
     assert np.argmax(cycle) == 5
     assert cycle[0] == pytest.approx(0.02)
     assert cycle[5] == 0.5
+    flat = rates_of(schedules.FlatCos(0.5))
+    assert flat[:11] == [0.5] * 11
+    np.testing.assert_allclose(flat, 0.25 * (1 + np.cos(np.pi * np.maximum(0, np.arange(20) / 10 - 1))))
+    log = rates_of(schedules.CosLog(3))
+    expected = 0.25 * (1 - np.cos(2 * np.pi * np.log2(1 + 7 * np.arange(20) / 20)))
+    np.testing.assert_allclose(log, expected, atol=1e-15)
+    assert log[0] == 0
     warm = rates_of(schedules.WarmUp(4, schedules.Cosine()))
     np.testing.assert_allclose(warm[:4], np.array(rates_of(schedules.Cosine())[:4]) * [0.25, 0.5, 0.75, 1])
     assert warm[4:] == rates_of(schedules.Cosine())[4:]
@@ -83,10 +90,24 @@ def test_schedules_that_need_the_end_must_know_it(rng: np.random.Generator) -> N
 def test_schedules_have_names(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(40, 3)), rng.normal(size=40)
     curves = []
-    for schedule in ("cosine", schedules.Cosine()):
+    for schedule in ("coslog", schedules.CosLog()):
         network = Network(3, [Dense(1, "identity")], random_state=0)
         trainer = Trainer(network, batch_size=10, random_state=0, schedule=schedule)
         curves.append(trainer.fit(X, target, epochs=3).loss)
     assert curves[0] == curves[1]
     with pytest.raises(ValueError, match="schedule must be one of constant,"):
         Trainer(network, schedule="cosinus")
+
+
+def test_the_logarithm_of_coslog() -> None:
+    x = np.concatenate([np.linspace(1, 3, 2001), 2.0 ** np.arange(31), np.geomspace(1, 2**30, 2001)])
+    assert np.abs(schedules._log2(x) - np.log2(x)).max() < 4e-15
+    assert schedules._log2(2.0 ** np.arange(31)).tolist() == list(range(31))
+
+
+@pytest.mark.parametrize("cycles", [0, 31, 1.5])
+def test_bad_numbers_of_cycles_and_flat_parts(cycles: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="cycles must be"):
+        schedules.CosLog(cycles)
+    with pytest.raises(ValueError, match="flat must be"):
+        schedules.FlatCos(1.0)

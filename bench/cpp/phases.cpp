@@ -95,12 +95,14 @@ int main(int argc, char **argv) {
     const Pass<T> pass(layers, batch_size, 1, PassOptions{});
     const RowsView rows{X.data(), Scalar::float32, n_rows, n_in, n_in, 1};
     const LossArgs<T> loss{Loss::log_loss, {Activation::softmax}, n_out, n_out, 0, 0, nullptr};
-    OptimizerStep<T> step{};
+    LayerStep<T> layer_step{};
+    OptimizerStep<T> &step = layer_step.weights;
     step.optimizer = Optimizer::adam;
     step.learning_rate = 1e-4f;
     step.beta_1 = Decay<T>::of(0.9);
     step.beta_2 = Decay<T>::of(0.999);
     step.epsilon = 1e-8f;
+    layer_step.bias = step;
 
     double products = 0.0, input_gradients = 0.0;
     for (const Layer<T> &layer : layers) {
@@ -137,7 +139,7 @@ int main(int argc, char **argv) {
                 timed(phases[static_cast<std::size_t>(4 + stage)], [&] {
                     for (std::size_t l = 1; l <= layers.size(); ++l) {
                         WeightArgs<T> args = sum(layers[l - 1], pass, l, batch_size);
-                        args.step = stage > 0 ? &step : nullptr;
+                        args.step = stage > 0 ? &layer_step : nullptr;
                         args.state[0] = state_0[l - 1];
                         args.state[1] = state_1[l - 1];
                         args.transposed = stage > 1 && l > 1 ? layers[l - 1].transposed : nullptr;

@@ -166,9 +166,14 @@ template <class T> struct OptimizerStep {
     T epsilon;
     T correction_1, correction_2; // NAdam: factors of the momentum and of the gradient
     T second_moment_scale;        // 1 / (1 - beta_2^t), if it cannot be folded into the learning rate
-    T l2;                         // added to the gradient: l2 * w (bias row: none)
-    T l1;                         // added to the gradient: l1 * sign(w) (bias row: none)
-    T decay;                      // decoupled weight decay: w -= decay * w (bias row: none)
+    T l2;                         // added to the gradient: l2 * w
+    T l1;                         // added to the gradient: l1 * sign(w)
+    T decay;                      // decoupled weight decay: w -= decay * w
+};
+
+// A layer's bias row has a step of its own.
+template <class T> struct LayerStep {
+    OptimizerStep<T> weights, bias;
 };
 
 // What the sum over the batch does with `gradient`.
@@ -202,11 +207,11 @@ template <class T> struct WeightArgs {
     T *transposed; // out; null: not wanted
     T *gradient;   // like weights; not used in mode none
     GradientMode gradient_mode;
-    T gradient_scale;             // applied to the sum before the step (gradient clipping; else 1)
-    const OptimizerStep<T> *step; // null: no update
-    T *state[2];                  // like weights
-    double *penalty;              // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
-                                  // BlockPosition::in_panels(); null: not wanted
+    T gradient_scale;         // applied to the sum before the step (gradient clipping; else 1)
+    const LayerStep<T> *step; // null: no update
+    T *state[2];              // like weights
+    double *penalty;          // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
+                              // BlockPosition::in_panels(); null: not wanted
 
     bool starts_from_gradient() const {
         return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;

@@ -1,8 +1,7 @@
 // Each row of the table of optimizers has one functor: one step for a vector of weights.
 //
 // A functor is made once for a run of weights, so that its numbers stay in registers. It is then called for
-// each vector with the gradient, the weights and the two states, and updates them. Penalties and decay leave
-// the bias row out: a functor for it is made with `penalised` false.
+// each vector with the gradient, the weights and the two states, and updates them.
 //
 // If a unit gets no gradient, nothing may decay into denormals, which are slow. Velocities and means below
 // `negligible` become zero, and squares have it as their floor. It is far enough above the smallest normal
@@ -32,9 +31,8 @@ template <class T, class V> DENSEGRAD_INLINE V sign(V v) {
 template <class T> struct Penalty {
     T l2, l1, decay;
 
-    DENSEGRAD_INLINE Penalty(const OptimizerStep<T> &step, bool penalised)
-        : l2(penalised ? step.l2 : T(0)), l1(penalised ? step.l1 : T(0)),
-          decay(penalised ? step.decay : T(0)) {}
+    DENSEGRAD_INLINE explicit Penalty(const OptimizerStep<T> &step)
+        : l2(step.l2), l1(step.l1), decay(step.decay) {}
 
     // g + l2 w + l1 sign(w), and w - decay w.
     template <class V> DENSEGRAD_INLINE void apply(V &g, V &w) const {
@@ -68,9 +66,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::sgd> {
     T learning_rate, momentum;
     bool nesterov;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
-          nesterov(step.nesterov) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), momentum(step.momentum), nesterov(step.nesterov) {
+    }
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &velocity, V &) const {
         penalty.apply(g, w);
@@ -88,9 +86,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adam> {
     Decay<T> beta_1, beta_2;
     T epsilon;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
-          beta_2(step.beta_2), epsilon(step.epsilon) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), beta_1(step.beta_1), beta_2(step.beta_2),
+          epsilon(step.epsilon) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
@@ -109,9 +107,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adamw> {
     Decay<T> beta_1, beta_2;
     T epsilon, scale;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
-          beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), beta_1(step.beta_1), beta_2(step.beta_2),
+          epsilon(step.epsilon), scale(step.second_moment_scale) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
@@ -129,10 +127,10 @@ template <class T> struct OptimizerFunctor<T, Optimizer::nadam> {
     Decay<T> beta_1, beta_2;
     T epsilon, scale, correction_1, correction_2;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
-          beta_2(step.beta_2), epsilon(step.epsilon), scale(step.second_moment_scale),
-          correction_1(step.correction_1), correction_2(step.correction_2) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), beta_1(step.beta_1), beta_2(step.beta_2),
+          epsilon(step.epsilon), scale(step.second_moment_scale), correction_1(step.correction_1),
+          correction_2(step.correction_2) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &v) const {
         penalty.apply(g, w);
@@ -151,9 +149,9 @@ template <class T> struct OptimizerFunctor<T, Optimizer::rmsprop> {
     Decay<T> beta_2;
     T epsilon;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), momentum(step.momentum),
-          beta_2(step.beta_2), epsilon(step.epsilon) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), momentum(step.momentum), beta_2(step.beta_2),
+          epsilon(step.epsilon) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &v, V &move) const {
         penalty.apply(g, w);
@@ -168,8 +166,8 @@ template <class T> struct OptimizerFunctor<T, Optimizer::adagrad> {
     Penalty<T> penalty;
     T learning_rate, epsilon;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), epsilon(step.epsilon) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), epsilon(step.epsilon) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &v, V &) const {
         penalty.apply(g, w);
@@ -185,9 +183,8 @@ template <class T> struct OptimizerFunctor<T, Optimizer::lion> {
     T learning_rate;
     Decay<T> beta_1, beta_2;
 
-    DENSEGRAD_INLINE OptimizerFunctor(const OptimizerStep<T> &step, bool penalised)
-        : penalty(step, penalised), learning_rate(step.learning_rate), beta_1(step.beta_1),
-          beta_2(step.beta_2) {}
+    DENSEGRAD_INLINE explicit OptimizerFunctor(const OptimizerStep<T> &step)
+        : penalty(step), learning_rate(step.learning_rate), beta_1(step.beta_1), beta_2(step.beta_2) {}
 
     template <class V> DENSEGRAD_INLINE void operator()(V g, V &w, V &m, V &) const {
         penalty.apply(g, w);

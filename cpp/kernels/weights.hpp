@@ -177,10 +177,10 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
 }
 
 template <class T, Optimizer kOptimizer, class Line>
-DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised, int lines, const T *sum,
-                                   T *weights, T *state_0, T *state_1) {
+DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, int lines, const T *sum, T *weights,
+                                   T *state_0, T *state_1) {
     using V = typename Line::Part;
-    const OptimizerFunctor<T, kOptimizer> update(step, penalised);
+    const OptimizerFunctor<T, kOptimizer> update(step);
     for (Index line = 0; line < lines; ++line)
         for (int q = 0; q < Line::kParts; ++q) {
             const Index at = line * kLanes<T> + q * kVecLanes<T>;
@@ -196,23 +196,24 @@ DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, bool penalised,
 }
 
 template <class T, Optimizer kOptimizer, class Line>
-void update_block(const OptimizerStep<T> &shared_step, const Block<T> &block, const T *sum, T *weights,
-                  T *state_0, T *state_1) {
-    const OptimizerStep<T> step = shared_step; // nothing that is stored below can be a part of it
-    update_lines<T, kOptimizer, Line>(step, true, block.inputs, sum, weights, state_0, state_1);
+void update_block(const LayerStep<T> &step, const Block<T> &block, const T *sum, T *weights, T *state_0,
+                  T *state_1) {
+    const OptimizerStep<T> of_weights = step.weights; // nothing that is stored below can be a part of it
+    update_lines<T, kOptimizer, Line>(of_weights, block.inputs, sum, weights, state_0, state_1);
     if (block.bias) {
+        const OptimizerStep<T> of_bias = step.bias;
         const Index at = block.inputs * kLanes<T>;
-        update_lines<T, kOptimizer, Line>(step, false, 1, sum + at, weights + at, state_0 + at,
+        update_lines<T, kOptimizer, Line>(of_bias, 1, sum + at, weights + at, state_0 + at,
                                           state_1 ? state_1 + at : nullptr);
     }
 }
 
 template <class T, int kId = 0>
-DENSEGRAD_INLINE void run_update_block(const OptimizerStep<T> &step, const Block<T> &block, const T *sum,
+DENSEGRAD_INLINE void run_update_block(const LayerStep<T> &step, const Block<T> &block, const T *sum,
                                        T *weights, T *state_0, T *state_1) {
     if constexpr (kId < kOptimizerCount) {
         constexpr Optimizer kOptimizer = static_cast<Optimizer>(kId);
-        if (step.optimizer == kOptimizer)
+        if (step.weights.optimizer == kOptimizer)
             return block.is_short ? update_block<T, kOptimizer, ShortLine<T>>(step, block, sum, weights,
                                                                               state_0, state_1)
                                   : update_block<T, kOptimizer, FullLine<T>>(step, block, sum, weights,

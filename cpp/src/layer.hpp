@@ -12,6 +12,7 @@ template <class T> struct Layer {
     Activation activation;
     double dropout;
     bool trainable = true;
+    LayerRates rates{};
     CustomActivation custom{};
     Index n_levels = 1;      // as in Head; of hidden layers 1
     T *weights = nullptr;    // [ceil(n_out / kLanes)][n_in + 1][kLanes]

@@ -43,8 +43,8 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         levels_.push_back(static_cast<T>(spec.loss.parameter));
     Index n_in = spec.n_inputs;
     for (const LayerSpec &layer : spec.layers) {
-        layers_.push_back(
-            Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable, layer.custom});
+        layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable,
+                                   layer.rates, layer.custom});
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
@@ -57,7 +57,7 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         layer.weights = weights_.take<T>(layer.weight_count());
 }
 
-template <class T> LossArgs<T> NetworkOf<T>::loss_args() const {
+template <class T> LossArgs<T> NetworkOf<T>::loss_args(double smoothing_factor) const {
     Head head = layers_.back().head();
     if (head.activation == Activation::custom)
         head.activation = Activation::identity; // its y_(L) is there before the loss layer (loss_rows)
@@ -66,7 +66,7 @@ template <class T> LossArgs<T> NetworkOf<T>::loss_args() const {
             layers_.back().n_out,
             n_targets_,
             static_cast<T>(spec_.loss.parameter),
-            static_cast<T>(spec_.loss.label_smoothing),
+            static_cast<T>(spec_.loss.label_smoothing * smoothing_factor),
             levels_.data()};
 }
 

@@ -41,7 +41,7 @@ template <class T> class NetworkOf final : public Network {
     // The trainer and L-BFGS call these and hold the lock. Nothing from here on takes it.
     std::vector<Layer<T>> &layers() { return layers_; }
     const Kernels<T> &kernels() const { return kernels_; }
-    LossArgs<T> loss_args() const;
+    LossArgs<T> loss_args(double smoothing_factor = 1.0) const;
     // Makes room for the transposed copies, and brings them up to the weights.
     void need_transposed(bool first_layer);
     // The weights are about to change: no backward pass can follow the forward pass that was.

@@ -82,6 +82,11 @@ void check_spec(const NetworkSpec &spec) {
             throw std::invalid_argument("a custom activation, and only that, needs its function");
         if (!(layer.dropout >= 0.0 && layer.dropout < 1.0) || (head && layer.dropout > 0.0))
             throw std::invalid_argument("dropout must be in [0, 1), and 0 at the head");
+        for (const double factor : {layer.rates.weights, layer.rates.bias, layer.rates.decay})
+            if (!(factor >= 0.0 && factor < kUnbounded))
+                throw std::invalid_argument("factors of rates and of the decay must not be negative");
+        if (!(layer.rates.epsilon > 0.0 && layer.rates.epsilon < kUnbounded))
+            throw std::invalid_argument("the factor of epsilon must be positive");
     }
     check_loss(spec);
 }

@@ -119,6 +119,7 @@ template <class T> struct Batch {
     Index first_in_batch; // for the dropout counter
     double weight_scale;  // 1 / (sum of the batch's sample weights)
     std::uint64_t dropout_key;
+    double dropout_factor = 1.0;
 
     GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
     Index row_number(Index r) const { return order ? order[r] : first_row + r; }

@@ -22,8 +22,9 @@ DropoutArgs<T> dropout_args(const Layer<T> &layer, const Pass<T> &pass, const Ba
                             std::size_t l) {
     DropoutArgs<T> dropout;
     if (pass.options.training && layer.dropout > 0) {
-        dropout.threshold = static_cast<std::uint32_t>(layer.dropout * 4294967296.0);
-        dropout.scale = static_cast<T>(1.0 / (1.0 - layer.dropout));
+        const double rate = layer.dropout * batch.dropout_factor;
+        dropout.threshold = static_cast<std::uint32_t>(rate * 4294967296.0);
+        dropout.scale = static_cast<T>(1.0 / (1.0 - rate));
         dropout.key = mix_bits(batch.dropout_key + l);
     }
     return dropout;

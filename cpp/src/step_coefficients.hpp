@@ -1,4 +1,5 @@
-// All weights share the coefficients of a training step: the learning rate with the optimizer's corrections.
+// The coefficients of a training step are the learning rate with the optimizer's corrections, the penalties
+// and the decay. The factors of each layer apply to them.
 #pragma once
 
 #include "densegrad/trainer.hpp"
@@ -7,6 +8,7 @@
 
 #include <bit>
 #include <cmath>
+#include <vector>
 
 namespace densegrad {
 
@@ -35,23 +37,24 @@ class PowersOf {
 // Gives the coefficients of one step after another.
 template <class T> class StepCoefficients {
   public:
-    StepCoefficients(const OptimizerSpec &spec, const Regularisation &regularisation, std::int64_t steps_done)
-        : spec_(spec), regularisation_(regularisation), beta_1_powers_(spec.beta_1),
-          beta_2_powers_(spec.beta_2), t_(steps_done) {
+    StepCoefficients(const OptimizerSpec &spec, const Regularisation &regularisation,
+                     const std::vector<LayerRates> &layers, std::int64_t steps_done)
+        : spec_(spec), regularisation_(regularisation), layers_(layers), steps_(layers.size()),
+          beta_1_powers_(spec.beta_1), beta_2_powers_(spec.beta_2), t_(steps_done) {
         step_.optimizer = spec.optimizer;
         step_.nesterov = spec.nesterov;
         step_.momentum = static_cast<T>(spec.momentum);
         step_.beta_1 = Decay<T>::of(spec.beta_1);
         step_.beta_2 = Decay<T>::of(spec.beta_2);
-        step_.epsilon = static_cast<T>(spec.epsilon);
         // As far as 1 minus the product can be told from 1.
         if (spec.optimizer == Optimizer::nadam)
             for (std::int64_t i = 1; i <= steps_done && momentum_product_ > 1e-20; ++i)
                 momentum_product_ *= nadam_momentum(i);
     }
 
-    // weight: the sum of the batch's sample weights, by which the penalties are divided.
-    const OptimizerStep<T> &next(double learning_rate, double weight) {
+    // Gives the steps of layers 1 ... L. weight: the sum of the batch's sample weights, by which the
+    // penalties are divided.
+    const std::vector<LayerStep<T>> &next(double learning_rate, double weight_decay, double weight) {
         ++t_;
         const double unbiased_1 = 1.0 - beta_1_powers_(t_);
         const double unbiased_2 = 1.0 - beta_2_powers_(t_);
@@ -60,7 +63,6 @@ template <class T> class StepCoefficients {
             rate = learning_rate * std::sqrt(unbiased_2) / unbiased_1;
         else if (spec_.optimizer == Optimizer::adamw)
             rate = learning_rate / unbiased_1;
-        step_.learning_rate = static_cast<T>(rate);
         if (spec_.optimizer == Optimizer::nadam) {
             const double now = nadam_momentum(t_);
             const double after = nadam_momentum(t_ + 1);
@@ -69,10 +71,21 @@ template <class T> class StepCoefficients {
             step_.correction_2 = static_cast<T>((1.0 - now) / (1.0 - momentum_product_));
         }
         step_.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
-        step_.l2 = static_cast<T>(regularisation_.l2 / weight);
-        step_.l1 = static_cast<T>(regularisation_.l1 / weight);
-        step_.decay = static_cast<T>(learning_rate * regularisation_.weight_decay);
-        return step_;
+        for (std::size_t i = 0; i < steps_.size(); ++i) {
+            const LayerRates &factors = layers_[i];
+            OptimizerStep<T> &weights = steps_[i].weights;
+            weights = step_;
+            weights.learning_rate = static_cast<T>(rate * factors.weights);
+            weights.epsilon = static_cast<T>(spec_.epsilon * factors.epsilon);
+            weights.l2 = static_cast<T>(regularisation_.l2 / weight);
+            weights.l1 = static_cast<T>(regularisation_.l1 / weight);
+            weights.decay = static_cast<T>(learning_rate * weight_decay * factors.weights * factors.decay);
+            OptimizerStep<T> &bias = steps_[i].bias;
+            bias = step_; // neither penalties nor decay
+            bias.learning_rate = static_cast<T>(rate * factors.bias);
+            bias.epsilon = static_cast<T>(spec_.epsilon);
+        }
+        return steps_;
     }
 
   private:
@@ -84,10 +97,12 @@ template <class T> class StepCoefficients {
 
     const OptimizerSpec &spec_;
     const Regularisation &regularisation_;
+    std::vector<LayerRates> layers_;
+    std::vector<LayerStep<T>> steps_;
     PowersOf beta_1_powers_, beta_2_powers_;
     std::int64_t t_;
     double momentum_product_ = 1.0; // NAdam's of steps 1 ... t
-    OptimizerStep<T> step_{};
+    OptimizerStep<T> step_{};       // what all layers share
 };
 
 } // namespace densegrad

@@ -41,9 +41,10 @@ template <class T> class TrainerOf final : public Trainer {
     int state_count() const { return kOptimizers[static_cast<int>(optimizer_.optimizer)].state_count; }
     double penalty_sum() const;
     double batch_weight(const Epoch &epoch, Index first, Index rows) const;
-    bool phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team);
+    bool phase_rows(Epoch &epoch, const Batch<T> &batch, double smoothing_factor, Index count, Team &team);
     bool phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team);
-    bool phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step, Team &team);
+    bool phase_update(Epoch &epoch, Index count, GradientMode mode, const std::vector<LayerStep<T>> &steps,
+                      Team &team);
     void refresh_all(Epoch &epoch, bool transposed, Team &team);
     void run(Epoch &epoch, Team &team);
 
@@ -184,13 +185,14 @@ template <class T> double TrainerOf<T>::batch_weight(const Epoch &epoch, Index f
 
 // Goes by rows: gather, forward, loss, backward to every delta. Returns false if it was stopped on the way.
 template <class T>
-bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, Index count, Team &team) {
+bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, double smoothing_factor, Index count,
+                              Team &team) {
     const std::vector<Layer<T>> &layers = network_.layers();
     const Kernels<T> &kernels = network_.kernels();
     const Pass<T> &pass = epoch.pass;
     const std::size_t done = forward_custom(layers, pass, batch, count, kernels, epoch.watch, team);
     if (!epoch.custom) {
-        const LossArgs<T> loss = network_.loss_args();
+        const LossArgs<T> loss = network_.loss_args(smoothing_factor);
         team.share_range(count, [&](Index begin, Index end, int thread) {
             if (!forward_rows(layers, pass, batch, done, false, kernels, epoch.watch, thread, begin, end))
                 return;
@@ -230,14 +232,15 @@ bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, 
 // Goes by blocks, and updates all weights. `mode` tells whether earlier rows of the batch are in the buffer.
 // Returns false if it was stopped before any weight changed.
 template <class T>
-bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, const OptimizerStep<T> &step,
-                                Team &team) {
+bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode,
+                                const std::vector<LayerStep<T>> &steps, Team &team) {
     std::vector<Layer<T>> &layers = network_.layers();
     const bool penalty = has_penalty();
     if (!epoch.stored) {
         epoch.blocks.share(team, [&](const BlockRange &range) {
             network_.kernels().update_weights(sum_and_update(layers[range.l - 1], states_[range.l - 1],
-                                                             epoch.pass, range.l, count, mode, step, penalty),
+                                                             epoch.pass, range.l, count, mode,
+                                                             steps[range.l - 1], penalty),
                                               range.begin, range.end);
         });
     } else {
@@ -248,9 +251,10 @@ bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, co
         const double limit = regularisation_.clip_norm;
         const T factor = limit > 0.0 ? clipping_factor(layers, states_, limit, epoch.blocks, team) : T(1);
         epoch.blocks.share(team, [&](const BlockRange &range) {
-            network_.kernels().update_weights(
-                update_from_stored(layers[range.l - 1], states_[range.l - 1], range.l, step, factor, penalty),
-                range.begin, range.end);
+            network_.kernels().update_weights(update_from_stored(layers[range.l - 1], states_[range.l - 1],
+                                                                 range.l, steps[range.l - 1], factor,
+                                                                 penalty),
+                                              range.begin, range.end);
         });
     }
     if (regularisation_.max_norm > 0.0) {
@@ -275,7 +279,11 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const EpochSpec &spec = epoch.spec;
     if (has_penalty())
         refresh_all(epoch, false, team);
-    StepCoefficients<T> coefficients(optimizer_, regularisation_, steps_);
+    std::vector<LayerRates> rates;
+    for (const Layer<T> &layer : network_.layers())
+        rates.push_back(layer.rates);
+    StepCoefficients<T> coefficients(optimizer_, regularisation_, rates, steps_);
+    const auto factor_of = [](const double *factors, Index step) { return factors ? factors[step] : 1.0; };
     // After some 20 us of work a look at the clock takes nothing; a custom loss takes its own time.
     constexpr double kWorkBetweenQuestions = 1 << 20;
     const double work = network_.work() * static_cast<double>(3 * spec.batch_size);
@@ -288,24 +296,31 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
         // A batch without weight has no gradient of its own; the optimizer steps on.
         const bool counts = weight >= std::numeric_limits<double>::min();
         const double scale = counts ? 1.0 / weight : 0.0;
-        const OptimizerStep<T> &step = coefficients.next(spec.learning_rates[s], counts ? weight : 1.0);
+        const std::vector<LayerStep<T>> &steps = coefficients.next(
+            spec.learning_rates[s], regularisation_.weight_decay * factor_of(spec.decay_factors, s),
+            counts ? weight : 1.0);
         const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
         const Index piece = epoch.pass.rows;
         double batch_loss = 0.0; // weighted sum over the rows so far
         for (Index done = 0; done < batch_rows; done += piece) {
             const Index count = std::min(piece, batch_rows - done);
             const Index first = batch_begin + done;
-            const Batch<T> batch{
-                &spec.rows, spec.targets, epoch.order ? epoch.order + first : nullptr,         first,
-                done,       scale,        mix_bits(seed_ + static_cast<std::uint64_t>(steps_))};
-            if (!phase_rows(epoch, batch, count, team))
+            const Batch<T> batch{&spec.rows,
+                                 spec.targets,
+                                 epoch.order ? epoch.order + first : nullptr,
+                                 first,
+                                 done,
+                                 scale,
+                                 mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
+                                 factor_of(spec.dropout_factors, s)};
+            if (!phase_rows(epoch, batch, factor_of(spec.smoothing_factors, s), count, team))
                 return;
             batch_loss = add_weighted_losses(batch_loss, epoch.pass.row_loss, batch, count);
             if (done + count < batch_rows) {
                 phase_gradient(epoch, count, done > 0 ? GradientMode::accumulate : GradientMode::overwrite,
                                team);
             } else {
-                if (!phase_update(epoch, count, done > 0 ? GradientMode::consume : GradientMode::none, step,
+                if (!phase_update(epoch, count, done > 0 ? GradientMode::consume : GradientMode::none, steps,
                                   team))
                     return;
                 epoch.loss += (batch_loss * scale + penalty) * static_cast<double>(batch_rows);
@@ -328,6 +343,10 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
         throw std::invalid_argument("batch_size must be positive, got " + std::to_string(spec.batch_size));
     if (!spec.learning_rates)
         throw std::invalid_argument("an epoch needs a learning rate for each step");
+    for (const double *factors : {spec.dropout_factors, spec.smoothing_factors})
+        for (Index s = 0; factors && s <= (spec.n_order - 1) / spec.batch_size; ++s)
+            if (!(factors[s] >= 0.0 && factors[s] <= 1.0))
+                throw std::invalid_argument("factors of dropout and of label smoothing must be in [0, 1]");
     if ((network_.spec().loss.loss == Loss::custom) != (spec.custom_loss != nullptr))
         throw std::invalid_argument("a custom loss, and only that, needs its function");
 }

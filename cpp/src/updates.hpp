@@ -57,7 +57,7 @@ template <class T> T *kept_transposed(const Layer<T> &layer, std::size_t l) {
 
 template <class T>
 void add_update(WeightArgs<T> &args, const Layer<T> &layer, const LayerState<T> &state, std::size_t l,
-                const OptimizerStep<T> &step, bool has_penalty) {
+                const LayerStep<T> &step, bool has_penalty) {
     args.step = &step;
     args.state[0] = state.state[0];
     args.state[1] = state.state[1];
@@ -68,7 +68,7 @@ void add_update(WeightArgs<T> &args, const Layer<T> &layer, const LayerState<T> 
 // mode: none, or consume if rows of the batch are stored already.
 template <class T>
 WeightArgs<T> sum_and_update(const Layer<T> &layer, const LayerState<T> &state, const Pass<T> &pass,
-                             std::size_t l, Index rows, GradientMode mode, const OptimizerStep<T> &step,
+                             std::size_t l, Index rows, GradientMode mode, const LayerStep<T> &step,
                              bool has_penalty) {
     WeightArgs<T> args = sum(layer, pass, l, rows);
     args.gradient_mode = mode;
@@ -89,7 +89,7 @@ WeightArgs<T> refresh(const Layer<T> &layer, const LayerState<T> &state, T *tran
 
 template <class T>
 WeightArgs<T> update_from_stored(const Layer<T> &layer, const LayerState<T> &state, std::size_t l,
-                                 const OptimizerStep<T> &step, T gradient_scale, bool has_penalty) {
+                                 const LayerStep<T> &step, T gradient_scale, bool has_penalty) {
     WeightArgs<T> args{};
     args.n_in = layer.n_in;
     args.n_out = layer.n_out;

@@ -13,7 +13,7 @@ from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
 from densegrad.gradient_check import GradientReport, check_function, check_gradients
-from densegrad.layers import Dense
+from densegrad.layers import Dense, LayerRates
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
@@ -35,6 +35,7 @@ __all__ = [
     "Dense",
     "GradientReport",
     "History",
+    "LayerRates",
     "Lion",
     "LocalGradients",
     "MLPClassifier",

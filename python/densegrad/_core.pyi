@@ -70,7 +70,7 @@ class Network:
     def __init__(
         self,
         n_inputs: int,
-        layers: list[tuple[int, int, float, bool, _Activation | None]],
+        layers: list[tuple[int, int, float, bool, tuple[float, ...], _Activation | None]],
         loss: int,
         parameter: float,
         levels: tuple[float, ...],
@@ -144,6 +144,7 @@ class Trainer:
         n_threads: int,
         deadline: float,
         custom: Callable[[NDArray[np.int64], NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]] | None,
+        factors: tuple[NDArray[np.float64] | None, ...] = ...,
     ) -> tuple[float, int, bool]: ...
 
 @final

@@ -206,6 +206,16 @@ cdef int read_numbers(object array, Py_buffer *buffer, str name, object dtype, i
     return 0
 
 
+cdef int read_steps(object array, Py_buffer *buffer, str name, int64_t n_steps) except -1:
+    """Get the buffer of one number a step; None has none."""
+    if array is None:
+        return 0
+    read_numbers(array, buffer, name, _float64, 1)
+    if buffer.shape[0] != n_steps:
+        raise ValueError(f"{name} must have one number for each of {n_steps} steps; got {buffer.shape[0]}")
+    return 0
+
+
 cdef int copy_numbers(void *out, object array, str name, object dtype, Py_ssize_t count) except -1:
     """Copy an array of `count` numbers, of any shape."""
     cdef Py_buffer buffer
@@ -401,6 +411,7 @@ cdef class Call:
     cdef Question question
     cdef Py_buffer order
     cdef Py_buffer learning_rates
+    cdef Py_buffer factors[3]
     cdef object custom_loss
     cdef object after_iteration
     cdef object dtype
@@ -447,8 +458,11 @@ cdef class Call:
         return 0
 
     def __dealloc__(self):
+        cdef int i
         PyBuffer_Release(&self.order)
         PyBuffer_Release(&self.learning_rates)
+        for i in range(3):
+            PyBuffer_Release(&self.factors[i])
 
 
 # Signals are for the main thread; the others need no GIL here.
@@ -612,12 +626,13 @@ cdef class Network:
         spec.n_inputs = n_inputs
         self.dtype = _float32 if dtype == _float32 else _float64
         self.custom_activations = []
-        for units, activation, dropout, trainable, custom in layers:
+        for units, activation, dropout, trainable, rates, custom in layers:
             layer.custom = self.custom_of(custom, units)
             layer.n_units = units
             layer.activation = <cpp.Activation><int>activation
             layer.dropout = dropout
             layer.trainable = trainable
+            layer.rates.weights, layer.rates.bias, layer.rates.decay, layer.rates.epsilon = rates
             spec.layers.push_back(layer)
         spec.loss.loss = <cpp.Loss>loss
         spec.loss.parameter = parameter
@@ -905,12 +920,13 @@ cdef class Trainer:
             core.set_state(l, s, rows.view)
 
     def epoch(self, Rows rows not None, Targets targets not None, order, learning_rates not None,
-              int64_t batch_size, int n_threads, double deadline, custom):
+              int64_t batch_size, int n_threads, double deadline, custom, factors=(None, None, None)):
         """Run one epoch and return its loss, the number of its steps, and whether it was stopped before its end.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
         time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
-        derivatives by the outputs.
+        derivatives by the outputs. `factors` are those of the weight decay, of dropout and of label smoothing:
+        float64, one a step, or None.
         """
         cdef cpp.EpochSpec spec
         cdef cpp.EpochResult result
@@ -928,11 +944,16 @@ cdef class Trainer:
             spec.n_order = call.order.shape[0]
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-        read_numbers(learning_rates, &call.learning_rates, "learning_rates", _float64, 1)
-        if call.learning_rates.shape[0] != (spec.n_order - 1) // batch_size + 1:
-            raise ValueError(f"learning_rates must have one number for each of {(spec.n_order - 1) // batch_size + 1} "
-                             f"steps; got {call.learning_rates.shape[0]}")
+        cdef int64_t n_steps = (spec.n_order - 1) // batch_size + 1
+        read_steps(learning_rates, &call.learning_rates, "learning_rates", n_steps)
         spec.learning_rates = <const double *>call.learning_rates.buf
+        decay, dropout, smoothing = factors
+        read_steps(decay, &call.factors[0], "the factors of the weight decay", n_steps)
+        read_steps(dropout, &call.factors[1], "the factors of dropout", n_steps)
+        read_steps(smoothing, &call.factors[2], "the factors of label smoothing", n_steps)
+        spec.decay_factors = <const double *>call.factors[0].buf
+        spec.dropout_factors = <const double *>call.factors[1].buf
+        spec.smoothing_factors = <const double *>call.factors[2].buf
         spec.batch_size = batch_size
         spec.n_threads = n_threads
         spec.stop = call.stop_request(deadline)

@@ -85,11 +85,14 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
     cdef struct CppCustomActivation "densegrad::CustomActivation":
         cbool (*function)(void *, const void *, int64_t, void *, void *) noexcept
         void *context
+    cdef struct LayerRates:
+        double weights, bias, decay, epsilon
     cdef struct LayerSpec:
         int64_t n_units
         Activation activation
         double dropout
         cbool trainable
+        LayerRates rates
         CppCustomActivation custom
     cdef struct LossSpec:
         Loss loss
@@ -157,6 +160,9 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         const int64_t *order
         int64_t n_order, batch_size
         const double *learning_rates
+        const double *decay_factors
+        const double *dropout_factors
+        const double *smoothing_factors
         int n_threads
         StopRequest stop
         cbool (*custom_loss)(void *, const void *, const int64_t *, int64_t, void *, double *) noexcept

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, astuple, dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,6 +22,71 @@ from densegrad._validation import RandomSource
 
 #: Draws the weights of a layer, (n_in, n_out), or one row more, the biases.
 Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class LayerRates:
+    """Factors of a `Trainer`'s learning rate, weight decay and epsilon for one layer.
+
+    Parameters
+    ----------
+    weights : float, default 1.0
+        Of the learning rate of the weights.
+    bias : float or None
+        Of the learning rate of the biases. None: as `weights`.
+    decay : float, default 1.0
+        Of the weight decay. Each update makes w ← w - lr · weights · weight_decay · decay · w.
+    epsilon : float, default 1.0
+        Of the epsilon of the optimizer, without the biases.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    A pretrained layer that learns more slowly than the new head:
+
+    >>> from densegrad import Dense, LayerRates, Network
+    >>> net = Network(4, [Dense(8, "tanh", rates=LayerRates(0.1)), Dense(1, "identity")], random_state=0)
+    >>> net.layers[0].rates.bias
+    0.1
+    """
+
+    weights: float = 1.0
+    bias: float | None = None
+    decay: float = 1.0
+    epsilon: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.bias is None:
+            object.__setattr__(self, "bias", self.weights)
+        for name in ("weights", "bias", "decay"):
+            object.__setattr__(self, name, _validation.real(name, getattr(self, name), 0))
+        object.__setattr__(self, "epsilon", _validation.real("epsilon", self.epsilon, 0, closed="neither"))
+
+    @classmethod
+    def ntk(cls, n_in: int, *, bias: float = 1.0) -> LayerRates:
+        """Return the factors of the NTK parametrisation of a layer, for `Adam` and `AdamW`.
+
+        The parametrisation is z = x U / sqrt(n_in) + b with entries of U near 1. A layer of this package has
+        W = U / sqrt(n_in). With these factors W is trained as U would be, but for rounding: the same outputs
+        after every update. Draw the initial W from the distribution of U and divide it by sqrt(n_in).
+
+        U's gradient is W's divided by sqrt(n_in), so W's step is U's divided by sqrt(n_in), with an epsilon
+        sqrt(n_in) times as large. The decay of W and of U is the same share. `l1`, `l2`, `max_norm` and
+        `clip_norm` see W, and other optimizers scale in other ways.
+
+        Parameters
+        ----------
+        n_in : int
+            The number of inputs of the layer.
+        bias : float, default 1.0
+            Factor of the learning rate of the biases.
+        """
+        root = math.sqrt(_validation.integer("n_in", n_in, 1))
+        return cls(1 / root, bias, decay=root, epsilon=root)
 
 
 @dataclass(frozen=True)
@@ -52,6 +118,8 @@ class Dense:
     trainable : bool, default True
         Whether a `Trainer` updates the weights. False freezes the layer and its weights stay as they are. No
         penalty, weight decay, `max_norm` or clipping counts them. Their gradients can still be read.
+    rates : LayerRates
+        Factors of a `Trainer`'s learning rate, weight decay and epsilon for this layer. By default all are 1.
 
     Raises
     ------
@@ -72,12 +140,15 @@ class Dense:
     dropout: float = 0.0
     initializer: Initializer | None = None
     trainable: bool = True
+    rates: LayerRates = LayerRates()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
         object.__setattr__(self, "activation", checked_activation(self.activation))
         object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
         object.__setattr__(self, "trainable", _validation.boolean("trainable", self.trainable))
+        if not isinstance(self.rates, LayerRates):
+            raise TypeError(f"rates must be a LayerRates; got {self.rates!r}")
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
 
@@ -95,7 +166,8 @@ class Dense:
 def core_layer(layer: Dense) -> tuple[Any, ...]:
     """Return the layer as the core takes it."""
     custom = None if isinstance(layer.activation, str) else partial(value_and_derivative, layer.activation)
-    return layer.units, ACTIVATION_NUMBER[layer.activation_kind], layer.dropout, layer.trainable, custom
+    number, rates = ACTIVATION_NUMBER[layer.activation_kind], astuple(layer.rates)
+    return layer.units, number, layer.dropout, layer.trainable, rates, custom
 
 
 def checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:

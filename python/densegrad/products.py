@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _core
-from densegrad._tables import ACTIVATION_NUMBER, LOSS_NUMBER
-from densegrad.layers import core_layer
+from densegrad._tables import LOSS_NUMBER
+from densegrad.layers import Dense, core_layer
 from densegrad.spec import NetworkSpec
 
 
@@ -26,10 +26,9 @@ class Affine(_core.Network):
     """
 
     def __init__(self, W: NDArray[Any]) -> None:
-        identity = ACTIVATION_NUMBER["identity"]
         super().__init__(
             len(W) - 1,
-            [(W.shape[1], identity, 0.0, True, None)],
+            [core_layer(Dense(W.shape[1], "identity"))],
             LOSS_NUMBER["squared_error"],
             0.0,
             (),

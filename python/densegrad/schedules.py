@@ -1,8 +1,11 @@
-"""Schedules: how the learning rate changes during the training.
+"""Schedules: how the learning rate and other hyperparameters change during the training.
 
 A schedule gives factors of the optimizer's learning rate, one for each update. In place of a schedule,
 `Trainer` takes any function (step, n_steps) that returns a learning rate. `step` is the number of the update,
 from 0. `n_steps` is the number of the one after the fit's last, or None if it is not known.
+
+Schedules of the weight decay, of dropout and of label smoothing give factors of these in the same way; a
+function in place of such a schedule returns the factor.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from densegrad import _core, _validation
 __all__ = [
     "Adaptive",
     "Constant",
+    "CosLog",
     "Cosine",
+    "FlatCos",
     "InvScaling",
     "OneCycle",
     "Plateau",
@@ -109,6 +114,23 @@ def _half_cosine(part: Factors) -> Factors:
     return 1.0 - sine * sine
 
 
+def _log2(x: Factors) -> Factors:
+    """Return log2(x) for x > 0: unlike np.log2, the same bits on every CPU.
+
+    x = m · 2^k with m in [√½, √2), and log m = 2 artanh s for s = (m - 1) / (m + 1), by the Taylor
+    polynomial: 4e-15.
+    """
+    m, k = np.frexp(x)
+    low = m < math.sqrt(0.5)
+    m = np.where(low, 2.0 * m, m)
+    s = (m - 1.0) / (m + 1.0)
+    square = s * s
+    series = np.zeros_like(s)
+    for n in range(11, -1, -1):
+        series = series * square + 1.0 / (2 * n + 1)
+    return (k - low) + (2.0 / math.log(2.0)) * s * series
+
+
 def _integer_power(base: float, exponent: int) -> float:
     """Return base ** exponent by multiplications alone: the same bits on every CPU."""
     power = 1.0
@@ -194,6 +216,55 @@ class Cosine(Schedule):
     def factors(self, position: Position) -> Factors:
         """Return the factors."""
         return self.final + (1 - self.final) * _half_cosine(_part_of_fit(position, "Cosine"))
+
+
+@dataclass(frozen=True)
+class FlatCos(Schedule):
+    """Keep the learning rate, then lower it along half a cosine to zero, over the updates of one fit.
+
+    The schedule starts anew with every fit and must know its length.
+
+    Parameters
+    ----------
+    flat : float, default 0.5
+        Share of the updates before the factor falls, in [0, 1).
+    """
+
+    flat: float = 0.5
+
+    def __post_init__(self) -> None:
+        _validation.real("flat", self.flat, 0, 1, closed="left")
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        part = _part_of_fit(position, "FlatCos")
+        return _half_cosine(np.maximum(0.0, (part - self.flat) / (1 - self.flat)))
+
+
+@dataclass(frozen=True)
+class CosLog(Schedule):
+    """Raise and lower the learning rate along cosines that double in length, over the updates of one fit.
+
+    The factor is (1 - cos(2π log2(1 + (2^cycles - 1) t))) / 2, where t in [0, 1) is the part of the fit that
+    lies behind. It is zero at the first update and falls to zero at the end. The schedule starts anew with
+    every fit and must know its length. See Holzmüller et al., "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data", 2024.
+
+    Parameters
+    ----------
+    cycles : int, default 4
+        The number of cosines, from 1 to 30.
+    """
+
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        _validation.integer("cycles", self.cycles, 1, 30)
+
+    def factors(self, position: Position) -> Factors:
+        """Return the factors."""
+        cycle = _log2(1.0 + (2**self.cycles - 1) * _part_of_fit(position, "CosLog"))
+        return 1.0 - _half_cosine(2.0 * np.abs(cycle - np.rint(cycle)))
 
 
 @dataclass(frozen=True)
@@ -340,16 +411,27 @@ BY_NAME: dict[str, type[Schedule]] = {
     "adaptive": Adaptive,
     "step": StepDecay,
     "cosine": Cosine,
+    "coslog": CosLog,
+    "flat_cos": FlatCos,
     "one_cycle": OneCycle,
     "warm_up": WarmUp,
     "plateau": Plateau,
 }
 
 
-def checked(schedule: Any) -> Any:
+#: What a callable returns in place of each of them.
+_RESULTS = {
+    "schedule": "learning rate",
+    "weight_decay_schedule": "factor",
+    "dropout_schedule": "factor",
+    "label_smoothing_schedule": "factor",
+}
+
+
+def checked(schedule: Any, name: str = "schedule") -> Any:
     """Return `schedule` as a Schedule, a callable or None; a name stands for one with its defaults."""
     if isinstance(schedule, str):
-        return BY_NAME[_validation.choice("schedule", schedule, BY_NAME)]()
+        return BY_NAME[_validation.choice(name, schedule, BY_NAME)]()
     if (
         schedule is None
         or isinstance(schedule, Schedule)
@@ -357,18 +439,22 @@ def checked(schedule: Any) -> Any:
     ):
         return schedule
     raise TypeError(
-        f"schedule must be None, a Schedule, a name or a callable (step, total) -> rate; got {schedule!r}"
+        f"{name} must be None, a Schedule, a name or a callable (step, total) -> {_RESULTS[name]};"
+        f" got {schedule!r}"
     )
 
 
-def learning_rates(
-    schedule: Schedule | Callable[[int, int | None], float], initial: float, position: Position
+def values(
+    schedule: Schedule | Callable[[int, int | None], float],
+    initial: float,
+    position: Position,
+    name: str = "schedule",
 ) -> Factors:
-    """Return the learning rates of `position.steps`; a Schedule's factors multiply `initial`."""
+    """Return one number for each of `position.steps`; a Schedule's factors multiply `initial`."""
     if isinstance(schedule, Schedule):
         return initial * np.asarray(schedule.factors(position), np.float64)
-    rates = [schedule(int(step), position.last) for step in position.steps]
+    numbers = [schedule(int(step), position.last) for step in position.steps]
     try:
-        return np.array(rates, np.float64)
+        return np.array(numbers, np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"schedule must return a learning rate for each step; got {rates[0]!r}") from None
+        raise TypeError(f"{name} must return a {_RESULTS[name]} for each step; got {numbers[0]!r}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import accumulate, repeat
 from typing import Any
 
@@ -15,7 +15,7 @@ from densegrad import _validation, _versions
 from densegrad._activations import CustomActivation
 from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSSES
-from densegrad.layers import Dense, checked_layers
+from densegrad.layers import Dense, LayerRates, checked_layers
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,7 @@ class NetworkSpec:
         return {
             "n_inputs": self.n_inputs,
             "layers": [
-                [layer.units, layer.activation_kind, layer.dropout, *([] if layer.trainable else ["frozen"])]
-                for layer in self.layers
+                [layer.units, layer.activation_kind, layer.dropout, *_marks(layer)] for layer in self.layers
             ],
             "loss": self.loss.name,
             "loss_parameters": self.loss.parameters,
@@ -175,7 +174,7 @@ class NetworkSpec:
                 **description["loss_parameters"],
             )
             layers = tuple(
-                Dense(units, custom or activation, dropout=dropout, trainable=_trainable(marks))
+                Dense(units, custom or activation, dropout=dropout, **_from_marks(marks))
                 for (units, activation, dropout, *marks), custom in zip(
                     description["layers"],
                     custom_activations or repeat(None, len(description["layers"])),
@@ -187,8 +186,19 @@ class NetworkSpec:
             raise ValueError(f"not the description of a network: {error!r}") from error
 
 
-def _trainable(marks: list[Any]) -> bool:
-    """Return whether a layer is trainable; only a frozen layer has a mark, so that older files are read."""
-    if marks not in ([], ["frozen"]):
-        raise ValueError(f"a layer has the unknown marks {marks}")
-    return not marks
+def _marks(layer: Dense) -> list[Any]:
+    """Return what a layer has beside the usual; other layers have no marks, so that older files are read."""
+    rates = [] if layer.rates == LayerRates() else [["rates", *astuple(layer.rates)]]
+    return [*([] if layer.trainable else ["frozen"]), *rates]
+
+
+def _from_marks(marks: list[Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for mark in marks:
+        if mark == "frozen" and not arguments:
+            arguments["trainable"] = False
+        elif isinstance(mark, list) and mark[:1] == ["rates"] and "rates" not in arguments:
+            arguments["rates"] = LayerRates(*mark[1:])
+        else:
+            raise ValueError(f"a layer has the unknown marks {marks}")
+    return arguments

@@ -24,11 +24,20 @@ struct CustomActivation {
     void *context = nullptr; // must outlive the network
 };
 
+// Factors of a trainer's numbers for one layer. Ones change nothing.
+struct LayerRates {
+    double weights = 1.0; // of the learning rate
+    double bias = 1.0;    // of the learning rate of the bias row
+    double decay = 1.0;   // of the weight decay, which the learning rate multiplies as well
+    double epsilon = 1.0; // of the optimizer's epsilon, bias row left out
+};
+
 struct LayerSpec {
     std::int64_t n_units;
     Activation activation;
     double dropout = 0.0;  // rate in [0, 1), hidden layers only, in training only
     bool trainable = true; // whether trainers update the weights
+    LayerRates rates = {};
     CustomActivation custom{};
 };
 

@@ -43,6 +43,11 @@ struct EpochSpec {
     std::int64_t n_order = 0;
     std::int64_t batch_size = 0;
     const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
+    // One factor a step of the weight decay, of every layer's dropout and of the loss's label smoothing;
+    // null: ones. The latter two are in [0, 1].
+    const double *decay_factors = nullptr;
+    const double *dropout_factors = nullptr;
+    const double *smoothing_factors = nullptr;
     int n_threads = 0; // at most so many, small work uses fewer; 0: as many as the process may use
     StopRequest stop;
     CustomLoss custom_loss = nullptr; // called once a batch

@@ -80,10 +80,10 @@ dropout : float or list of float, default=0.0
         down to it.
     schedule : str, schedule, callable or None, default=None
         Learning rate of each update, instead of `learning_rate`, for all solvers but 'lbfgs'. It is
-        'constant', 'invscaling', 'adaptive', 'step', 'cosine', 'one_cycle', 'warm_up', 'plateau', an object
-        of `densegrad.schedules`, or a callable (step, n_steps) → learning rate. `step` counts updates from
-        the first fit on, and `n_steps` is the total on that count. In partial_fit the steps continue from
-        call to call, and the total is max_iter epochs of the call's size.
+        'constant', 'invscaling', 'adaptive', 'step', 'cosine', 'coslog', 'flat_cos', 'one_cycle', 'warm_up',
+        'plateau', an object of `densegrad.schedules`, or a callable (step, n_steps) → learning rate. `step`
+        counts updates from the first fit on, and `n_steps` is the total on that count. In partial_fit the
+        steps continue from call to call, and the total is max_iter epochs of the call's size.
     scoring : str, callable or None, default=None
         How validation rows are scored: a scikit-learn scorer, or 'loss' for minus the loss. None is
         {default_score}. A score of NaN is an error. Without early_stopping and X_val there are no validation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,15 @@ class Regularisation:
     weight_decay: float = 0.0
     max_norm: float = 0.0
     clip_norm: float = 0.0
+
+
+class StepNumbers(NamedTuple):
+    """The numbers of each update: learning rates, and factors of other hyperparameters or None for ones."""
+
+    learning_rates: NDArray[np.float64]
+    weight_decay: NDArray[np.float64] | None = None
+    dropout: NDArray[np.float64] | None = None
+    label_smoothing: NDArray[np.float64] | None = None
 
 
 class GradientDescent:
@@ -105,7 +114,7 @@ class GradientDescent:
         self,
         samples: Samples,
         order: NDArray[np.int64] | None,
-        rates: NDArray[np.float64],
+        numbers: StepNumbers,
         batch_size: int,
         n_threads: int | None,
         deadline: float = math.inf,
@@ -117,7 +126,7 @@ class GradientDescent:
         samples : Samples
         order : ndarray of int64 or None
             Row numbers; None: all rows as they stand.
-        rates : ndarray of float64, one for each update
+        numbers : StepNumbers
         batch_size : int
         n_threads : int or None
         deadline : float
@@ -141,11 +150,12 @@ class GradientDescent:
             samples.rows,
             samples.targets,
             order,
-            rates,
+            numbers.learning_rates,
             batch_size,
             n_threads or 0,
             0.0 if math.isinf(deadline) else deadline,
             custom,
+            numbers[1:],
         )
 
     # --- state ---

@@ -1,4 +1,4 @@
-"""Learning rates: the optimizer's with a schedule, and scikit-learn's parameter `learning_rate`."""
+"""The numbers of each update: learning rates and scheduled factors, and scikit-learn's `learning_rate`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
 from densegrad._arrays import readable_array
-from densegrad.training.descent import GradientDescent
+from densegrad.training.descent import GradientDescent, StepNumbers
 
 AnySchedule: TypeAlias = schedules.Schedule | Callable[[int, int | None], float]
 
+
+#: Hyperparameters that may have a schedule of factors, and the largest one.
+SCHEDULED: Final = {"weight_decay": math.inf, "dropout": 1.0, "label_smoothing": 1.0}
 
 RULES: Final = ("constant", "invscaling", "adaptive")
 
@@ -52,7 +55,7 @@ class LearningRateRule:
 
 
 class Rates:
-    """The learning rates of the updates of an epoch.
+    """The learning rates of the updates of an epoch, and the factors of other hyperparameters.
 
     Parameters
     ----------
@@ -65,10 +68,12 @@ class Rates:
 
     Attributes
     ----------
+    factor_schedules : dict
+        Schedules or callables of the other hyperparameters, by the names in SCHEDULED.
     first, last : int, int or None
-        The first update that the schedule runs over, and the one after the last; None if not known.
+        The first update that the schedules run over, and the one after the last; None if not known.
     state : dict
-        The schedule's notes from earlier epochs.
+        The schedules' notes from earlier epochs; those about "dropout" begin with "dropout." and so on.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Rates:
         self._descent = descent
         self.schedule = schedule
         self._rule = rule
+        self.factor_schedules: dict[str, AnySchedule] = {}
         self._constant = np.zeros(0)
         self.first = 0
         self.last: int | None = None
@@ -91,24 +97,52 @@ class Rates:
         finally:
             self.last = None
 
-    def of_epoch(self, n_steps: int) -> NDArray[np.float64]:
-        """Return the learning rates of the next `n_steps` updates."""
+    def of_epoch(self, n_steps: int, learning_rate: ArrayLike | None = None) -> StepNumbers:
+        """Return the numbers of the next `n_steps` updates; `learning_rate` replaces the schedule's."""
+        factors = {
+            name: checked_rates(
+                schedules.values(schedule, 1.0, self._position(n_steps, f"{name}."), f"{name}_schedule"),
+                n_steps,
+                f"{name}_schedule",
+                SCHEDULED[name],
+            )
+            for name, schedule in self.factor_schedules.items()
+        }
+        rates = (
+            self._learning_rates(n_steps) if learning_rate is None else checked_rates(learning_rate, n_steps)
+        )
+        return StepNumbers(rates, **factors)
+
+    def _position(self, n_steps: int, notes: str) -> schedules.Position:
+        steps = np.arange(self._descent.steps, self._descent.steps + n_steps)
+        memory = self._notes(notes) if notes else self.state
+        return schedules.Position(steps, self._descent.epochs, self.first, self.last, memory)
+
+    def _notes(self, prefix: str) -> dict[str, float]:
+        return {
+            name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)
+        }
+
+    def _learning_rates(self, n_steps: int) -> NDArray[np.float64]:
         if self.schedule is None:
             rate = self._descent.optimizer.lr if self._rule is None else self._rule.learning_rate
             if len(self._constant) != n_steps or self._constant[0] != rate:
                 self._constant = np.full(n_steps, rate)
             return self._constant
-        descent = self._descent
-        steps = np.arange(descent.steps, descent.steps + n_steps)
-        position = schedules.Position(steps, descent.epochs, self.first, self.last, self.state)
-        factors = schedules.learning_rates(self.schedule, descent.optimizer.lr, position)
-        return checked_rates(factors, n_steps, "schedule")
+        rates = schedules.values(self.schedule, self._descent.optimizer.lr, self._position(n_steps, ""))
+        return checked_rates(rates, n_steps, "schedule")
 
     def after_epoch(self, monitored: float) -> bool:
-        """Show the schedule how good the epoch was; True if it ends the fit."""
-        return isinstance(self.schedule, schedules.Schedule) and self.schedule.after_epoch(
+        """Show the schedules how good the epoch was; True if one of them ends the fit."""
+        ends = isinstance(self.schedule, schedules.Schedule) and self.schedule.after_epoch(
             self.state, monitored
         )
+        for name, schedule in self.factor_schedules.items():
+            if isinstance(schedule, schedules.Schedule):
+                notes = self._notes(f"{name}.")
+                ends |= schedule.after_epoch(notes, monitored)
+                self.state.update({f"{name}.{note}": value for note, value in notes.items()})
+        return ends
 
 
 def checked_memory(memory: Any) -> dict[str, float]:
@@ -116,8 +150,10 @@ def checked_memory(memory: Any) -> dict[str, float]:
     return {str(name): _validation.number("schedule_state", value) for name, value in memory.items()}
 
 
-def checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -> NDArray[np.float64]:
-    """Return one learning rate for each update, finite and not negative."""
+def checked_rates(
+    rates: ArrayLike, n_steps: int, name: str = "learning_rate", most: float = math.inf
+) -> NDArray[np.float64]:
+    """Return one number for each update, finite, not negative and at most `most`."""
     try:
         array: NDArray[Any] = readable_array(rates, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -128,4 +164,6 @@ def checked_rates(rates: ArrayLike, n_steps: int, name: str = "learning_rate") -
         )
     if not (array.min() >= 0 and array.max() < math.inf):
         raise ValueError(f"{name} must be finite and not negative; got {rates!r}")
+    if array.max() > most:
+        raise ValueError(f"{name} must give factors in [0, {most:g}]; got {array.max():g}")
     return array if len(array) == n_steps else np.full(n_steps, array[0])

@@ -71,18 +71,18 @@ class Rows:
 
     def epoch(self, deadline: float) -> Run:
         """Make the updates of the next epoch, in one call of the core."""
-        rates = self._rates.of_epoch(self.n_steps)
+        numbers = self._rates.of_epoch(self.n_steps)
         order = self._draw_order(self._n_rows)
         began = monotonic()
         loss, steps, stopped = self._descent.run(
-            self._samples, order, rates, self._batch_size, self._n_threads, deadline
+            self._samples, order, numbers, self._batch_size, self._n_threads, deadline
         )
         seconds = monotonic() - began
         if steps == 0:
             return Run(loss, 0, 0.0, seconds, stopped)
         self._descent.epochs += 1
         n_rows = min(steps * self._batch_size, self._n_rows)
-        return Run(loss, n_rows, float(rates[steps - 1]), seconds, stopped)
+        return Run(loss, n_rows, float(numbers.learning_rates[steps - 1]), seconds, stopped)
 
 
 class Batches:
@@ -110,14 +110,15 @@ class Batches:
     def epoch(self, deadline: float) -> Run:
         """Make one update with each mini-batch."""
         began, total, n_rows = monotonic(), 0.0, 0
-        rates = np.zeros(1)
+        rate = 0.0
         for X, target, sample_weight in batch_parts(self._batches):
             samples = samples_of(self._descent.network.spec, X, target, sample_weight)
             if samples.n_rows == 0:
                 continue
             samples.check_finite()
-            rates = self._rates.of_epoch(1)
-            loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self._n_threads)
+            numbers = self._rates.of_epoch(1)
+            rate = float(numbers.learning_rates[0])
+            loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self._n_threads)
             total += loss * samples.n_rows
             n_rows += samples.n_rows
             if monotonic() >= deadline:
@@ -125,7 +126,7 @@ class Batches:
         if n_rows == 0:
             raise ValueError("X must give at least one batch of at least one row in each epoch; got none")
         self._descent.epochs += 1
-        return Run(total / n_rows, n_rows, float(rates[-1]), monotonic() - began, monotonic() >= deadline)
+        return Run(total / n_rows, n_rows, rate, monotonic() - began, monotonic() >= deadline)
 
 
 def checked_batches(X: Any, epochs: int) -> Iterable[Any]:

@@ -22,7 +22,7 @@ from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
-from densegrad.training.rates import checked_rates
+from densegrad.training.rates import AnySchedule
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
 from densegrad.training.trainer_state import TrainerState, checked_settings
@@ -61,6 +61,10 @@ class Trainer(TrainerState):
         How the learning rate changes; see `densegrad.schedules`. A name, such as "cosine", stands for a
         schedule with its defaults. A callable ``(step, n_steps) -> rate`` returns the rate itself. `step`
         counts updates from 0; `n_steps` is the total, or None if it is unknown.
+    weight_decay_schedule, dropout_schedule, label_smoothing_schedule : Schedule, str, callable or None
+        How the weight decay, the dropout of every layer and the label smoothing of the loss change, in the
+        same way. A callable returns the factor. Factors of dropout and label smoothing are in [0, 1]. The
+        learning rate multiplies the weight decay as well.
 
     Attributes
     ----------
@@ -81,7 +85,8 @@ class Trainer(TrainerState):
     -----
     A second fit continues the first: optimizer state, counts of steps and epochs, and random state are kept.
     fit(epochs=10) twice equals fit(epochs=20) bit for bit, even if the trainer was pickled in between. The
-    schedules `Cosine` and `OneCycle` run over the updates of one fit and begin anew, and so does `patience`.
+    schedules `Cosine`, `CosLog`, `FlatCos` and `OneCycle` run over the updates of one fit and begin anew, and
+    so does `patience`.
     To continue one fit, give it a `checkpoint`.
 
     Examples
@@ -109,7 +114,10 @@ class Trainer(TrainerState):
         weight_decay: float = 0.0,
         max_norm: float | None = None,
         clip_norm: float | None = None,
-        schedule: schedules.Schedule | str | Callable[[int, int | None], float] | None = None,
+        schedule: AnySchedule | str | None = None,
+        weight_decay_schedule: AnySchedule | str | None = None,
+        dropout_schedule: AnySchedule | str | None = None,
+        label_smoothing_schedule: AnySchedule | str | None = None,
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
@@ -128,6 +136,9 @@ class Trainer(TrainerState):
         seed = _drawn_seed(random) if any(layer.dropout for layer in network.layers) else 0
         descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
         self._train_by(descent, random, schedules.checked(schedule), {})
+        self.weight_decay_schedule = weight_decay_schedule
+        self.dropout_schedule = dropout_schedule
+        self.label_smoothing_schedule = label_smoothing_schedule
         self.history: History | None = None
 
     def step(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> float:
@@ -141,8 +152,8 @@ class Trainer(TrainerState):
             The loss of the batch before the update, penalties included.
         """
         samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
-        rates = self._rates.of_epoch(1)
-        loss, _, _ = self._descent.run(samples, None, rates, samples.n_rows, self.n_threads)
+        numbers = self._rates.of_epoch(1)
+        loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads)
         return loss
 
     def epoch(
@@ -176,11 +187,8 @@ class Trainer(TrainerState):
         n_rows = samples.n_rows if rows is None else len(rows)
         batch_size = self._batch_size(n_rows)
         n_steps = math.ceil(n_rows / batch_size)
-        if learning_rate is None:
-            rates = self._rates.of_epoch(n_steps)
-        else:
-            rates = checked_rates(learning_rate, n_steps)
-        loss, _, _ = self._descent.run(samples, rows, rates, batch_size, self.n_threads)
+        numbers = self._rates.of_epoch(n_steps, learning_rate)
+        loss, _, _ = self._descent.run(samples, rows, numbers, batch_size, self.n_threads)
         self._descent.epochs += 1
         return loss
 

@@ -15,7 +15,7 @@ from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import History
 from densegrad.training.order import FreshOrder
-from densegrad.training.rates import AnySchedule, Rates, checked_memory
+from densegrad.training.rates import SCHEDULED, AnySchedule, Rates, checked_memory
 from densegrad.training.stopping import Patience
 
 
@@ -34,11 +34,13 @@ class TrainerState:
         random: _validation.RandomSource,
         schedule: AnySchedule | None,
         schedule_state: dict[str, float],
+        factor_schedules: dict[str, AnySchedule] | None = None,
     ) -> None:
         self._descent = descent
         self._random, self._order = random, FreshOrder(random)
         self._rates = Rates(descent, schedule)
         self._rates.state = schedule_state
+        self._rates.factor_schedules = dict(factor_schedules or {})
 
     @property
     def optimizer(self) -> Optimizer:
@@ -58,6 +60,39 @@ class TrainerState:
     def schedule(self, schedule: AnySchedule | str | None) -> None:
         self._rates.schedule = schedules.checked(schedule)
 
+    def _set_factor_schedule(self, hyperparameter: str, schedule: AnySchedule | str | None) -> None:
+        checked = schedules.checked(schedule, f"{hyperparameter}_schedule")
+        self._rates.factor_schedules.pop(hyperparameter, None)
+        if checked is not None:
+            self._rates.factor_schedules[hyperparameter] = checked
+
+    @property
+    def weight_decay_schedule(self) -> AnySchedule | None:
+        """How the weight decay changes; assign as for `schedule`."""
+        return self._rates.factor_schedules.get("weight_decay")
+
+    @weight_decay_schedule.setter
+    def weight_decay_schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._set_factor_schedule("weight_decay", schedule)
+
+    @property
+    def dropout_schedule(self) -> AnySchedule | None:
+        """How the dropout of every layer changes; assign as for `schedule`."""
+        return self._rates.factor_schedules.get("dropout")
+
+    @dropout_schedule.setter
+    def dropout_schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._set_factor_schedule("dropout", schedule)
+
+    @property
+    def label_smoothing_schedule(self) -> AnySchedule | None:
+        """How the label smoothing changes; assign as for `schedule`."""
+        return self._rates.factor_schedules.get("label_smoothing")
+
+    @label_smoothing_schedule.setter
+    def label_smoothing_schedule(self, schedule: AnySchedule | str | None) -> None:
+        self._set_factor_schedule("label_smoothing", schedule)
+
     @property
     def steps(self) -> int:
         """The number of updates made so far."""
@@ -71,7 +106,7 @@ class TrainerState:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trainer to a safetensors file: all that its next fit depends on, and its network.
 
-        A custom loss and a schedule that is a callable are not written: pass them to `load`.
+        A custom loss and schedules that are callables are not written: pass them to `load`.
 
         Parameters
         ----------
@@ -93,6 +128,9 @@ class TrainerState:
         *,
         loss: CustomLoss | None = None,
         schedule: AnySchedule | None = None,
+        weight_decay_schedule: AnySchedule | None = None,
+        dropout_schedule: AnySchedule | None = None,
+        label_smoothing_schedule: AnySchedule | None = None,
     ) -> Self:
         """Read a trainer that `save` or a fit with `checkpoint` wrote. No code in the file is run.
 
@@ -103,6 +141,8 @@ class TrainerState:
             The custom loss, if the network was made with one.
         schedule : callable or Schedule or None
             The schedule, if it was a callable or a class of your own.
+        weight_decay_schedule, dropout_schedule, label_smoothing_schedule : callable or Schedule or None
+            As `schedule`.
 
         Raises
         ------
@@ -113,9 +153,19 @@ class TrainerState:
         """
         state = files.read(path, "trainer", loss)
         with files.damage(path, "trainer"):
-            if (schedule is None) == ("schedule" not in state):
-                needs = "None: the file names it" if schedule is not None else "given, as it was a callable"
-                raise ValueError(f"schedule must be {needs} ({os.fsdecode(path)!r})")
+            factor_schedules = dict(state.get("factor_schedules", {}))
+            for name, given in (
+                ("weight_decay", weight_decay_schedule),
+                ("dropout", dropout_schedule),
+                ("label_smoothing", label_smoothing_schedule),
+            ):
+                missing = factor_schedules.get(name, "") is None
+                _check_given(path, f"{name}_schedule", given, missing)
+                if given is not None:
+                    factor_schedules[name] = given
+            if not set(factor_schedules) <= set(SCHEDULED):
+                raise ValueError(f"factor_schedules must be of {', '.join(SCHEDULED)}")
+            _check_given(path, "schedule", schedule, "schedule" not in state)
             network, history = state["network"], state["history"]
             if not isinstance(network, Network):
                 raise ValueError("a trainer must have a network")
@@ -132,6 +182,10 @@ class TrainerState:
                         "random_state": _validation.random_source(state["random_state"]),
                         "schedule": schedules.checked(schedule or state["schedule"]),
                         "schedule_state": checked_memory(state["schedule_state"]),
+                        "factor_schedules": {
+                            name: schedules.checked(given, f"{name}_schedule")
+                            for name, given in factor_schedules.items()
+                        },
                     }
                 )
             )
@@ -148,6 +202,10 @@ class TrainerState:
         }
         if not files.is_writable(self.schedule):
             del state["schedule"]
+        state["factor_schedules"] = {
+            name: schedule if files.is_writable(schedule) else None
+            for name, schedule in self._rates.factor_schedules.items()
+        }
         return state
 
     def _training_state(self) -> dict[str, Any]:
@@ -156,6 +214,7 @@ class TrainerState:
             "random_state": self._random,
             "schedule": self.schedule,
             "schedule_state": dict(self._rates.state),
+            "factor_schedules": dict(self._rates.factor_schedules),
         }
 
     def _write_checkpoint(self, saver: Checkpoint, began: Progress, stopping: Patience) -> None:
@@ -203,7 +262,13 @@ class TrainerState:
         parts = _versions.read("Trainer", state)
         vars(self).update(parts["members"])
         descent = GradientDescent.from_state(self.network, parts["descent"])
-        self._train_by(descent, parts["random_state"], parts["schedule"], parts["schedule_state"])
+        self._train_by(
+            descent,
+            parts["random_state"],
+            parts["schedule"],
+            parts["schedule_state"],
+            parts.get("factor_schedules"),  # older pickles have none
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything except the weights that the next update depends on.
@@ -250,6 +315,12 @@ class TrainerState:
             raise ValueError(f"state must be what state_dict returned; {error!r}") from error
         self._random, self._order = random, FreshOrder(random)
         self._rates.state = schedule_state
+
+
+def _check_given(path: str | os.PathLike[str], name: str, schedule: Any, missing: bool) -> None:
+    if (schedule is not None) != missing:
+        needs = "given, as it was a callable" if missing else "None: the file names it"
+        raise ValueError(f"{name} must be {needs} ({os.fsdecode(path)!r})")
 
 
 def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any) -> dict[str, Any]:
