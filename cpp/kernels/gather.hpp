@@ -136,11 +136,58 @@ template <class T, class S> void gather_from(const GatherArgs<T> &args, Index ro
     }
 }
 
-template <class T> void gather(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+template <class T> void gather_piece(const GatherArgs<T> &args, Index row_begin, Index row_end) {
     if (args.rows->scalar == Scalar::float32)
         gather_from<T, float>(args, row_begin, row_end);
     else
         gather_from<T, double>(args, row_begin, row_end);
+}
+
+// Number of the block that a row lies in: the last one that does not begin after it. Empty blocks begin
+// there, too.
+DENSEGRAD_INLINE Index block_of(const RowsView &rows, Index row) {
+    Index low = 0;
+    for (Index high = rows.n_blocks; high - low > 1;) {
+        const Index middle = low + (high - low) / 2;
+        (rows.first_rows[middle] <= row ? low : high) = middle;
+    }
+    return low;
+}
+
+DENSEGRAD_INLINE void prefetch_row(const RowsView &block, Index row) {
+    if (block.indptr || block.column_stride != 1)
+        return;
+    if (block.scalar == Scalar::float32) {
+        const float *first = static_cast<const float *>(block.data) + row * block.row_stride;
+        prefetch_numbers(first, first + block.n_columns);
+    } else {
+        const double *first = static_cast<const double *>(block.data) + row * block.row_stride;
+        prefetch_numbers(first, first + block.n_columns);
+    }
+}
+
+// Takes row by row, as the next one mostly lies in another block.
+template <class T> void gather_blocks(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    constexpr Index kAhead = 4;
+    const RowsView &rows = *args.rows;
+    for (Index r = row_begin; r < row_end; ++r) {
+        if (r + kAhead < row_end) {
+            const Index later = source_row(args, r + kAhead);
+            const Index block = block_of(rows, later);
+            prefetch_row(rows.blocks[block], later - rows.first_rows[block]);
+        }
+        const Index row = source_row(args, r);
+        const Index block = block_of(rows, row);
+        const Index first_row = row - rows.first_rows[block] - r; // so that r is the row in its block
+        gather_piece<T>({rows.blocks + block, nullptr, first_row, args.output, args.stride}, r, r + 1);
+    }
+}
+
+template <class T> void gather(const GatherArgs<T> &args, Index row_begin, Index row_end) {
+    if (args.rows->blocks)
+        gather_blocks(args, row_begin, row_end);
+    else
+        gather_piece(args, row_begin, row_end);
 }
 
 } // namespace

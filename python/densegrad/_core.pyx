@@ -234,6 +234,8 @@ cdef int copy_numbers(void *out, object array, str name, object dtype, Py_ssize_
 cdef class Rows:
     """A matrix to be read in place: float32 or float64 with any strides, or CSR. Keeps the arrays alive.
 
+    `X` may be a tuple of Rows, which are then the blocks of one matrix.
+
     Raises ValueError if `X` does not have `n_columns` columns (-1: any number), and TypeError if it does not
     hold real numbers.
     """
@@ -241,9 +243,12 @@ cdef class Rows:
     cdef Py_buffer data
     cdef Py_buffer indptr
     cdef Py_buffer indices
+    cdef tuple parts
+    cdef vector[cpp.RowsView] blocks
+    cdef vector[int64_t] first_rows
 
     def __init__(self, X, int64_t n_columns=-1, str name not None="X"):
-        if self.data.buf != NULL:
+        if self.data.buf != NULL or self.parts is not None:
             raise RuntimeError("these rows have been initialised already")
         self.read(X, n_columns, name)
 
@@ -257,6 +262,16 @@ cdef class Rows:
         return self.view.n_rows
 
     cdef int read(self, object X, int64_t n_columns, str name) except -1:
+        if type(X) is tuple and X and type(X[0]) is Rows:
+            self.read_blocks(X)
+        else:
+            self.read_matrix(X, name)
+        if n_columns >= 0 and self.view.n_columns != n_columns:
+            raise ValueError(f"{name} must have {n_columns} columns; got shape "
+                             f"({self.view.n_rows}, {self.view.n_columns})")
+        return 0
+
+    cdef int read_matrix(self, object X, str name) except -1:
         if type(X) is not _ndarray:
             _arrays.check_unmasked(name, X)
         if not self.read_dense(X):
@@ -265,9 +280,22 @@ cdef class Rows:
                 self.read_csr(X)
             elif not self.read_dense(X):
                 raise TypeError(f"{name} must be an array of real numbers in two dimensions; got {type(X)}")
-        if n_columns >= 0 and self.view.n_columns != n_columns:
-            raise ValueError(f"{name} must have {n_columns} columns; got shape "
-                             f"({self.view.n_rows}, {self.view.n_columns})")
+        return 0
+
+    # Blocks of blocks are not read.
+    cdef int read_blocks(self, tuple parts) except -1:
+        cdef Rows part
+        for part in parts:
+            if part.parts is not None or part.view.n_columns != (<Rows>parts[0]).view.n_columns:
+                raise ValueError("blocks must be matrices with as many columns as the first one")
+            self.blocks.push_back(part.view)
+            self.first_rows.push_back(self.view.n_rows)
+            self.view.n_rows += part.view.n_rows
+        self.parts = parts
+        self.view.n_columns = part.view.n_columns
+        self.view.blocks = self.blocks.data()
+        self.view.first_rows = self.first_rows.data()
+        self.view.n_blocks = <int64_t>self.blocks.size()
         return 0
 
     # Whether X can be read as it is.
@@ -321,7 +349,7 @@ cdef inline Rows rows_of(object X, int64_t n_columns, str name):
 
 cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
     cdef Rows rows = rows_of(X, n_columns, name)
-    if rows.view.indptr != NULL:
+    if rows.view.indptr != NULL or rows.view.blocks != NULL:
         raise TypeError(f"{name} must not be sparse; give an array, which its `toarray` returns")
     return rows
 

@@ -67,6 +67,9 @@ cdef extern from "densegrad/data.hpp" namespace "densegrad" nogil:
         const void *indices
         cbool wide_indices
         int64_t n_stored
+        const RowsView *blocks
+        const int64_t *first_rows
+        int64_t n_blocks
     cdef struct Targets:
         const int64_t *classes
         const void *values

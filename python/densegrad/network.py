@@ -393,7 +393,9 @@ class Network(_core.Network):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_rows, n_0)
+        X : array-like or sparse matrix of shape (n_rows, n_0), or list of such
+            A list holds blocks of rows, one after the other, each read in place, such as memory maps. Then
+            `target` and `sample_weight` are lists, too.
         target : array-like
             For regression: values, (n_rows, n_targets) or, for one target, (n_rows,). For classification:
             class numbers, (n_rows,), or probabilities or 0/1 for each label, (n_rows, n_L).

@@ -43,8 +43,14 @@ class Samples:
 
     def __init__(self, spec: NetworkSpec, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
         self.spec = spec
+        if _is_blocks(X):
+            parts = tuple(_core.Rows(block, spec.n_inputs, f"X[{k}]") for k, block in enumerate(X))
+            target = _joined("target", target, parts)
+            sample_weight = None if sample_weight is None else _joined("sample_weight", sample_weight, parts)
+            self.rows = _core.Rows(parts, spec.n_inputs, "X")
+        else:
+            self.rows = _core.Rows(X, spec.n_inputs, "X")
         self.X, self.finite = X, False  # until check_finite has looked through it
-        self.rows = _core.Rows(X, spec.n_inputs, "X")
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = sample_weights(sample_weight, self.n_rows)
         self.custom_target: NDArray[Any] | None = None
@@ -70,9 +76,14 @@ class Samples:
 
     def check_finite(self) -> None:
         """Raise ValueError if X has NaN or infinity; X is looked through once."""
-        if not self.finite:
+        if self.finite:
+            return
+        if _is_blocks(self.X):
+            for k, block in enumerate(self.X):
+                _arrays.check_finite_rows(f"X[{k}]", block, self.spec.dtype)
+        else:
             _arrays.check_finite_rows("X", self.X, self.spec.dtype)
-            self.finite = True
+        self.finite = True
 
 
 def samples_of(spec: NetworkSpec, X: Any, target: Any, sample_weight: Any) -> Samples:
@@ -84,6 +95,25 @@ def samples_of(spec: NetworkSpec, X: Any, target: Any, sample_weight: Any) -> Sa
     if target is not None or sample_weight is not None:
         raise ValueError("target and sample_weight must be None if X is Samples, which hold their own")
     return X
+
+
+def _is_blocks(X: Any) -> bool:
+    """Tell blocks of rows from one matrix; a list of lists of numbers is one matrix."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(getattr(block, "ndim", 0) == 2 for block in X)
+
+
+def _joined(name: str, given: Any, parts: tuple[_core.Rows, ...]) -> NDArray[Any]:
+    """Return the targets or weights of all blocks in one array."""
+    if not isinstance(given, (list, tuple)) or len(given) != len(parts):
+        got = f"{len(given)}" if isinstance(given, (list, tuple)) else f"{type(given).__name__}"
+        raise ValueError(f"{name} must be a list of {len(parts)} arrays, one for each block of X; got {got}")
+    arrays = [_arrays.real_array(f"{name}[{k}]", block) for k, block in enumerate(given)]
+    for k, (array, part) in enumerate(zip(arrays, parts, strict=True)):
+        if array.ndim == 0 or len(array) != part.n_rows:
+            raise ValueError(f"{name}[{k}] must have {part.n_rows} rows, as X[{k}] has; got {array.shape}")
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise ValueError(f"{name}[{k}] must have as many columns as {name}[0]; got {array.shape}")
+    return np.concatenate(arrays)
 
 
 def nonempty(samples: Samples) -> Samples:

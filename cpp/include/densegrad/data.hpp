@@ -7,7 +7,8 @@ namespace densegrad {
 
 enum class Scalar : int { float32, float64 };
 
-// The rows of X are dense with any strides, or CSR if `indptr` is not null.
+// The rows of X are dense with any strides, CSR if `indptr` is not null, or those of several blocks if
+// `blocks` is not null: then the sizes alone are read here, and the rest in the blocks.
 struct RowsView {
     const void *data = nullptr; // dense: first number; CSR: the stored numbers
     Scalar scalar = Scalar::float64;
@@ -17,8 +18,11 @@ struct RowsView {
     std::int64_t column_stride = 0;
     const void *indptr = nullptr; // CSR: (n_rows + 1,)
     const void *indices = nullptr;
-    std::int64_t n_stored = 0; // CSR: of numbers and of indices
-    bool wide_indices = false; // CSR: int64 in place of int32
+    std::int64_t n_stored = 0;                // CSR: of numbers and of indices
+    bool wide_indices = false;                // CSR: int64 in place of int32
+    const RowsView *blocks = nullptr;         // (n_blocks,), none of which has blocks
+    const std::int64_t *first_rows = nullptr; // (n_blocks,) number of the first row of each block
+    std::int64_t n_blocks = 0;
 };
 
 // The loss compares y_(L) with one of the two pointers, or with none if no loss is wanted.
