@@ -2,21 +2,25 @@
 
 Trains each library's default on each data set, and prints errors, log losses, ranks and seconds. Libraries
 that are not installed are left out. Results are kept in a file of JSON lines, so that a run can be continued.
-Other such files in the folder, anchors*.jsonl, are shown beside them as measured elsewhere.
+Other such files in the folder, anchors*.jsonl, are shown beside them as measured elsewhere. --ablation leaves
+out each part of the recipe in turn. --page writes the page of the documentation, with a plot.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
-import math
+import os
+import platform
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -27,11 +31,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from ranks import CUT, PAGE, ablation, draw_ranks, read, report
 from tables import MOST_TRAINING_ROWS, Table, tables
-
-CUT = 3.0  # ratios to the best are cut here, so that one data set cannot decide alone
-#: Critical values of the Nemenyi test at 0.05, by the number of models from 2 on, over the square root of 2.
-NEMENYI = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
 
 
 def is_category(column: pd.Series) -> bool:
@@ -46,12 +47,12 @@ def numbers(X: pd.DataFrame) -> list[str]:
     return [name for name in X.columns if not is_category(X[name])]
 
 
-def densegrad(table: Table, n_threads: int) -> Any:
+def densegrad(table: Table, n_threads: int, **parameters: Any) -> Any:
     from densegrad import TabularClassifier, TabularRegressor
 
-    return (TabularClassifier if table.is_classification else TabularRegressor)(
-        random_state=0, n_threads=n_threads
-    )
+    kind = TabularClassifier if table.is_classification else TabularRegressor
+    known = {name: value for name, value in parameters.items() if name in kind().get_params()}
+    return kind(random_state=0, n_threads=n_threads, **known)
 
 
 def scikit_learn_mlp(table: Table, n_threads: int, early_stopping: bool = False) -> Any:
@@ -149,6 +150,50 @@ MODELS: dict[str, Callable[[Table, int], Any]] = {
     "lgbm": lightgbm,
     "catboost": catboost,
 }
+#: Parts of the recipe that parameters leave out.
+BY_PARAMETER: dict[str, dict[str, Any]] = {
+    "race": {"encodings": "plain"},
+    "members": {"n_members": 1},
+    "temperature": {"calibrate": False},
+    "clamp": {"clamp": False},
+    "long training": {"max_epochs": 16},
+}
+#: Parts that have no parameter: what stands in their place.
+BY_PATCH: dict[str, dict[str, Any]] = {
+    "second tries": {"densegrad.tabular.race._tries": lambda problem: []},
+    "means of the target": {
+        "densegrad.tabular.race._tries": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
+        "densegrad.tabular.ensemble._target_means": lambda problem, rows: ({}, []),
+    },
+    "fading of dropout, smoothing and decay": {
+        "densegrad.tabular.recipe.Recipe.factor": lambda recipe, epoch: 1.0
+    },
+}
+ABLATION = [*BY_PARAMETER, *BY_PATCH]
+
+
+@contextmanager
+def left_out(name: str) -> Iterator[None]:
+    """Stand in for a part of the recipe."""
+    patches = [mock.patch(target, new) for target, new in BY_PATCH.get(name, {}).items()]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def applies(name: str, table: Table, n_train: int) -> bool:
+    """Whether a part of the recipe does anything for this data set."""
+    if name == "temperature":
+        return table.is_classification
+    if name == "clamp":
+        return not table.is_classification
+    return name != "long training" or n_train > 5000
+
+
 NEEDS = {"lgbm": "lightgbm", "catboost": "catboost"}
 
 
@@ -165,9 +210,12 @@ def measured(table: Table, name: str, repeat: int, most_rows: int, n_threads: in
     train, test = table.split(repeat, most_rows)
     X, y = table.X.iloc[train].reset_index(drop=True), table.y[train]
     X_test, y_test = table.X.iloc[test].reset_index(drop=True), table.y[test]
-    model = MODELS[name](table, n_threads)
+    if name in MODELS:
+        model = MODELS[name](table, n_threads)
+    else:
+        model = densegrad(table, n_threads, **BY_PARAMETER.get(name, {}))
     wall, cpu = time.perf_counter(), time.process_time()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), left_out(name):
         warnings.simplefilter("ignore")
         model.fit(X, y)
         row: dict[str, Any] = {
@@ -193,100 +241,46 @@ def measured(table: Table, name: str, repeat: int, most_rows: int, n_threads: in
     return row
 
 
-# Tables.
-
-Results = dict[str, dict[str, dict[str, float]]]
-
-
-def read(paths: list[Path]) -> Results:
-    """Means over the splits, by data set, model and measure."""
-    found: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
-    for path in paths:
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            if row.get("status") == "ok":
-                found[row["data"], row["model"]][row["repeat"]] = row
-    results: Results = defaultdict(dict)
-    for (data, model), rows in found.items():
-        names = ("main", "logloss", "calibration", "fit_s", "fit_cpu_s")
-        results[data][model] = {
-            name: float(np.mean([row[name] for row in rows.values()]))
-            for name in names
-            if all(row.get(name) is not None for row in rows.values())
-        }
-    return results
+def machine(n_threads: int) -> str:
+    """The line of the page about machine and versions."""
+    names = ["densegrad", "numpy", "scikit-learn", *NEEDS.values()]
+    versions = []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    load = f", load average at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return (
+        f"Measured with {', '.join(versions)}; Python {platform.python_version()}, {platform.machine()},"
+        f" {os.cpu_count()} CPUs, {n_threads} threads{load}."
+    )
 
 
-def matrix(results: Results, models: list[str], measure: str) -> tuple[list[str], np.ndarray]:
-    """Data sets that all models have, and the measure of each, (data sets, models)."""
-    data = [d for d in results if all(measure in results[d].get(model, {}) for model in models)]
-    return data, np.array([[results[d][model][measure] for model in models] for d in data])
-
-
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """Mean ranks over the data sets; equal values share theirs."""
-    below = (values[:, np.newaxis] < values[:, :, np.newaxis]).sum(axis=2)
-    equal = (values[:, np.newaxis] == values[:, :, np.newaxis]).sum(axis=2)
-    ranks: np.ndarray = (below + (equal + 1) / 2).mean(axis=0)
-    return ranks
-
-
-def to_best(values: np.ndarray) -> np.ndarray:
-    """Geometric means of the ratios to the best of each data set."""
-    ratios = np.minimum(CUT, np.maximum(values, 1e-6) / np.maximum(values.min(axis=1, keepdims=True), 1e-6))
-    means: np.ndarray = np.exp(np.log(ratios).mean(axis=0))
-    return means
-
-
-def report(results: Results, models: list[str]) -> str:
-    """The page: each measure, then ranks."""
-    lines = []
-    for measure, title in [
-        ("main", "Error, or 1 - R²"),
-        ("logloss", "Log loss"),
-        ("calibration", "Calibration error"),
-        ("fit_s", "Seconds of the fit"),
-    ]:
-        if not any(measure in row for by_model in results.values() for row in by_model.values()):
-            continue
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| data | " + " | ".join(models) + " |",
-            "|---|" + "--:|" * len(models),
-        ]
-        for data, by_model in results.items():
-            shown = [by_model.get(model, {}).get(measure, math.nan) for model in models]
-            if all(map(math.isnan, shown)):
-                continue
-            best = np.nanmin(shown)
-            cells = ["–" if math.isnan(x) else f"**{x:.4g}**" if x == best else f"{x:.4g}" for x in shown]
-            lines.append(f"| {data} | " + " | ".join(cells) + " |")
-    for measure, title in [("main", "error"), ("logloss", "log loss")]:
-        data, values = matrix(results, models, measure)
-        if not data:
-            continue
-        ranks, ratios = mean_ranks(values), to_best(values)
-        wins = (values == values.min(axis=1, keepdims=True)).sum(axis=0)
-        lines += [
-            "",
-            f"## Over {len(data)} data sets, by {title}",
-            "",
-            "| model | mean rank | wins | ÷ best |",
-            "|---|--:|--:|--:|",
-        ]
-        lines += [
-            f"| {models[m]} | {ranks[m]:.2f} | {wins[m]} | {ratios[m]:.3f} |" for m in np.argsort(ranks)
-        ]
-        k = len(models)
-        if 2 <= k < len(NEMENYI) + 2:
-            distance = NEMENYI[k - 2] * math.sqrt(k * (k + 1) / (6 * len(data)))
-            lines += [
-                "",
-                f"Ranks that differ by less than {distance:.2f} are not told apart (Nemenyi test at 5 %).",
-            ]
-    return "\n".join(lines)
+def write_page(path: Path, results: Any, models: list[str], arguments: argparse.Namespace) -> None:
+    """Write the page of the documentation, and its plot beside it in images/."""
+    image = path.parent / "images" / "bench-tabular-ranks.png"
+    drawn = draw_ranks(results, models, image)
+    parts = ""
+    if arguments.ablation:
+        parts = (
+            "\n## What each part is worth\n\n"
+            "Each line leaves out one part of densegrad's recipe. Numbers are ratios to the whole recipe:\n"
+            "geometric means over the data sets where the part does anything, each cut at 3. Above 1 the\n"
+            "part pays.\n\n"
+            f"{ablation(results, ABLATION)}\n"
+        )
+    rows = f"No data set has more than {arguments.rows:,} rows to train on; larger ones are cut."
+    page = PAGE.format(
+        rows=rows,
+        repeats=arguments.repeats,
+        cut=CUT,
+        machine=machine(arguments.threads),
+        plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
+        report=report(results, models),
+        parts=parts,
+    )
+    path.write_text(page.rstrip() + "\n")
 
 
 def main() -> None:
@@ -298,6 +292,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="at most so many splits of a small data set")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("build/quality.jsonl"))
+    parser.add_argument("--ablation", action="store_true", help="also leave out each part of the recipe")
+    parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
     arguments = parser.parse_args()
     models = arguments.models.split(",") if arguments.models else list(MODELS)
     absent = [name for name in models if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None]
@@ -313,8 +309,10 @@ def main() -> None:
     for table in tables(arguments.data, arguments.sets.split(",") if arguments.sets else None):
         for repeat in range(min(table.n_repeats, arguments.repeats)):
             n_train = len(table.split(repeat, arguments.rows)[0])
-            for name in models:
+            for name in [*models, *(ABLATION if arguments.ablation else [])]:
                 if (table.name, name, repeat, n_train) in known:
+                    continue
+                if name in ABLATION and not applies(name, table, n_train):
                     continue
                 row = measured(table, name, repeat, arguments.rows, arguments.threads)
                 with arguments.results.open("a") as file:
@@ -322,7 +320,12 @@ def main() -> None:
                 print(
                     f"{table.name:14} {name:10} {repeat} {row['main']:.4f} {row['fit_s']:8.2f} s", flush=True
                 )
-    print(report(read([arguments.results]), models))
+    results = read([arguments.results])
+    print(report(results, models))
+    if arguments.ablation:
+        print("\n# What each part is worth\n\n" + ablation(results, ABLATION))
+    if arguments.page:
+        write_page(arguments.page, results, models, arguments)
     anchors = sorted(arguments.data.glob("anchors*.jsonl"))
     if anchors:
         both = read([*anchors, arguments.results])

@@ -14,6 +14,8 @@ from sklearn.utils.estimator_checks import (
 )
 
 from densegrad import MLPClassifier, MLPRegressor, TabularEncoder
+from densegrad.tabular.level_encoding import TargetMeans
+from densegrad.tabular.standard_target import standard_target
 from frames import classes_of, messy_frame, values_of
 
 ENCODINGS = ["plain", "bins", "values"]
@@ -230,8 +232,6 @@ def test_no_row_sees_its_own_target():
 
 
 def test_labels_of_a_fold_do_not_reach_its_inputs():
-    from densegrad.tabular.level_encoding import TargetMeans
-
     _, street = street_frame()
     codes, rng = street.astype(np.int32), np.random.default_rng(1)
     folds = rng.integers(0, 5, len(codes))
@@ -242,6 +242,32 @@ def test_labels_of_a_fold_do_not_reach_its_inputs():
     _, again = TargetMeans.learned(codes, permuted, folds, 100, 10.0)
     np.testing.assert_array_equal(again[folds == 2], inputs[folds == 2])
     assert not np.array_equal(again[folds == 1], inputs[folds == 1])
+
+
+@pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 1, 1), (30.0, 100, 1000)])
+def test_smoothing_is_chosen_by_other_folds(noise, low, high):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 80, 4000).astype(np.int32)
+    y = rng.normal(size=80)[codes] + noise * rng.normal(size=4000)
+    target = standard_target(y[:, np.newaxis])
+    folds = rng.integers(0, 5, 4000)
+
+    def misfit(smoothing):
+        _, of_rows = TargetMeans.learned(codes, target, folds, 80, smoothing)
+        return np.square(target - of_rows).mean()
+
+    smoothings = [1, 3, 10, 30, 100, 300, 1000]
+    best = min(smoothings, key=misfit)
+    assert low <= best <= high
+    chosen, expected = (TargetMeans.learned(codes, target, folds, 80, s) for s in (None, best))
+    np.testing.assert_array_equal(chosen[0].means, expected[0].means)
+    np.testing.assert_array_equal(chosen[1], expected[1])
+    frame = pd.DataFrame({"level": [f"l{code}" for code in codes]})
+    automatic, *fixed = (
+        TabularEncoder(smoothing=s, random_state=0).fit_transform(frame, y) for s in ("auto", *smoothings)
+    )
+    (same,) = (s for s, of_rows in zip(smoothings, fixed, strict=True) if np.array_equal(of_rows, automatic))
+    assert low <= same <= high  # not always `best`: its folds are others
 
 
 def test_means_are_shrunk():
@@ -319,3 +345,41 @@ def test_the_plain_estimators_name_the_column_at_prediction():
     model = MLPRegressor(max_iter=50, tol=100.0).fit(pd.DataFrame({"x": [1.0, 2.0, 3.0]}), [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="Column 'x' of X holds missing values"):
         model.predict(pd.DataFrame({"x": [1.0, None]}))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([f"{i}.5" for i in range(30)], "'1.5', look like numbers.*to_numeric"),
+        ([f"{i},25 " for i in range(30)], "look like numbers"),
+        ([f"2024-01-{i + 1:02}" for i in range(30)], "'2024-01-02', look like dates.*to_datetime"),
+        ([f"2024-01-{i + 1:02} 10:00" for i in range(30)], "look like dates"),
+    ],
+)
+def test_text_that_stands_for_something_else(values, words):
+    frame = pd.DataFrame({"odd": [values[1], *values, "n/a", None]})
+    with pytest.warns(UserWarning, match=f"column 'odd' is taken for a category, but.*{words}"):
+        TabularEncoder().fit(frame)
+    TabularEncoder(categorical_features=["odd"]).fit(frame)
+    TabularEncoder().fit(frame.astype("category"))
+
+
+def test_codes_as_text_are_categories():
+    TabularEncoder().fit(pd.DataFrame({"postcode": [f"{i:04}" for i in range(100)], "word": ["a.b"] * 100}))
+
+
+def test_levels_of_another_kind():
+    frame = pd.DataFrame({"plan": ["basic", "pro", None] * 5, "yes": [True, False, None] * 5})
+    encoder = TabularEncoder().fit(frame)
+    unknown = encoder.transform(frame.assign(plan="plus"))
+    assert (unknown[:, 0] == 0).all()
+    encoder.transform(frame.assign(plan=None, yes=[0, 1, None] * 5))
+    with pytest.raises(
+        ValueError, match="column 'plan' held levels such as 'basic' in fit, and now holds num"
+    ):
+        encoder.transform(frame.assign(plan=3))
+    with pytest.raises(ValueError, match=r"column 'yes' held levels such as .*now holds str, such as 'no'"):
+        encoder.transform(frame.assign(yes="no"))
+    numbers = TabularEncoder().fit(pd.DataFrame({"n": [1.0, 2.0]}))
+    with pytest.raises(ValueError, match="column 'n' held numbers in fit, and now holds str, such as 'a'"):
+        numbers.transform(pd.DataFrame({"n": [1, "a"]}))

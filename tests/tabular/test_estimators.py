@@ -4,6 +4,7 @@ import pickle
 import signal
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -110,8 +111,9 @@ def reference(Estimator, target):
 
 
 @BOTH
+@pytest.mark.parametrize("means_above", [2, 64])
 @pytest.mark.parametrize("fold", [0, 3])
-def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold):
+def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold, means_above):
     frame = messy_frame(300)
     y = target(frame)
     folds = np.arange(300) % 5
@@ -120,20 +122,21 @@ def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold):
         model = Estimator()
         columns, parsed = Columns.learned(table_of(frame))
         part = Part(parsed, model._task(model._read_targets(y), known=False))
-        problem = Problem(columns, part, folds, None, (16,), 1)
+        problem = Problem(columns, part, folds, None, (16,), 1, means_above=means_above)
         (inputs,) = candidates(problem, ["plain"]).values()
-        return trained_member(problem, inputs, fold, 0, None, lambda: True)
+        trained = trained_member(problem, inputs, fold, 0, None, lambda _: True)
+        return trained, trained.error if Estimator is TabularRegressor else problem.log_loss(trained)
 
     permuted = y.copy()
     permuted[folds == fold] = np.random.default_rng(0).permutation(y[folds == fold])
-    before, after = member(y), member(permuted)
-    assert before.means
+    (before, cost), (after, other_cost) = member(y), member(permuted)
+    assert len(before.means) == (1 if means_above == 64 else 4)  # street; all that have more than two levels
     for j, means in before.means.items():
         np.testing.assert_array_equal(means.means, after.means[j].means)
     np.testing.assert_array_equal(before.scaling.factor, after.scaling.factor)
     np.testing.assert_array_equal(before.network.parameters, after.network.parameters)
     np.testing.assert_array_equal(before.judged_outputs, after.judged_outputs)
-    assert before.error != after.error
+    assert cost != other_cost
 
 
 def test_noise_in_many_levels_is_not_learned():
@@ -303,6 +306,45 @@ def test_quantiles_never_cross():
     assert both.predict(new).shape == (4000, 2, 2)
 
 
+def noisy_on_one_side(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, (n_rows, 2))
+    std = np.where(X[:, 0] > 0, 30.0, 3.0)
+    return X, 1000 + 50 * X[:, 1] + std * rng.normal(size=n_rows), std
+
+
+def test_deviations_depend_on_the_row():
+    X, y, _ = noisy_on_one_side(1500, 0)
+    model = TabularRegressor("gaussian_nll", max_epochs=24, random_state=0).fit(X, y)
+    new, truth, std = noisy_on_one_side(4000, 1)
+    mean, deviation = model.predict(new, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(new))
+    assert model.score(new, truth) > 0.6
+    for level in (3.0, 30.0):
+        assert np.median(deviation[std == level]) == pytest.approx(level, rel=0.3)
+    low, high = model.predict_interval(new, 0.9).T
+    inside = (low <= truth) & (truth <= high)
+    for level in (3.0, 30.0):
+        assert inside[std == level].mean() == pytest.approx(0.9, abs=0.06)
+    both = TabularRegressor("gaussian_nll", max_epochs=8, random_state=0).fit(X, np.stack([y, -y], axis=1))
+    mean, deviation = both.predict(new, return_std=True)
+    assert mean.shape == deviation.shape == (4000, 2)
+    assert both.predict_interval(new).shape == (4000, 2, 2)
+    with pytest.raises(ValueError, match=r"return_std=True needs a fit with loss='gaussian_nll'; got loss="):
+        TabularRegressor(**QUICK).fit(X, y).predict(new, return_std=True)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_deviations_have_the_scale_of_the_target(factor):
+    X, y, _ = noisy_on_one_side(300, 0)
+    one, scaled = (
+        TabularRegressor("gaussian_nll", **QUICK).fit(X, y * f).predict(X, return_std=True)
+        for f in (1, factor)
+    )
+    np.testing.assert_allclose(scaled[0], factor * one[0], rtol=1e-3)
+    np.testing.assert_allclose(scaled[1], factor * one[1], rtol=0.05)
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "poisson", "gamma", "quantile"])
 def test_losses(loss):
     X, y = skewed(500, 0)
@@ -394,11 +436,27 @@ def test_ctrl_c_leaves_the_members_that_are_done(Estimator, target, monkeypatch)
     assert np.isfinite(model.score(frame, y))
 
 
+def test_ctrl_c_while_members_are_handed_out(monkeypatch):
+    frame = messy_frame()
+    submit, calls = ThreadPoolExecutor.submit, []
+
+    def interrupted_in_the_last_but_one(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 10:  # 4 of encodings, 4 of tries, and 3 more members
+            raise KeyboardInterrupt
+        return submit(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted_in_the_last_but_one)
+    with pytest.warns(UserWarning, match="Training interrupted by user: [23] members were ready"):
+        model = TabularClassifier(n_threads=1, **QUICK).fit(frame, classes_of(frame))
+    assert np.isfinite(model.score(frame, classes_of(frame)))
+
+
 def test_progress(capfd):
     frame = messy_frame()
     TabularClassifier(progress=True, **QUICK).fit(frame, classes_of(frame))
-    # Two encodings on two folds, two without label smoothing, and three more members, 6 epochs each.
-    assert "54/54" in capfd.readouterr().err
+    # On two folds two encodings, no label smoothing, and more means; then three more members; 6 epochs each.
+    assert "66/66" in capfd.readouterr().err
 
 
 # With scikit-learn.
@@ -436,6 +494,7 @@ def test_refused_arguments_leave_the_estimator_as_it_was(Estimator, target):
         ({"sample_weight": np.zeros(len(y))}, "at least one non-zero number"),
         ({"sample_weight": -np.ones(len(y))}, "Negative values"),
         ({"groups": np.zeros(len(y))}, "at least two groups"),
+        ({"groups": frame["city"]}, r"groups must not have missing values; got \d+"),
         ({"groups": np.zeros(3)}, r"groups must have shape \(200,\)"),
         ({"X": frame.iloc[:1], "y": y[:1]}, "n_samples=1"),
         ({"y": None}, "requires y to be passed"),
@@ -449,6 +508,21 @@ def test_refused_arguments_leave_the_estimator_as_it_was(Estimator, target):
         Estimator(encodings=["plain", "fourier"]).fit(frame, y)
     with pytest.raises(ValueError, match="hidden_layer_sizes must be widths"):
         Estimator(hidden_layer_sizes=[]).fit(frame, y)
+
+
+def test_targets_that_cannot_be_read():
+    frame = messy_frame(50)
+    with pytest.raises(ValueError, match=r"y must hold numbers.*fit a TabularClassifier"):
+        TabularRegressor().fit(frame, ["a"] * 50)
+    with pytest.raises(ValueError, match="y must not have missing labels; got NaN or None 50 times"):
+        TabularClassifier().fit(pd.concat([frame, frame]), ["a", None] * 50)
+
+
+@BOTH
+def test_groups_of_any_kind(Estimator, target):
+    frame = messy_frame(100)
+    mixed = np.array([f"g{i}" if i % 2 else i for i in range(20)] * 5, dtype=object)
+    assert len(Estimator(**QUICK).fit(frame, target(frame), groups=mixed).members_) == 5
 
 
 def test_two_rows():
@@ -482,6 +556,8 @@ def test_many_classes(rng):
 def test_a_constant_target():
     model = TabularRegressor(**QUICK).fit(np.arange(20.0)[:, np.newaxis], np.full(20, 7.0))
     np.testing.assert_array_equal(model.predict([[3.0], [99.0]]), [7.0, 7.0])
+    normal = TabularRegressor("gaussian_nll", **QUICK).fit(np.arange(20.0)[:, np.newaxis], np.full(20, 7.0))
+    assert np.isfinite(normal.predict([[3.0], [99.0]], return_std=True)).all()
 
 
 def test_a_table_without_information():

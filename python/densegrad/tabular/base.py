@@ -22,7 +22,7 @@ from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.ensemble import Ensemble, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
 from densegrad.tabular.folds import names_groups
-from densegrad.tabular.frame import table_of
+from densegrad.tabular.frame import is_missing, table_of
 from densegrad.tabular.inputs import ENCODINGS
 from densegrad.tabular.memory import available_memory, fit_memory
 from densegrad.tabular.race import Interrupted
@@ -364,6 +364,12 @@ def _group_numbers(groups: Any, n_rows: int) -> NDArray[np.int64]:
     values = np.asarray(groups)
     if values.shape != (n_rows,):
         raise ValueError(f"groups must have shape ({n_rows},), one group a row of X; got {values.shape}")
+    if n_missing := sum(map(is_missing, values)):
+        raise ValueError(
+            f"groups must not have missing values; got {n_missing}. Give each such row a group of its own"
+        )
+    if values.dtype.kind == "O":
+        values = values.astype(str)
     found, numbers = np.unique(values, return_inverse=True)
     if len(found) < 2:
         raise ValueError("groups must name at least two groups, one to train on and one to judge by; got one")

@@ -15,6 +15,7 @@ from densegrad.estimators.targets import Labels
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
 from densegrad.tabular.calibration import best_temperature
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
+from densegrad.tabular.frame import is_missing
 from densegrad.tabular.portable import exp, log, log_softmax
 from densegrad.tabular.tasks import Classes, LabelSets, Task
 
@@ -72,7 +73,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     encoding_ : str
         The encoding that won.
     race_ : dict
-        The validation error of each encoding that raced.
+        The validation error of each encoding that raced; on the first fold only if it was far behind there.
     history_ : list of list of float
         The validation error of each member after each epoch.
     member_epochs_ : list of int
@@ -256,6 +257,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
 def _checked(y: Any) -> NDArray[Any]:
     """Return labels, (n_samples,), or an indicator matrix."""
+    labels = np.asarray(y) if not hasattr(y, "tocsr") else np.empty(0)
+    if labels.dtype.kind == "O" and (n_missing := sum(map(is_missing, labels.ravel()))):
+        raise ValueError(
+            f"y must not have missing labels; got NaN or None {n_missing} times. Leave these rows out"
+        )
     y = _check_y(y, multi_output=True, y_numeric=False)
     y = y.toarray() if hasattr(y, "toarray") else y
     check_classification_targets(y)

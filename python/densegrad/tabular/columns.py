@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from densegrad.tabular.frame import Table, table_of
 
 #: Larger numbers would overflow in the squares of a deviation.
 _LARGEST = 1e150
+#: Text of fewer levels is a category, whatever it looks like.
+_MANY_LEVELS = 20
 _WAY_OUT = "Convert the column as it was for fit, or fit again"
 
 
@@ -44,6 +49,21 @@ class Category:
         number = {level: code for code, level in enumerate(self.levels)}
         return np.fromiter((number.get(value, -1) for value in _keys(values)), np.int32, len(values))
 
+    def check_kind(self, codes: NDArray[np.int32], values: NDArray[Any], label: str) -> None:
+        """Raise ValueError if no value is a level, and all are of another kind than the levels are."""
+        if len(codes) == 0 or (codes[[value is not None for value in _keys(values)]] >= 0).any():
+            return
+        given, known = _kinds_of_values(_keys(values)), _kinds_of_values(self.levels)
+        if given and known and not given & known:
+            raise ValueError(
+                f"{label} held levels such as {self._example!r} in fit, and now holds {_described(values)}."
+                f" {_WAY_OUT}"
+            )
+
+    @property
+    def _example(self) -> Any:
+        return next(level for level in self.levels if level is not None)
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -65,6 +85,8 @@ class Columns:
             kinds.append(kind := _kind(column, chosen[j] or table.categorical[j]))
             if kind == "category":
                 categories.append(_learned_category(column))
+                if not chosen[j] and not table.categorical[j]:
+                    _warn_of_text(categories[-1], table.label(j))
             elif kind == "date":
                 hours.append(_has_hours(column))
         columns = cls(table.names, tuple(kinds), tuple(categories), tuple(hours))
@@ -123,7 +145,9 @@ class Columns:
             elif kind == "date":
                 numbers += _date_parts(_dates(column, table.label(j)), next(hours))
             elif kind == "category":
-                codes.append(self.categories[len(codes)].codes(column))
+                category = self.categories[len(codes)]
+                codes.append(category.codes(column))
+                category.check_kind(codes[-1], column, table.label(j))
         return Parsed(_stacked(numbers, table.n_rows, np.float64), _stacked(codes, table.n_rows, np.int32))
 
     @property
@@ -211,11 +235,53 @@ def _keys(values: NDArray[Any]) -> list[Any]:
     return keys
 
 
+def _kinds_of_values(values: Iterable[Any]) -> set[Any]:
+    """Return the types of values, one for all numbers; missing values have none."""
+    return {Real if isinstance(value, Real) else type(value) for value in values if value is not None}
+
+
 def _learned_category(column: NDArray[Any]) -> Category:
     counts = Counter(_keys(column))
     # Ties by text, so that equal tables of several libraries have equal levels.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0]), type(item[0]).__name__))
     return Category(tuple(level for level, _ in ordered), np.array([count for _, count in ordered], np.int64))
+
+
+def _warn_of_text(category: Category, label: str) -> None:
+    """Warn of text that seems to stand for numbers or dates."""
+    levels = [level for level in category.levels if isinstance(level, str)]
+    if len(levels) < _MANY_LEVELS:
+        return
+    for reads, what, way_out in [
+        (_is_decimal, "numbers", "pandas.to_numeric(..., errors='coerce')"),
+        (_is_date, "dates", "pandas.to_datetime(..., errors='coerce')"),
+    ]:
+        if sum(map(reads, levels)) > len(levels) / 2:
+            warn(
+                f"{label} is taken for a category, but most of its {len(levels)} levels, such as"
+                f" {next(filter(reads, levels))!r}, look like {what}. If they are, convert the column, as by"
+                f" {way_out}. If not, name it in categorical_features"
+            )
+
+
+def _is_decimal(text: str) -> bool:
+    """Tell whether text is a number with a fraction; whole numbers may be codes."""
+    if not {".", ","} & set(text):
+        return False
+    try:
+        return math.isfinite(float(text.replace(",", ".")))
+    except ValueError:
+        return False
+
+
+def _is_date(text: str) -> bool:
+    if len(text) < len("2024-01-01"):
+        return False
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(column: NDArray[Any], label: str) -> NDArray[np.float64]:
@@ -240,7 +306,10 @@ def _numbers(column: NDArray[Any], label: str) -> NDArray[np.float64]:
 def _described(column: NDArray[Any]) -> str:
     if column.dtype.kind == "M":
         return "dates"
-    example = next((value for value in column if value is not None and not isinstance(value, float)), None)
+    if column.dtype.kind == "f":
+        return "numbers"
+    strange = (value for value in column if value is not None and not isinstance(value, Real))
+    example = next(strange, next((value for value in column if value is not None), None))
     return f"{type(example).__name__}, such as {example!r}"
 
 

@@ -52,8 +52,9 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Functions for each number with encoding='bins'; fewer if there were more than 1,024 inputs in all.
     target_means : bool, default=True
         Make means of the target for categories of more than `max_levels` levels.
-    smoothing : float, default=10.0
-        The mean of a level is shrunk as if it had so many rows more, with the mean of all.
+    smoothing : float or 'auto', default=10.0
+        The mean of a level is shrunk as if it had so many rows more, with the mean of all. 'auto' takes what
+        foretells the rows of other folds best, for each category.
     n_folds : int, default=5
         Folds of the means in `fit_transform`.
     random_state : int, RandomState or None, default=None
@@ -85,7 +86,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         "max_levels": [Interval(Integral, 1, None, closed="left")],
         "n_bins": [Interval(Integral, 1, None, closed="left")],
         "target_means": ["boolean"],
-        "smoothing": [Interval(Real, 0, None, closed="left")],
+        "smoothing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -102,7 +103,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         max_levels: int = 64,
         n_bins: int = 16,
         target_means: bool = True,
-        smoothing: float = 10.0,
+        smoothing: float | str = 10.0,
         n_folds: int = 5,
         random_state: Any = None,
     ) -> None:
@@ -228,10 +229,11 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             target = _checked_target(y)
             random = check_random_state(self.random_state)
             folds = drawn_folds(target[:, 0], min(self.n_folds, len(target)), random)
+            smoothing = None if isinstance(self.smoothing, str) else self.smoothing
             for j in many:
                 n_levels = len(columns.categories[j].levels)
                 means[j], of_rows = TargetMeans.learned(
-                    parsed.codes[:, j], target, folds, n_levels, self.smoothing
+                    parsed.codes[:, j], target, folds, n_levels, smoothing
                 )
                 rows.append(of_rows)
         self.n_features_in_ = columns.n_features

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +13,9 @@ from densegrad.tabular.calibration import best_temperature
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.inputs import Inputs
 from densegrad.tabular.level_encoding import TargetMeans
-from densegrad.tabular.member import Rows, trained
+from densegrad.tabular.member import GoesOn, Rows, trained
 from densegrad.tabular.portable import log
-from densegrad.tabular.recipe import Recipe, batch_size
+from densegrad.tabular.recipe import Recipe, batch_size, last_cosine
 from densegrad.tabular.standard_target import standard_target
 from densegrad.tabular.tasks import Classes, Scaling, Task
 
@@ -25,7 +24,6 @@ Floats = NDArray[np.float64]
 #: The fold of a row that every member trains on.
 NEVER_JUDGED = -1
 MAX_LEVELS = 64
-_SMOOTHING = 10.0
 #: Probabilities that a log loss is taken of; of more, only some rows are taken.
 _ENOUGH = 1_000_000
 
@@ -58,11 +56,25 @@ class Problem:
     smoothing: float | None = None
     #: Part of the rows that an epoch takes, and that it is judged by.
     part: float = 1.0
+    #: Categories of more levels than this have means of the target.
+    means_above: int = MAX_LEVELS
 
     @property
     def smooths(self) -> bool:
         """Whether the loss has label smoothing."""
         return self.training.task.loss.label_smoothing > 0 and self.smoothing != 0
+
+    @property
+    def last_cosine(self) -> int:
+        """The number of epochs before the last cosine of the rate."""
+        return last_cosine(self.epochs)
+
+    @property
+    def further_means(self) -> bool:
+        """Whether there are categories that could have means of the target, and have none."""
+        return self.means_above > 2 and any(
+            2 < len(category.levels) <= self.means_above for category in self.columns.categories
+        )
 
     def log_loss(self, member: Member) -> float:
         """Return the log loss of a member's validation rows at their best temperature."""
@@ -167,15 +179,16 @@ def trained_member(
     fold: int,
     seed: int,
     shared: NDArray[np.float32] | None,
-    goes_on: Callable[[], bool],
+    goes_on: GoesOn,
+    n_threads: int = 1,
 ) -> Member:
-    """Train one member; `shared` has the scaled inputs if they do not depend on the target."""
+    """Train one member; `shared` has the scaled inputs for members without means of the target."""
     rows, judged_part, judged = problem.parts(fold)
     task = problem.training.task
     means, of_rows = _target_means(problem, rows)
     further = sum(part.shape[1] for part in of_rows)
     recipe = problem.recipe(inputs.width + further, len(rows))
-    X = shared
+    X = None if means else shared
     if X is None:
         X = inputs.of(problem.training.parsed, further)
         _fill(X, further, of_rows)
@@ -197,6 +210,7 @@ def trained_member(
         judged_part.task.error_of(judged, None if weight is None else weight[judged], scaling),
         seed,
         goes_on,
+        n_threads,
     )
     return Member(
         best.network, means, scaling, recipe.input_scale, best.curve, best.best_epoch, judged, best.outputs
@@ -215,7 +229,8 @@ def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, 
     A training row gets means over the other folds among the training rows; a row to judge by gets means over
     all training rows.
     """
-    many = [j for j, category in enumerate(problem.columns.categories) if len(category.levels) > MAX_LEVELS]
+    categories = problem.columns.categories
+    many = [j for j, category in enumerate(categories) if len(category.levels) > problem.means_above]
     if not many or len(rows) < 2:
         return {}, []
     signals = standard_target(problem.training.task.signals()[rows])
@@ -231,8 +246,8 @@ def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, 
     parts: list[Floats] = []
     for j in many:
         codes = problem.training.parsed.codes[:, j]
-        n_levels = len(problem.columns.categories[j].levels)
-        means[j], of_rows = TargetMeans.learned(codes[rows], signals, folds, n_levels, _SMOOTHING, weight)
+        n_levels = len(categories[j].levels)
+        means[j], of_rows = TargetMeans.learned(codes[rows], signals, folds, n_levels, None, weight)
         part = means[j].of(codes)
         part[rows] = of_rows
         parts.append(part)

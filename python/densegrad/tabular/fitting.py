@@ -115,8 +115,9 @@ class _Bar:
     def expect(self, n_epochs: int) -> None:
         """Lengthen the bar."""
         if self._bar is not None:
-            self._bar.total += n_epochs
-            self._bar.refresh()
+            with self._lock:
+                self._bar.total += n_epochs
+                self._bar.refresh()
 
     def advance(self) -> None:
         """Count one epoch."""

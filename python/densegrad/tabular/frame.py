@@ -180,14 +180,15 @@ def _days(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _objects(array: NDArray[Any]) -> NDArray[Any]:
     """Return objects with None for every kind of missing value."""
-    missing = np.fromiter((_is_missing(value) for value in array), bool, len(array))
+    missing = np.fromiter((is_missing(value) for value in array), bool, len(array))
     if missing.any():
         array = array.copy()
         array[missing] = None
     return array
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Tell whether a value stands for a missing one, in any library."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from densegrad.tabular.columns import Category
 
+#: The smoothings that are tried if it is to be chosen.
+_SMOOTHINGS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 #: The size of an indicator, so that one category weighs about as much as one number.
 SIZE = 1.66
 
@@ -63,7 +65,7 @@ class TargetMeans:
         target: NDArray[np.float64],
         folds: NDArray[np.int64],
         n_levels: int,
-        smoothing: float,
+        smoothing: float | None,
         weight: NDArray[np.float64] | None = None,
     ) -> tuple[TargetMeans, NDArray[np.float64]]:
         """Return the means, and the input of each row: means over the rows of the other folds.
@@ -76,8 +78,9 @@ class TargetMeans:
         folds : ndarray of shape (n_rows,)
             The fold of each row, from 0. At least two.
         n_levels : int
-        smoothing : float
-            As many rows of the mean of all are added to each level.
+        smoothing : float or None
+            As many rows of the mean of all are added to each level. None takes what foretells other folds
+            best.
         weight : ndarray of shape (n_rows,) or None
             Weights of the rows, of mean 1; None stands for ones.
         """
@@ -88,16 +91,17 @@ class TargetMeans:
         size = n_levels * n_folds
         of_row = None if weight is None else weight[known]
         weighted = target[known] if of_row is None else target[known] * of_row[:, np.newaxis]
-        counts = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
-        sums = np.stack(
+        counts: NDArray[Any] = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
+        sums: NDArray[np.float64] = np.stack(
             [np.bincount(cell, weighted[:, k], size).reshape(n_levels, n_folds) for k in range(n_targets)],
             axis=2,
         )
+        if smoothing is None:
+            smoothing = min(_SMOOTHINGS, key=lambda tried: _misfit(sums, counts, tried))
         rows = np.zeros((len(codes), n_targets))
         for fold in range(n_folds):
-            # Sums of the others, not a difference from the whole: no trace of a row's own target is left.
-            others = np.arange(n_folds) != fold
-            means = _shrunk(sums[:, others].sum(axis=1), counts[:, others].sum(axis=1), smoothing)
+            # Sums of the others, not a difference from the whole: rounding leaves no trace of a row's target.
+            means = _means_of_others(sums, counts, fold, smoothing)
             mine = known & (folds == fold)
             rows[mine] = means[codes[mine]]
         return cls(_shrunk(sums.sum(axis=1), counts.sum(axis=1), smoothing)), rows
@@ -106,6 +110,30 @@ class TargetMeans:
         """Return the inputs of some rows, (n_rows, n_targets): zeros for unknown levels."""
         rows = np.where((codes >= 0)[:, np.newaxis], self.means[np.maximum(codes, 0)], 0.0)
         return np.asarray(rows)
+
+
+def _means_of_others(
+    sums: NDArray[np.float64], counts: NDArray[Any], fold: int, smoothing: float
+) -> NDArray[np.float64]:
+    """Return the means by level over all folds but one, (n_levels, n_targets)."""
+    others = np.arange(counts.shape[1]) != fold
+    return _shrunk(sums[:, others].sum(axis=1), counts[:, others].sum(axis=1), smoothing)
+
+
+def _misfit(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> float:
+    """Return the squared error of the means of the other folds, summed over all rows, less a constant.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_levels, n_folds, n_targets)
+    counts : ndarray of shape (n_levels, n_folds)
+    """
+    total = 0.0
+    for fold in range(counts.shape[1]):
+        means = _means_of_others(sums, counts, fold, smoothing)
+        of_level = counts[:, fold, np.newaxis] * means - 2 * sums[:, fold]
+        total += float((means * of_level).sum())
+    return total
 
 
 def _shrunk(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> NDArray[np.float64]:

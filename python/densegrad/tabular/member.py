@@ -37,6 +37,8 @@ class Member:
 
 #: From outputs before the head's activation to an error; less is better.
 Judge = Callable[[NDArray[np.float32]], float]
+#: From the errors after each epoch so far to whether the training goes on.
+GoesOn = Callable[[list[float]], bool]
 
 
 def trained(
@@ -46,7 +48,8 @@ def trained(
     judged: NDArray[np.float32],
     error_of: Judge,
     seed: int,
-    goes_on: Callable[[], bool],
+    goes_on: GoesOn,
+    n_threads: int = 1,
 ) -> Member:
     """Train on the rows `rows` of `samples`; keep the epoch of the lowest error, the last of equal ones.
 
@@ -61,14 +64,15 @@ def trained(
         From the outputs of the judged rows to their error.
     seed : int
     goes_on : callable
-        Called after each epoch; False ends the training.
+        Called after each epoch with the errors so far; False ends the training.
+    n_threads : int, default 1
     """
     random = np.random.RandomState(seed)
     batch = min(recipe.batch_size, len(rows))
     n_steps = max(1, int(recipe.part * (len(rows) // batch)))
     factor = recipe.factor(0)
     network = Network.from_spec(recipe.spec(factor), recipe.initial(random))
-    trainer = _trainer(recipe, network, factor, batch, random)
+    trainer = _trainer(recipe, network, factor, batch, random, n_threads)
     data = network.samples(samples.X, samples.target, samples.weight)
     curve: list[float] = []
     best, best_parameters, best_outputs = math.inf, network.parameters, None
@@ -78,18 +82,18 @@ def trained(
             factor = recipe.factor(epoch)
             state = trainer.state_dict()
             network = Network.from_spec(recipe.spec(factor), network.parameters)
-            trainer = _trainer(recipe, network, factor, batch, random)
+            trainer = _trainer(recipe, network, factor, batch, random, n_threads)
             trainer.load_state_dict(state)
             data = network.samples(samples.X, samples.target, samples.weight)
         order = rows[random.permutation(len(rows))[: n_steps * batch]]
         rates = recipe.rates(epoch * n_steps, n_steps, recipe.epochs * n_steps)
         trainer.epoch(data, order=order, learning_rate=rates)
-        outputs = network.predict(judged, 1)
+        outputs = network.predict(judged, n_threads)
         error = error_of(outputs)
         curve.append(error)
         if error <= best:
             best, best_epoch, best_parameters, best_outputs = error, epoch, network.parameters, outputs
-        if not goes_on():
+        if not goes_on(curve):
             break
     if best_outputs is None:
         raise ValueError(
@@ -99,7 +103,12 @@ def trained(
 
 
 def _trainer(
-    recipe: Recipe, network: Network, factor: float, batch: int, random: np.random.RandomState
+    recipe: Recipe,
+    network: Network,
+    factor: float,
+    batch: int,
+    random: np.random.RandomState,
+    n_threads: int,
 ) -> Trainer:
     return Trainer(
         network,
@@ -107,5 +116,5 @@ def _trainer(
         batch_size=batch,
         weight_decay=recipe.weight_decay * factor,
         random_state=int(random.randint(2**31 - 1)),
-        n_threads=1,
+        n_threads=n_threads,
     )

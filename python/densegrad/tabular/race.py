@@ -1,12 +1,14 @@
-"""The race on the first folds, of encodings, label smoothing and epochs; then the other members."""
+"""The race on the first folds, of encodings, label smoothing, means and epochs; then the other members."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from densegrad.tabular.ensemble import MAX_LEVELS, Ensemble, Member, Problem, sc
 from densegrad.tabular.inputs import Inputs
 from densegrad.tabular.member import Rows
 from densegrad.tabular.member import trained as train
+from densegrad.tabular.tasks import Classes
 
 #: 'values' joins the race from so many rows on.
 _ROWS_FOR_VALUES = 5000
@@ -23,6 +26,10 @@ _TIMED_ROWS = 2048
 #: From so many rows on the race has fewer epochs, and tells whether more of them are any better.
 _ROWS_FOR_SHORT = 5000
 SHORT = 16
+#: The errors of so many epochs before the last cosine, when the rate is low, are compared.
+_AT_AN_END = 2
+#: Errors are worse, or far behind, beyond these ratios, and if more than about two rows make the difference.
+_WORSE, _FAR_BEHIND, _ROWS_OF_LUCK = 1.02, 1.05, 10
 
 
 class Interrupted(Exception):
@@ -36,7 +43,7 @@ class Watch:
     #: Called after each epoch of each member; False ends them all.
     goes_on: Callable[[], bool]
     epoch_done: Callable[[], None]
-    #: Called with the number of epochs that are to come.
+    #: Called with the number of epochs that are to come; below 0 if they will not.
     expect: Callable[[int], None]
 
 
@@ -52,11 +59,22 @@ def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
     return chosen
 
 
+@dataclass(frozen=True)
+class Job:
+    """One member to train."""
+
+    problem: Problem
+    inputs: Inputs
+    fold: int
+    #: An error on the same rows that is already reached.
+    to_beat: float = math.inf
+
+
 class _Workers:
     """Threads that train members side by side, until they are stopped by Ctrl-C or an error."""
 
     def __init__(self, seeds: list[int], n_threads: int, watch: Watch) -> None:
-        self.seeds, self.watch = seeds, watch
+        self.seeds, self.n_threads, self.watch = seeds, n_threads, watch
         self.interrupted = False
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(n_threads)
@@ -65,36 +83,75 @@ class _Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def _goes_on(self) -> bool:
-        self.watch.epoch_done()
-        return self.watch.goes_on() and not self._stopped.is_set()
+        self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
 
     def _train(
-        self, problem: Problem, inputs: Inputs, fold: int, shared: NDArray[np.float32] | None
+        self, job: Job, shared: NDArray[np.float32] | None, n_threads: int, given_up: threading.Event | None
     ) -> Member | None:
         if self._stopped.is_set():
             return None
-        return trained_member(problem, inputs, fold, self.seeds[fold], shared, self._goes_on)
+
+        def goes_on(curve: list[float]) -> bool:
+            self.watch.epoch_done()
+            if not self.watch.goes_on() or self._stopped.is_set():
+                return False
+            hopeless = _hopeless(job, curve)
+            if given_up is not None:
+                if hopeless:
+                    given_up.set()
+                hopeless = given_up.is_set()
+            if hopeless:
+                self.watch.expect(len(curve) - job.problem.epochs)
+            return not hopeless
+
+        seed = self.seeds[job.fold]
+        return trained_member(job.problem, job.inputs, job.fold, seed, shared, goes_on, n_threads)
 
     def train(
-        self, wanted: Sequence[tuple[Problem, Inputs, int]], shared: NDArray[np.float32] | None = None
+        self, jobs: Sequence[Job], shared: NDArray[np.float32] | None = None, *, together: bool = False
     ) -> list[Member | None]:
-        """Return the member of each problem, inputs and fold; None for those that Ctrl-C has prevented."""
+        """Return the member of each job; None for those that Ctrl-C has prevented.
+
+        With `together` all members end if one is hopeless, at an epoch that depends on the threads.
+        """
         if self.interrupted:
-            return [None] * len(wanted)
-        self.watch.expect(sum(problem.epochs for problem, _, _ in wanted))
-        futures = [self._pool.submit(self._train, *job, shared) for job in wanted]
+            return [None] * len(jobs)
+        self.watch.expect(sum(job.problem.epochs for job in jobs))
+        given_up = threading.Event() if together else None
+        # The last jobs share the threads that would have none.
+        n_last = len(jobs) % self.n_threads
+        futures: list[Future[Member | None]] = []
         try:
+            for i, job in enumerate(jobs):
+                n_threads = self.n_threads // n_last if i >= len(jobs) - n_last else 1
+                futures.append(self._pool.submit(self._train, job, shared, n_threads, given_up))
             return [future.result() for future in futures]
         except KeyboardInterrupt:
             self._stopped.set()
             self.interrupted = True
-            return [None if future.cancel() else future.result() for future in futures]
+            ready = [None if future.cancel() else future.result() for future in futures]
+            return ready + [None] * (len(jobs) - len(ready))
         except BaseException:
             self._stopped.set()
             raise
+
+
+def _hopeless(job: Job, curve: list[float]) -> bool:
+    """Tell before the last and longest cosine whether it is not worth its time.
+
+    It is not if the error is above what was there before: the member learns its rows by heart, or fewer
+    epochs did as well.
+    """
+    n_rows = job.problem.training.task.n_rows
+    if n_rows <= _ROWS_FOR_SHORT or len(curve) != job.problem.last_cosine:
+        return False
+    return min(curve[-_AT_AN_END:]) > _limit(min(job.to_beat, *curve), _WORSE, n_rows)
+
+
+def _limit(error: float, ratio: float, n_rows: int) -> float:
+    """Return the error above which another one is worse than a known one."""
+    return ratio * error + _ROWS_OF_LUCK / n_rows
 
 
 def fit(
@@ -106,64 +163,116 @@ def fit(
         short = replace(problem, epochs=SHORT)
     racing = range(min(FOLDS_IN_RACE, len(seeds)))
     with _Workers(seeds, n_threads, watch) as workers:
-        trained = workers.train([(short, inputs, k) for inputs in encodings.values() for k in racing])
-        finished = {
-            name: members
-            for at, name in enumerate(encodings)
-            if (members := _made(trained[at * len(racing) : (at + 1) * len(racing)]))
-        }
-        if not finished:
-            raise Interrupted
-        race = {name: _mean([member.error for member in members]) for name, members in finished.items()}
-        winner = min(race, key=lambda name: race[name])
+        finished = _raced(workers, short, encodings, len(racing))
+        race = {name: _mean_error(members) for name, members in finished.items()}
+        most = max(map(len, finished.values()))
+        winner = min(
+            (name for name, members in finished.items() if len(members) == most), key=lambda name: race[name]
+        )
         members, inputs = finished[winner], encodings[winner]
         shared = None if members[0].means else scaled_inputs(problem, inputs, members[0].input_scale)
-        members, chosen = _refined(workers, problem, short, inputs, members, shared)
+        members, chosen = _refined(workers, short, inputs, members, shared)
+        if short is not problem:
+            members, chosen = _longer(workers, problem.epochs, chosen, inputs, members, shared)
         missing = range(len(members), len(seeds))
-        members += _made(workers.train([(chosen, inputs, k) for k in missing], shared))
+        members = members + _made(workers.train([Job(chosen, inputs, k) for k in missing], shared))
     return Ensemble(winner, inputs, members, race), workers.interrupted
+
+
+def _raced(
+    workers: _Workers, problem: Problem, encodings: dict[str, Inputs], n_folds: int
+) -> dict[str, list[Member]]:
+    """Return the members of each encoding; one that is far behind on the first fold has no others."""
+    n_rows = problem.training.task.n_rows
+    finished: dict[str, list[Member]] = {}
+    rounds = [[fold] for fold in range(n_folds)] if n_rows > _ROWS_FOR_SHORT else [list(range(n_folds))]
+    for folds in rounds:
+        ahead = encodings
+        if finished:
+            best = min(_mean_error(members) for members in finished.values())
+            ahead = {
+                name: encodings[name]
+                for name, members in finished.items()
+                if _mean_error(members) <= _limit(best, _FAR_BEHIND, n_rows)
+            }
+        trained = workers.train([Job(problem, inputs, k) for inputs in ahead.values() for k in folds])
+        for i, name in enumerate(ahead):
+            if made := _made(trained[i * len(folds) : (i + 1) * len(folds)]):
+                finished.setdefault(name, []).extend(made)
+    if not finished:
+        raise Interrupted
+    return finished
 
 
 def _refined(
     workers: _Workers,
     problem: Problem,
-    short: Problem,
     inputs: Inputs,
     members: list[Member],
     shared: NDArray[np.float32] | None,
 ) -> tuple[list[Member], Problem]:
-    """Try no label smoothing, and more epochs; return the members that can be kept, and the choice.
+    """Try no label smoothing, and means of the target for all categories; return the best of the three.
 
-    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot.
+    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot. Means help if
+    the rows of a level are few.
+
+    Returns
+    -------
+    members : list of Member
+        Those that have the choice.
+    problem : Problem
+        The choice.
     """
-    jobs = []
-    if problem.smooths:
-        jobs += [(replace(short, smoothing=0.0), inputs, k) for k in range(len(members))]
-    if short is not problem:
-        jobs.append((problem, inputs, 0))
-    tried = workers.train(jobs, shared)
+    tries = _tries(problem)
+    n = len(members)
+    trained = workers.train(
+        [Job(replace(problem, **change), inputs, k) for change in tries for k in range(n)], shared
+    )
     if workers.interrupted:
-        return members, short
-    kept, smoothing = members, problem.smoothing
+        return members, problem
+    cost = problem.log_loss if isinstance(problem.training.task, Classes) else lambda member: member.error
+    least, best, chosen = sum(map(cost, members)), members, problem
+    for i, change in enumerate(tries):
+        changed = _made(trained[i * n : (i + 1) * n])
+        if (total := sum(map(cost, changed))) < least:
+            least, best, chosen = total, changed, replace(problem, **change)
+    return best, chosen
+
+
+def _tries(problem: Problem) -> list[dict[str, Any]]:
+    """Return the changes of the problem that are worth a try."""
+    tries: list[dict[str, Any]] = []
     if problem.smooths:
-        sharp = _made(tried[: len(members)])
-        if _mean([problem.log_loss(member) for member in sharp]) < _mean(
-            [problem.log_loss(member) for member in members]
-        ):
-            kept, smoothing = sharp, 0.0
-    if short is not problem:
-        (longer,) = _made(tried[-1:])
-        if longer.error < members[0].error:
-            return [longer] if kept is members else [], replace(problem, smoothing=smoothing)
-    return kept, replace(short, smoothing=smoothing)
+        tries.append({"smoothing": 0.0})
+    if problem.further_means:
+        tries.append({"means_above": 2})
+    return tries
+
+
+def _longer(
+    workers: _Workers,
+    epochs: int,
+    problem: Problem,
+    inputs: Inputs,
+    members: list[Member],
+    shared: NDArray[np.float32] | None,
+) -> tuple[list[Member], Problem]:
+    """Try more epochs, unless they are hopeless; return the members that can be kept, and the choice."""
+    more = replace(problem, epochs=epochs)
+    jobs = [Job(more, inputs, k, member.error) for k, member in enumerate(members)]
+    longer = _made(workers.train(jobs, shared, together=True))
+    whole = not workers.interrupted and all(len(member.curve) == epochs for member in longer)
+    if whole and _mean_error(longer) < _mean_error(members):
+        return longer, more
+    return members, problem
 
 
 def _made(members: Sequence[Member | None]) -> list[Member]:
     return [member for member in members if member is not None]
 
 
-def _mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
+def _mean_error(members: Sequence[Member]) -> float:
+    return sum(member.error for member in members) / len(members)
 
 
 def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
@@ -176,5 +285,5 @@ def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
     scaling = task.scaling(few, None)
     some = Rows(plain, task.target(scaling)[few], None)
     start = monotonic()
-    train(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda: False)
+    train(recipe, some, np.arange(len(few)), plain, lambda _: 0.0, seed, lambda _: False)
     return (monotonic() - start) * len(rows) / len(few)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from densegrad.tabular.portable import cosine, log
 
 EPOCHS = 64
 MOST_STEPS = 10_000
-_CYCLES = 4
+_CYCLES: Final = 4
 #: Dropout, decay and label smoothing change in so many steps.
 _STAGES = 8
 
@@ -104,3 +105,8 @@ def epochs_for(n_rows: int) -> int:
     """Return the number of epochs."""
     steps = max(1, n_rows // batch_size(n_rows))
     return max(1, min(EPOCHS, MOST_STEPS // steps))
+
+
+def last_cosine(epochs: int) -> int:
+    """Return the number of epochs before the last cosine of the rate, which takes more than half of them."""
+    return -(-epochs * (2**_CYCLES // 2 - 1) // (2**_CYCLES - 1))

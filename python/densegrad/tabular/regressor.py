@@ -17,11 +17,12 @@ from densegrad._losses import Loss
 from densegrad.samples import check_lowest
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
+from densegrad.tabular.portable import exp, log
 from densegrad.tabular.tasks import Task, Values
 
 Floats = NDArray[np.float64]
 
-_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"}
+_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma", "gaussian_nll"}
 #: Residuals are kept as so many quantiles.
 _KEPT = 1001
 
@@ -36,8 +37,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     Parameters
     ----------
     loss : str, default='squared_error'
-        'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson' or 'gamma', as for `MLPRegressor`.
-        'huber' turns into a line at one deviation of the target.
+        'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', 'gamma' or 'gaussian_nll', as for
+        `MLPRegressor`. 'huber' turns into a line at one deviation of the target. 'gaussian_nll' also predicts
+        how far each row may be off; see `predict` and `predict_interval`.
     quantile : float or list of float, default=0.5
         Of the loss 'quantile': a level, or several increasing ones, whose predictions never cross.
     n_members : int, default=5
@@ -50,7 +52,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     categorical_features : list of str, list of int, boolean mask or None, default=None
         Columns of numbers that are categories. Text, booleans and the frames' own categories always are.
     clamp : bool, default=True
-        Keep predictions within the range of the training targets.
+        Keep predictions within the range of the training targets, and deviations below its width.
     time_limit : float or None, default=None
         Seconds for the fit: fewer epochs, then no race, then fewer members.
     random_state : int, RandomState or None, default=None
@@ -70,7 +72,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     encoding_ : str
         The encoding that won.
     race_ : dict
-        The validation error of each encoding that raced.
+        The validation error of each encoding that raced; on the first fold only if it was far behind there.
     history_ : list of list of float
         The validation error of each member after each epoch.
     member_epochs_ : list of int
@@ -127,25 +129,42 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.n_threads = n_threads
         self.progress = progress
 
-    def predict(self, X: Any) -> Floats:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return predictions.
 
         Parameters
         ----------
         X : data frame or array-like of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return the standard deviations as well, which needs loss='gaussian_nll'. They hold the
+            noise that each member expects, and how far the members are apart.
 
         Returns
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_targets) for several targets
             For several quantiles (n_samples, n_levels), or (n_samples, n_targets, n_levels).
+        std : ndarray of the shape of y
+            Only with return_std.
         """
-        return np.concatenate([self._mean(outputs) for outputs in self._member_outputs(X)])
+        check_is_fitted(self)
+        if return_std and not self._gaussian:
+            raise ValueError(
+                f"return_std=True needs a fit with loss='gaussian_nll'; got loss={self._loss.name!r}"
+            )
+        blocks = [
+            (self._mean(outputs), self._deviation(outputs) if return_std else None)
+            for outputs in self._member_outputs(X)
+        ]
+        mean = np.concatenate([mean for mean, _ in blocks])
+        return (mean, np.concatenate([std for _, std in blocks if std is not None])) if return_std else mean
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return intervals that hold about this share of new values.
 
         They are as wide as the residuals of the training rows, each predicted by the member that has not seen
-        it. The width is the same for all rows. For widths that depend on the row, fit with loss='quantile'.
+        it. The width is the same for all rows. For widths that depend on the row, fit with
+        loss='gaussian_nll': then they are so many standard deviations wide as the residuals were. Or fit with
+        loss='quantile', whose predictions are the ends of intervals.
 
         Parameters
         ----------
@@ -163,12 +182,17 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             raise ValueError(
                 "predict_interval needs a fit with another loss than 'quantile', whose levels are intervals"
             )
-        centre = self.predict(X).reshape(-1, self._n_targets)
+        centre: Floats
+        unit: Floats | float
+        if self._gaussian:
+            centre, unit = (part.reshape(-1, self._n_targets) for part in self.predict(X, return_std=True))
+        else:
+            centre, unit = self.predict(X).reshape(-1, self._n_targets), 1.0
         n = self._n_residuals
         # One more row, as far off as can be, makes up for the residuals being a sample.
         high = min(1.0, (1 + coverage) / 2 * (n + 1) / n)
         ends = np.quantile(self._residuals, [1 - high, high], axis=0)
-        intervals = np.stack([centre + ends[0], centre + ends[1]], axis=2)
+        intervals = np.stack([centre + ends[0] * unit, centre + ends[1] * unit], axis=2)
         return intervals[:, 0] if self._flat else intervals
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -200,15 +224,35 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _mean(self, outputs: list[Floats]) -> Floats:
         """Return the mean over the members, within the range of the training, as `predict` shows it."""
-        if self.clamp:
-            outputs = [np.clip(of_member, self._low, self._high) for of_member in outputs]
-        mean = sum(outputs[1:], outputs[0]) / len(outputs)
+        mean = _average(self._clamped(outputs))
+        if self._gaussian:
+            mean = mean[:, : self._n_targets]
         n_levels = len(self._loss.quantile_levels)
         if n_levels and self._n_targets > 1:
             return np.asarray(mean.reshape(len(mean), self._n_targets, n_levels))
         if n_levels or not self._flat:
-            return np.asarray(mean)
-        return np.asarray(mean[:, 0])
+            return mean
+        return mean[:, 0]
+
+    def _deviation(self, outputs: list[Floats]) -> Floats:
+        """Return the standard deviations of the mixture of the members' normal distributions."""
+        n = self._n_targets
+        outputs = self._clamped(outputs)
+        mean = _average([of_member[:, :n] for of_member in outputs])
+        variance = _average(
+            [exp(of_member[:, n:]) + np.square(of_member[:, :n] - mean) for of_member in outputs]
+        )
+        deviation = np.sqrt(variance)
+        return np.asarray(deviation[:, 0] if self._flat else deviation)
+
+    def _clamped(self, outputs: list[Floats]) -> list[Floats]:
+        if not self.clamp:
+            return outputs
+        return [np.clip(of_member, self._low, self._high) for of_member in outputs]
+
+    @property
+    def _gaussian(self) -> bool:
+        return self._loss.name == "gaussian_nll"
 
     # The base's parts, for regression.
 
@@ -229,11 +273,19 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return target
 
     def _checked(self, y: Any) -> Floats:
-        y = _check_y(y, multi_output=True, y_numeric=True)
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        values = np.asarray(y, np.float64)
+        try:
+            y = _check_y(y, multi_output=True, y_numeric=True)
+            y = y.toarray() if hasattr(y, "toarray") else y
+            values = np.asarray(y, np.float64)
+        except ValueError as error:
+            if not str(error).startswith("could not convert"):
+                raise
+            raise ValueError(
+                f"y must hold numbers: {error}. For labels fit a TabularClassifier; leave out rows where text"
+                " stands for a number"
+            ) from None
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = column_or_1d(values, warn=True)
         check_lowest("y", values, self._loss.name)
         return values
 
@@ -241,8 +293,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         values = y.reshape(len(y), -1)
         if not known:
             n_levels = self._loss.outputs_per_target
-            self._low = np.repeat(values.min(axis=0), n_levels)
-            self._high = np.repeat(values.max(axis=0), n_levels)
+            low, high = values.min(axis=0), values.max(axis=0)
+            self._low, self._high = np.repeat(low, n_levels), np.repeat(high, n_levels)
+            if self._gaussian:
+                # No deviation is larger than the range; a constant target has no range to tell.
+                highest = 2 * log(np.where(high > low, high - low, 1.0))
+                self._low = np.concatenate([low, np.full_like(low, -np.inf)])
+                self._high = np.concatenate([high, np.where(high > low, highest, np.inf)])
         return Values(values, self._loss)
 
     def _loss_weight(self, y: NDArray[Any], weight: Floats | None, training_y: NDArray[Any]) -> Floats | None:
@@ -256,6 +313,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self._n_residuals = int(np.count_nonzero(judged))
         if self._loss.name != "quantile":
             residuals = (task.values - prediction.reshape(task.values.shape))[judged]
+            if self._gaussian:
+                residuals /= self._deviation(outputs).reshape(task.values.shape)[judged]
             levels = np.linspace(0, 1, min(_KEPT, len(residuals)))
             self._residuals = np.quantile(residuals, levels, axis=0)
         return prediction
@@ -265,3 +324,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         assert isinstance(task, Values)
         y = task.values[judged, 0] if self._flat else task.values[judged]
         return self._score(y, prediction[judged], None if part.weight is None else part.weight[judged])
+
+
+def _average(arrays: list[Floats]) -> Floats:
+    return np.asarray(sum(arrays[1:], arrays[0]) / len(arrays))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad._losses import Loss
-from densegrad.tabular.portable import log
+from densegrad.tabular.portable import exp, log
 
 Floats = NDArray[np.float64]
 Outputs = NDArray[Any]
@@ -259,13 +259,19 @@ class Values:
         deviation = np.sqrt((share[:, np.newaxis] * np.square(values - mean)).sum(axis=0))
         offset, factor = (np.zeros_like(mean), mean) if self.positive else (mean, deviation)
         factor = np.where(factor > 1e-9 * np.abs(mean), factor, 1.0)
+        if self.training_loss.name == "gaussian_nll":  # log-variances after the means
+            offset = np.concatenate([offset, 2 * log(factor)])
+            return Scaling(offset, np.concatenate([factor, np.ones_like(factor)]))
         n_levels = self.training_loss.outputs_per_target
         return Scaling(np.repeat(offset, n_levels), np.repeat(factor, n_levels))
 
     def target(self, scaling: Scaling) -> NDArray[Any]:
         """Return the values on the network's scale."""
-        n_levels = self.training_loss.outputs_per_target
-        return ((self.values - scaling.offset[::n_levels]) / scaling.factor[::n_levels]).astype(np.float32)
+        if self.training_loss.name == "gaussian_nll":
+            first = slice(self.values.shape[1])
+        else:
+            first = slice(None, None, self.training_loss.outputs_per_target)
+        return ((self.values - scaling.offset[first]) / scaling.factor[first]).astype(np.float32)
 
     def error_of(
         self, rows: NDArray[np.int64], weight: Floats | None, scaling: Scaling
@@ -287,6 +293,9 @@ def _losses(loss: Loss, target: Floats, outputs: Floats) -> Floats:
         levels = np.array(loss.quantile_levels or (loss.parameter,))
         residual = target[:, :, np.newaxis] - outputs.reshape(len(target), -1, len(levels))
         return np.asarray(np.maximum(levels * residual, (levels - 1) * residual).sum(axis=(1, 2)))
+    if loss.name == "gaussian_nll":
+        mean, log_variance = np.split(outputs, 2, axis=1)
+        return np.asarray(((log_variance + np.square(target - mean) * exp(-log_variance)) / 2).sum(axis=1))
     residual = target - outputs
     if loss.name == "absolute_error":
         return np.asarray(np.abs(residual).sum(axis=1))
