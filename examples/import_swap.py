@@ -8,6 +8,7 @@ The same lines with scikit-learn's and with densegrad's MLPClassifier, both time
 import time
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -37,3 +38,11 @@ for name, seconds, clf in (("scikit-learn", theirs_seconds, theirs), ("densegrad
     print(f"{name:12}  {seconds:6.2f} s   accuracy {accuracy:.4f}   loss {clf.loss_:.12f}")
 difference = max(np.abs(a - b).max() for a, b in zip(ours.coefs_, theirs.coefs_, strict=True))
 print(f"{theirs_seconds / ours_seconds:.1f} times as fast; the weights differ by at most {difference:.0e}")
+
+# %%
+# The seconds of one fit, the shortest of three:
+figure, ax = plt.subplots(figsize=(6.4, 1.8), layout="constrained")
+ax.barh(["densegrad", "scikit-learn"], [ours_seconds, theirs_seconds], color=["C0", "0.6"])
+ax.set(xlabel="seconds", title="MLPClassifier((64, 64)) on the digits, 100 epochs")
+ax.spines[["top", "right"]].set_visible(False)
+plt.show()

@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 from densegrad import Dense, Network
 from densegrad.display import NetworkDisplay
 
-net = Network(2, [Dense(3, "tanh"), Dense(1, "logistic")], loss="log_loss", dtype="float64", random_state=3)
+layers = [Dense(3, "tanh"), Dense(1, "logistic")]
+net = Network(2, layers, loss="log_loss", dtype="float64", random_state=3)
 X = [[0.5, -1.0], [1.5, 0.3], [-0.7, 0.8]]
 target = [1, 0, 1]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from densegrad import Dense, Network
 
-net = Network(2, [Dense(3, "tanh"), Dense(2, "softmax")], loss="log_loss", dtype="float64", random_state=3)
+layers = [Dense(3, "tanh"), Dense(2, "softmax")]
+net = Network(2, layers, loss="log_loss", dtype="float64", random_state=3)
 p = net.backpropagate([[0.5, -1.0], [1.5, 0.3], [-0.7, 0.8]], [1, 0, 1])
 
 path = Path(tempfile.gettempdir()) / "walk.html"

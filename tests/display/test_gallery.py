@@ -11,10 +11,11 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FIGURES = {
+    "plot_custom_activation": 1,
     "plot_decision_boundary": 1,
     "plot_five_pictures": 5,
     "plot_gradient_check": 2,
-    "plot_gradient_flow": 1,
+    "plot_gradient_flow": 3,
     "plot_learning_curves": 1,
     "plot_step_by_step_page": 0,
     "plot_weights": 3,
