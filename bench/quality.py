@@ -160,9 +160,9 @@ BY_PARAMETER: dict[str, dict[str, Any]] = {
 }
 #: Parts that have no parameter: what stands in their place.
 BY_PATCH: dict[str, dict[str, Any]] = {
-    "second tries": {"densegrad.tabular.race._tries": lambda problem: []},
+    "second tries": {"densegrad.tabular.race.tries_of": lambda problem: []},
     "means of the target": {
-        "densegrad.tabular.race._tries": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
+        "densegrad.tabular.race.tries_of": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
         "densegrad.tabular.ensemble._target_means": lambda problem, rows: ({}, []),
     },
     "fading of dropout, smoothing and decay": {

@@ -1,9 +1,12 @@
 """Targets of a wrong kind are named, and sparse ones read."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
 
 from densegrad import MLPClassifier, MLPRegressor
 from problems import COMMON, X, Y
@@ -51,3 +54,22 @@ def test_sparse_targets(arguments):
         dense = Estimator(**parameters).fit(X_LABELS, Y_LABELS)
         sparse = Estimator(**parameters).fit(X_LABELS, csr_array(Y_LABELS))
         np.testing.assert_array_equal(dense.coefs_[0], sparse.coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "words"),
+    [(1000.0, 0.0, r"deviation 9\d\d,"), (0.001, 0.0, r"deviation 0\.0009"), (1.0, 5000.0, r"mean 5e\+03")],
+)
+def test_a_target_far_from_unit_scale(factor, offset, words):
+    y = np.linspace(-1.7, 1.7, len(X)) * factor + offset
+    chatty = MLPRegressor(**COMMON, verbose=True)
+    with pytest.warns(UserWarning, match=f"y has .*{words}.*train a TabularRegressor"):
+        chatty.fit(X, y)
+    with pytest.warns(UserWarning, match="column 1 of y has mean"):
+        chatty.fit(X, np.stack([y / factor - offset / factor, y], axis=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        MLPRegressor(**COMMON).fit(X, y)  # scikit-learn's does not warn
+        chatty.fit(X, (y - offset) / factor)
+        MLPRegressor("poisson", **COMMON, verbose=True).fit(X, np.abs(y) + 1e4)

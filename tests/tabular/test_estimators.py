@@ -5,6 +5,7 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from densegrad import TabularClassifier, TabularRegressor
 from densegrad.tabular.columns import Columns
 from densegrad.tabular.ensemble import Part, Problem, trained_member
 from densegrad.tabular.frame import table_of
-from densegrad.tabular.race import candidates
+from densegrad.tabular.race import Watch, candidates, fit
 from frames import classes_of, messy_frame, values_of
 
 QUICK = {"max_epochs": 6, "random_state": 0}
@@ -110,6 +111,13 @@ def reference(Estimator, target):
     return _REFERENCE[Estimator]
 
 
+def problem_of(Estimator, frame, y):
+    model = Estimator()
+    columns, parsed = Columns.learned(table_of(frame))
+    part = Part(parsed, model._task(model._read_targets(y), known=False))
+    return Problem(columns, part, np.arange(len(frame)) % 5, None, (16,), 1)
+
+
 @BOTH
 @pytest.mark.parametrize("means_above", [2, 64])
 @pytest.mark.parametrize("fold", [0, 3])
@@ -119,10 +127,7 @@ def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold, means
     folds = np.arange(300) % 5
 
     def member(y):
-        model = Estimator()
-        columns, parsed = Columns.learned(table_of(frame))
-        part = Part(parsed, model._task(model._read_targets(y), known=False))
-        problem = Problem(columns, part, folds, None, (16,), 1, means_above=means_above)
+        problem = replace(problem_of(Estimator, frame, y), means_above=means_above)
         (inputs,) = candidates(problem, ["plain"]).values()
         trained = trained_member(problem, inputs, fold, 0, None, lambda _: True)
         return trained, trained.error if Estimator is TabularRegressor else problem.log_loss(trained)
@@ -373,6 +378,22 @@ def test_a_time_limit_ends_the_fit(Estimator, target):
 
 
 @BOTH
+@pytest.mark.parametrize(("epochs_in_time", "n_members"), [(7, 2), (9, 2), (17, 2), (60, 5)])
+def test_nothing_new_starts_after_the_time_limit(Estimator, target, epochs_in_time, n_members):
+    frame = messy_frame(100)
+    problem = replace(problem_of(Estimator, frame, target(frame)), epochs=4)
+    done = []
+    watch = Watch(lambda: len(done) < epochs_in_time, lambda: done.append(0), lambda n: None)
+    # Two encodings on two folds, 4 epochs each; then at least one try on both, and three more members.
+    ensemble, interrupted = fit(problem, candidates(problem, ["plain", "bins"]), list(range(5)), 1, watch)
+    assert not interrupted
+    assert len(ensemble.members) == n_members
+    n_jobs_left = {7: 3, 9: 2, 17: 3, 60: 0}[epochs_in_time]
+    assert len(done) <= epochs_in_time + n_jobs_left
+    assert np.isfinite(ensemble.outputs(problem.training.parsed, 1)[0]).all()
+
+
+@BOTH
 def test_a_time_limit_too_short_for_an_epoch(Estimator, target):
     frame = messy_frame(400)
     with pytest.warns(UserWarning, match="time_limit=1e-06 seconds ended the fit before its last epoch"):
@@ -391,6 +412,7 @@ def test_what_fits_into_a_time_limit():
     assert planned(wanted, 1.0, 50.0, 2) == Plan(1, 3, 12)
     assert planned(wanted, 1.0, 8.0, 2) == Plan(1, 1, 12, 0.5)
     assert planned(wanted, 1.0, 0.01, 2) == Plan(1, 1, 12, 0.01)
+    assert planned(replace(wanted, n_tries=3), 1.0, 130.0, 2) == Plan(3, 5, 12, n_tries=3)
 
 
 def test_memory(monkeypatch):

@@ -30,7 +30,7 @@ def digest(kind, n_threads):
     model, target = model_of(kind, n_threads)
     # So few rows as if they were many: three encodings, a short race, and the longer training.
     race = "densegrad.tabular.race"
-    with mock.patch(f"{race}._ROWS_FOR_SHORT", 100), mock.patch(f"{race}._ROWS_FOR_VALUES", 100):
+    with mock.patch(f"{race}.ROWS_FOR_SHORT", 100), mock.patch(f"{race}._ROWS_FOR_VALUES", 100):
         model.fit(frame, target(frame), np.arange(N_ROWS) % 3 + 1.0, groups=np.arange(N_ROWS) // 2)
     assert len(model.race_) == 3
     found = hashlib.sha256(repr((model.race_, model.history_, model.member_epochs_)).encode())

@@ -37,7 +37,7 @@ hidden_layer_sizes : array-like of int, or int, default=(100,)
         An epoch counts as without improvement if it does not improve the loss, or the validation score, by
         more than this. 'lbfgs' ends if no component of the projected gradient exceeds it.
     verbose : bool or int, default=False
-        Whether to print the loss of each epoch.
+        Whether to print the loss of each epoch. A regressor then also warns of a target far from unit scale.
     warm_start : bool, default=False
         Whether another call of fit continues the last one: its weights, optimizer state, step count and row
         order. Ten epochs plus ten equal twenty to the last bit.

@@ -15,11 +15,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from densegrad._losses import Loss
-from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.base import BaseMLP, _Fit
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
-from densegrad.estimators.targets import REGRESSION_LOSSES, Values
+from densegrad.estimators.targets import POSITIVE_LOSSES, REGRESSION_LOSSES, Values
 from densegrad.estimators.validation import R2
+from densegrad.estimators.warn import warn
+
+#: A target's mean, and its standard deviation and the inverse of that, are far from 0 and 1 above this.
+_FAR = 10.0
 
 
 @documented("R², or 'loss' for several quantiles")
@@ -236,6 +240,12 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
 
     _kind_of_targets = Values
 
+    def _begin(self, fit: _Fit[Values]) -> None:
+        super()._begin(fit)
+        name = fit.training.network.spec.loss.name
+        if self.verbose and fit.record is not None and name != "custom" and name not in POSITIVE_LOSSES:
+            _warn_of_scale(fit.target)
+
     def _default_score(
         self, targets: Values, y: NDArray[Any], sample_weight: NDArray[np.float64] | None, loss: Loss
     ) -> Callable[[NDArray[Any]], float] | None:
@@ -248,3 +258,18 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
             )
         r2 = R2(y, sample_weight)
         return lambda outputs: r2(outputs[:, : targets.n_targets])
+
+
+def _warn_of_scale(target: NDArray[Any]) -> None:
+    """Warn of a target that small initial weights are far from, (n_samples, n_targets)."""
+    for k in range(target.shape[1]):
+        values = target[:, k].astype(np.float64)
+        mean, std = float(values.mean()), float(values.std())
+        if abs(mean) > _FAR or std > _FAR or 0 < std < 1 / _FAR:
+            column = f"column {k} of y" if target.shape[1] > 1 else "y"
+            warn(
+                f"{column} has mean {mean:.3g} and standard deviation {std:.3g}, far from 0 and 1. It is not"
+                " scaled, and the network may learn slowly or not at all. Scale it by a"
+                " TransformedTargetRegressor with a StandardScaler, or train a TabularRegressor"
+            )
+            return

@@ -22,6 +22,8 @@ class Plan:
     epochs: int
     #: Part of the rows that an epoch takes.
     part: float = 1.0
+    #: Tries of the winner on each fold of the race.
+    n_tries: int = 1
 
 
 def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threads: int) -> Plan:
@@ -47,10 +49,13 @@ def planned(wanted: Plan, seconds_per_epoch: float, seconds_left: float, n_threa
         (1, 1),
     ]:
         n_racing = min(FOLDS_IN_RACE, n_members)
-        # The race, one more try on each of its folds, and the other members.
-        rounds = -(-(n_encodings + 1) * n_racing // n_threads) + -(-(n_members - n_racing) // n_threads)
+        # The race, the tries on its folds, and the other members.
+        rounds = -(-(n_encodings + wanted.n_tries) * n_racing // n_threads) + -(
+            -(n_members - n_racing) // n_threads
+        )
         epochs = _PLANNED * seconds_left / max(1e-9, rounds * seconds_per_epoch)
-        plan = Plan(n_encodings, n_members, min(wanted.epochs, int(max(few, epochs))))
+        epochs_of_each = min(wanted.epochs, int(max(few, epochs)))
+        plan = replace(wanted, n_encodings=n_encodings, n_members=n_members, epochs=epochs_of_each)
         if epochs >= few:
             return plan
     return replace(plan, part=max(_SMALLEST_PART, epochs / few))

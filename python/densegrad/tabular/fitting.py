@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from densegrad.tabular.budget import Plan, planned
 from densegrad.tabular.ensemble import NEVER_JUDGED, Ensemble, Problem
 from densegrad.tabular.folds import drawn_folds, grouped_folds
-from densegrad.tabular.race import Watch, candidates, fit, timed_epoch
+from densegrad.tabular.race import ROWS_FOR_SHORT, Watch, candidates, fit, timed_epoch, tries_of
 from densegrad.tabular.tasks import Classes, Task
 
 _FOLDS = 5
@@ -69,7 +69,9 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
         n_members = settings.n_members
     n_threads = min(settings.n_threads, max(2 * len(encodings), n_members))
     seeds = [int(seed) for seed in random.randint(2**31 - 1, size=n_members)]
-    plan = Plan(len(encodings), n_members, problem.epochs)
+    # A short race makes up for all tries but one.
+    n_tries = 1 if problem.training.task.n_rows > ROWS_FOR_SHORT else len(tries_of(problem))
+    plan = Plan(len(encodings), n_members, problem.epochs, n_tries=n_tries)
     deadline = math.inf
     if settings.time_limit is not None:
         deadline = start + settings.time_limit

@@ -24,7 +24,7 @@ from densegrad.tabular.tasks import Classes
 _ROWS_FOR_VALUES = 5000
 _TIMED_ROWS = 2048
 #: From so many rows on the race has fewer epochs, and tells whether more of them are any better.
-_ROWS_FOR_SHORT = 5000
+ROWS_FOR_SHORT = 5000
 SHORT = 16
 #: The errors of so many epochs before the last cosine, when the rate is low, are compared.
 _AT_AN_END = 2
@@ -82,6 +82,11 @@ class _Workers:
     def __enter__(self) -> _Workers:
         return self
 
+    @property
+    def over(self) -> bool:
+        """Whether Ctrl-C or the time limit has come: nothing new is worth a start."""
+        return self.interrupted or not self.watch.goes_on()
+
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
@@ -115,8 +120,6 @@ class _Workers:
 
         With `together` all members end if one is hopeless, at an epoch that depends on the threads.
         """
-        if self.interrupted:
-            return [None] * len(jobs)
         self.watch.expect(sum(job.problem.epochs for job in jobs))
         given_up = threading.Event() if together else None
         # The last jobs share the threads that would have none.
@@ -144,7 +147,7 @@ def _hopeless(job: Job, curve: list[float]) -> bool:
     epochs did as well.
     """
     n_rows = job.problem.training.task.n_rows
-    if n_rows <= _ROWS_FOR_SHORT or len(curve) != job.problem.last_cosine:
+    if n_rows <= ROWS_FOR_SHORT or len(curve) != job.problem.last_cosine:
         return False
     return min(curve[-_AT_AN_END:]) > _limit(min(job.to_beat, *curve), _WORSE, n_rows)
 
@@ -159,7 +162,7 @@ def fit(
 ) -> tuple[Ensemble, bool]:
     """Return the ensemble, one member for each seed, and whether Ctrl-C has ended the fit."""
     short = problem
-    if problem.training.task.n_rows > _ROWS_FOR_SHORT and problem.epochs > SHORT:
+    if problem.training.task.n_rows > ROWS_FOR_SHORT and problem.epochs > SHORT:
         short = replace(problem, epochs=SHORT)
     racing = range(min(FOLDS_IN_RACE, len(seeds)))
     with _Workers(seeds, n_threads, watch) as workers:
@@ -171,11 +174,14 @@ def fit(
         )
         members, inputs = finished[winner], encodings[winner]
         shared = None if members[0].means else scaled_inputs(problem, inputs, members[0].input_scale)
-        members, chosen = _refined(workers, short, inputs, members, shared)
-        if short is not problem:
+        chosen = short
+        if not workers.over:
+            members, chosen = _refined(workers, short, inputs, members, shared)
+        if not workers.over and short is not problem:
             members, chosen = _longer(workers, problem.epochs, chosen, inputs, members, shared)
-        missing = range(len(members), len(seeds))
-        members = members + _made(workers.train([Job(chosen, inputs, k) for k in missing], shared))
+        if not workers.over:
+            missing = range(len(members), len(seeds))
+            members = members + _made(workers.train([Job(chosen, inputs, k) for k in missing], shared))
     return Ensemble(winner, inputs, members, race), workers.interrupted
 
 
@@ -185,9 +191,11 @@ def _raced(
     """Return the members of each encoding; one that is far behind on the first fold has no others."""
     n_rows = problem.training.task.n_rows
     finished: dict[str, list[Member]] = {}
-    rounds = [[fold] for fold in range(n_folds)] if n_rows > _ROWS_FOR_SHORT else [list(range(n_folds))]
+    rounds = [[fold] for fold in range(n_folds)] if n_rows > ROWS_FOR_SHORT else [list(range(n_folds))]
     for folds in rounds:
         ahead = encodings
+        if finished and workers.over:
+            break
         if finished:
             best = min(_mean_error(members) for members in finished.values())
             ahead = {
@@ -223,12 +231,12 @@ def _refined(
     problem : Problem
         The choice.
     """
-    tries = _tries(problem)
+    tries = tries_of(problem)
     n = len(members)
     trained = workers.train(
         [Job(replace(problem, **change), inputs, k) for change in tries for k in range(n)], shared
     )
-    if workers.interrupted:
+    if workers.over:
         return members, problem
     cost = problem.log_loss if isinstance(problem.training.task, Classes) else lambda member: member.error
     least, best, chosen = sum(map(cost, members)), members, problem
@@ -239,7 +247,7 @@ def _refined(
     return best, chosen
 
 
-def _tries(problem: Problem) -> list[dict[str, Any]]:
+def tries_of(problem: Problem) -> list[dict[str, Any]]:
     """Return the changes of the problem that are worth a try."""
     tries: list[dict[str, Any]] = []
     if problem.smooths:
@@ -261,7 +269,7 @@ def _longer(
     more = replace(problem, epochs=epochs)
     jobs = [Job(more, inputs, k, member.error) for k, member in enumerate(members)]
     longer = _made(workers.train(jobs, shared, together=True))
-    whole = not workers.interrupted and all(len(member.curve) == epochs for member in longer)
+    whole = not workers.over and all(len(member.curve) == epochs for member in longer)
     if whole and _mean_error(longer) < _mean_error(members):
         return longer, more
     return members, problem
