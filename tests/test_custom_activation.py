@@ -506,6 +506,12 @@ def test_activations_that_are_none(activation: Any) -> None:
     refused("activation must be one of identity, ", lambda: Dense(3, activation))
 
 
+def test_an_unknown_name_says_how_to_make_one() -> None:
+    with pytest.raises(ValueError, match=r"activation must be one of identity, .*; got 'sin'") as raised:
+        Dense(3, "sin")
+    assert "two functions of z" in raised.value.__notes__[0]
+
+
 def test_losses_that_need_a_certain_head_refuse_custom_ones() -> None:
     refused(
         "does not go with a head of activation 'custom', but with logistic, softmax; with 'custom' go the",

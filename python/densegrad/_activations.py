@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _validation
+from densegrad._names import suggestion
 from densegrad._tables import activations
 
 #: Maps z to an array of its shape, number by number.
@@ -28,7 +29,12 @@ _PARTS = ("value", "derivative", "second derivative")
 def checked_activation(activation: Any) -> str | CustomActivation:
     """Return the activation that the argument of `Dense` describes."""
     if isinstance(activation, str):
-        return _validation.choice("activation", activation, activations())
+        try:
+            return _validation.choice("activation", activation, activations())
+        except ValueError as error:
+            if suggestion(activation, activations()) is None:
+                error.add_note("for an activation of your own, give two functions of z, (value, derivative)")
+            raise
     if isinstance(activation, tuple | list) and len(activation) in (2, 3) and all(map(callable, activation)):
         functions: CustomActivation = tuple(activation)
         return functions

@@ -28,6 +28,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         (MLPClassifier, {"max_time": 0}, ValueError, "max_time"),
         (MLPClassifier, {"dropout": ["a"]}, TypeError, "dropout must hold numbers"),
         (MLPClassifier, {"activation": [3]}, TypeError, "activation must hold names"),
+        (
+            MLPClassifier,
+            {"activation": (np.sin, np.cos)},
+            TypeError,
+            r"must hold names \(functions are for Network\)",
+        ),
         (MLPClassifier, {"class_weight": {0: -1.0}}, ValueError, "class_weight"),
         (MLPClassifier, {"class_weight": {0: np.nan}}, ValueError, "class_weight must be finite"),
     ],

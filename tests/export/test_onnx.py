@@ -238,3 +238,8 @@ def test_labels_that_onnx_cannot_hold_are_refused(rng: np.random.Generator) -> N
     classifier = MLPClassifier((4,), max_iter=2)
     fit_quietly(classifier, X, np.where(X[:, 0] > 0, 2**63, 1).astype(np.uint64))
     refused("classes_ must be strings, or integers that int64 can hold", lambda: to_onnx(classifier))
+
+
+def test_a_custom_activation_has_no_form() -> None:
+    network = Network(2, [Dense(3, (np.sin, np.cos)), Dense(1, "identity")])
+    refused(r"'sin \(custom\)' of layer 1 has no form in ONNX; only identity", lambda: to_onnx(network))

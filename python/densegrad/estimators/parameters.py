@@ -188,12 +188,13 @@ def _per_layer(name: str, value: Any, n_layers: int, allowed: type) -> list[Any]
     if isinstance(value, allowed):
         return [value] * n_layers
     values = list(value)
+    if not all(isinstance(item, allowed) for item in values):
+        kind = "names (functions are for Network)" if allowed is str else "numbers"
+        raise TypeError(f"{name} must hold {kind}; got {value!r}")
     if len(values) != n_layers:
         raise ValueError(
             f"{name} must have one value for each of the {n_layers} hidden layers; got {value!r}"
         )
-    if not all(isinstance(item, allowed) for item in values):
-        raise TypeError(f"{name} must hold {'names' if allowed is str else 'numbers'}; got {value!r}")
     return values
 
 
