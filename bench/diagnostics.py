@@ -12,10 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from cases import LEARNING_RATE, case_named
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.display import Diagnostics
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from cases import case_named
+from workloads import LEARNING_RATE, make_problem
 
 EPOCHS = 12
 
@@ -29,7 +33,7 @@ def timed(seconds: list[float]) -> Iterator[None]:
 
 def milliseconds(case_name: str, rows: int | None, n_threads: int) -> tuple[float, float]:
     """Return the medians of a record and of an epoch; rows None records nothing."""
-    problem = case_named(case_name).problem("float32")
+    problem = make_problem(case_named(case_name), "float32")
     *hidden, last = problem.sizes[1:]
     network = Network(
         problem.sizes[0],
