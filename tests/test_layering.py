@@ -52,7 +52,7 @@ LAYERS = [
     {"tabular.level_encoding", "tabular.member"},
     {"tabular.inputs"},
     {"tabular.encoder", "tabular.ensemble", "tabular.memory", "tabular.budget"},
-    {"tabular.race"},
+    {"tabular.race", "tabular.saving"},
     {"tabular.fitting"},
     {"tabular.base"},
     {"tabular.classifier", "tabular.regressor"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -16,8 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from densegrad import Network, _core
+from densegrad import Network, _core, _validation, files
 from densegrad.estimators.warn import warn
+from densegrad.spec import NetworkSpec
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.ensemble import Ensemble, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
@@ -27,6 +29,7 @@ from densegrad.tabular.inputs import ENCODINGS
 from densegrad.tabular.memory import available_memory, fit_memory
 from densegrad.tabular.race import Interrupted
 from densegrad.tabular.recipe import epochs_for
+from densegrad.tabular.saving import check_array, columns_of, columns_state, ensemble_of, ensemble_state
 from densegrad.tabular.tasks import Classes, Task
 
 Floats = NDArray[np.float64]
@@ -235,6 +238,29 @@ class BaseTabular(BaseEstimator, ABC):
     def _publish(
         self, columns: Columns, problem: Problem, ensemble: Ensemble, kept: NDArray[np.bool_]
     ) -> None:
+        self._describe(columns, ensemble)
+        part = problem.training if problem.validation is None else problem.validation
+        judged = np.zeros(part.task.n_rows, bool)
+        shape = part.task.n_rows, ensemble.members[0].judged_outputs.shape[1]
+        # Of folds each row is judged by one member; of validation data by all, or by none in a short fit.
+        own = [member.scaling.values(member.judged_outputs) for member in ensemble.members]
+        n_arrays = 1 if problem.validation is None else len(own)
+        outputs = [np.zeros(shape, own[0].dtype) for _ in range(n_arrays)]
+        for k, member in enumerate(ensemble.members):
+            judged[member.judged] = True
+            outputs[k % n_arrays][member.judged] = own[k]
+        prediction = self._finish(ensemble, part, judged, outputs)
+        self.oof_score_ = self._score_of(part, judged, prediction)
+        counts = kept if problem.validation is None else np.ones(len(judged), bool)
+        if counts.all() and judged.all():  # of many classes a copy would be large
+            self.oof_prediction_ = np.ascontiguousarray(prediction, np.float64)
+            return
+        rows = np.flatnonzero(counts)
+        self.oof_prediction_ = np.full((len(counts), *prediction.shape[1:]), np.nan)
+        self.oof_prediction_[rows[judged]] = prediction[judged]
+
+    def _describe(self, columns: Columns, ensemble: Ensemble) -> None:
+        """Set the attributes that follow from columns and ensemble."""
         self._columns = columns
         self.n_features_in_ = columns.n_features
         if columns.names is None:
@@ -245,22 +271,6 @@ class BaseTabular(BaseEstimator, ABC):
         self.encoding_, self.race_ = ensemble.encoding, ensemble.race
         self.history_ = [member.curve for member in ensemble.members]
         self.member_epochs_ = [member.best_epoch + 1 for member in ensemble.members]
-        part = problem.training if problem.validation is None else problem.validation
-        judged = np.zeros(part.task.n_rows, bool)
-        shape = part.task.n_rows, ensemble.members[0].judged_outputs.shape[1]
-        # Of folds each row is judged by one member; of validation data by all, or by none in a short fit.
-        own = [member.scaling.values(member.judged_outputs) for member in ensemble.members]
-        n_arrays = 1 if problem.validation is None else len(own)
-        outputs = [np.ones(shape, own[0].dtype) for _ in range(n_arrays)]
-        for k, member in enumerate(ensemble.members):
-            judged[member.judged] = True
-            outputs[k % n_arrays][member.judged] = own[k]
-        prediction = self._finish(ensemble, part, judged, outputs)
-        self.oof_score_ = self._score_of(part, judged, prediction)
-        counts = kept if problem.validation is None else np.ones(len(judged), bool)
-        rows = np.flatnonzero(counts)
-        self.oof_prediction_ = np.full((len(counts), *prediction.shape[1:]), np.nan)
-        self.oof_prediction_[rows[judged]] = prediction[judged]
 
     def _member_outputs(self, X: Any) -> Iterator[list[NDArray[Any]]]:
         """Yield the outputs of every member, in the units of the target, block by block of rows."""
@@ -276,6 +286,90 @@ class BaseTabular(BaseEstimator, ABC):
                 member.scaling.values(outputs)
                 for member, outputs in zip(self._ensemble.members, of_members, strict=True)
             ]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the estimator to a safetensors file: all that predictions depend on, and what the fit tells.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced in one step and keeps its permissions.
+
+        Raises
+        ------
+        TypeError
+            If a parameter, or the levels of a column, are of a type that files do not hold; the message names
+            it.
+        OSError
+            If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
+            fails. An old file stays.
+        """
+        fitted = None
+        if self.__sklearn_is_fitted__():
+            fitted = {
+                "columns": columns_state(self._columns),
+                "ensemble": ensemble_state(self._ensemble),
+                "oof_prediction": self.oof_prediction_,
+                "oof_score": float(self.oof_score_),
+                "fit_seconds": self.fit_seconds_,
+                **self._own_state(),
+            }
+        state = {
+            "estimator": type(self).__name__,
+            "parameters": self.get_params(deep=False),
+            "fitted": fitted,
+        }
+        files.write(path, "estimator", state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read an estimator that `save` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator
+            It predicts bit for bit like the one saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or was written by something else or by a newer version.
+        FileNotFoundError
+        """
+        state = files.read(path, "estimator")
+        with files.damage(path, "estimator"):
+            if state["estimator"] != cls.__name__:
+                raise ValueError(f"it holds a {state['estimator']}, not a {cls.__name__}")
+            estimator = cls(**state["parameters"])
+            if state["fitted"] is not None:
+                cls._restore(estimator, state["fitted"])
+        return estimator
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take over the fitted attributes that a file holds."""
+        columns = columns_of(state["columns"])
+        ensemble = ensemble_of(state["ensemble"], columns)
+        self._restore_own(state, ensemble.members[0].network.spec)
+        self._describe(columns, ensemble)
+        oof = state["oof_prediction"]
+        if oof is not None:
+            check_array("oof_prediction", oof, np.float64, (None,) * np.ndim(oof), finite=False)
+        self.oof_prediction_ = oof
+        self.oof_score_ = _validation.number("oof_score", state["oof_score"])
+        self.fit_seconds_ = _validation.number("fit_seconds", state["fit_seconds"])
+        self._ensemble = ensemble
+
+    @abstractmethod
+    def _own_state(self) -> dict[str, Any]:
+        """Return the fitted attributes of this kind of target as plain data."""
+
+    @abstractmethod
+    def _restore_own(self, state: dict[str, Any], spec: NetworkSpec) -> None:
+        """Take over what gave `_own_state`, checked; `spec` is of the members' networks."""
 
     def slim(self) -> Self:
         """Forget `oof_prediction_`, the only thing that has a number for each training row.

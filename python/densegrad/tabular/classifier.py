@@ -11,7 +11,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y, column_or_1d
 
+from densegrad import _validation
 from densegrad.estimators.targets import Labels
+from densegrad.spec import NetworkSpec
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
 from densegrad.tabular.calibration import best_temperature
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
@@ -248,6 +250,18 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             assert isinstance(task, LabelSets)
             right = ((prediction > 0.5) == task.indicators).all(axis=1)
         return float(np.average(right[judged], weights=None if part.weight is None else part.weight[judged]))
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"labels": self._labels.to_state(), "temperature": self.temperature_, "doubt": self._doubt}
+
+    def _restore_own(self, state: dict[str, Any], spec: NetworkSpec) -> None:
+        labels = Labels.from_state(state["labels"])
+        n_outputs = len(labels.classes) if labels.multilabel else max(2, len(labels.classes))
+        if spec.head.units != n_outputs:
+            raise ValueError(f"labels must be {spec.head.units}, as the outputs; got {n_outputs}")
+        self.temperature_ = _validation.number("temperature", state["temperature"])
+        self._doubt = _validation.number("doubt", state["doubt"])
+        self._labels, self.classes_ = labels, labels.classes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -15,9 +15,11 @@ from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
 from densegrad import _validation
 from densegrad._losses import Loss
 from densegrad.samples import check_lowest
+from densegrad.spec import NetworkSpec
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
 from densegrad.tabular.portable import exp, log
+from densegrad.tabular.saving import check_array
 from densegrad.tabular.tasks import Task, Values
 
 Floats = NDArray[np.float64]
@@ -324,6 +326,33 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         assert isinstance(task, Values)
         y = task.values[judged, 0] if self._flat else task.values[judged]
         return self._score(y, prediction[judged], None if part.weight is None else part.weight[judged])
+
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            "flat": self._flat,
+            "n_targets": self._n_targets,
+            "low": self._low,
+            "high": self._high,
+            "residuals": vars(self).get("_residuals"),
+            "n_residuals": self._n_residuals,
+        }
+
+    def _restore_own(self, state: dict[str, Any], spec: NetworkSpec) -> None:
+        self._loss = spec.loss
+        self._flat = _validation.boolean("flat", state["flat"])
+        self._n_targets = _validation.integer("n_targets", state["n_targets"], 1)
+        n_outputs = self._n_targets * self._loss.outputs_per_target
+        if spec.head.units != n_outputs or (self._flat and self._n_targets > 1):
+            raise ValueError(f"n_targets={self._n_targets} does not go with {spec.head.units} outputs")
+        for limit in (state["low"], state["high"]):
+            check_array("low and high", limit, np.float64, (n_outputs,), finite=False)
+        self._low, self._high = state["low"], state["high"]
+        self._n_residuals = _validation.integer("n_residuals", state["n_residuals"], 1)
+        if self._loss.name != "quantile":
+            shape = None, self._n_targets
+            self._residuals = check_array("residuals", state["residuals"], np.float64, shape)
+            if not len(self._residuals):
+                raise ValueError("residuals must be one or more")
 
 
 def _average(arrays: list[Floats]) -> Floats:
