@@ -13,10 +13,10 @@ CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
 # Left out by `make check`: these build the core once more, wait for seconds, or are scikit-learn's own tests.
 SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/test_emulated_avx512.py \
-        tests/test_stop.py tests/test_team.py tests/test_threads.py
+        tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check golden test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
+.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
         distclean
 .DEFAULT_GOAL := help
 
@@ -38,6 +38,12 @@ test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all test
 
 check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
 	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
+
+wheel: ## a wheel for each Python 3.11 to 3.14 here, repaired and tested in a clean environment; in dist/
+	$(PYTHON3) tools/release.py wheels $(ARGS)
+
+release: ## as wheel, with the source distribution, checks and the list of contents; uploads nothing
+	$(PYTHON3) tools/release.py all $(ARGS)
 
 golden: $(VENV)/.installed ## write tests/golden anew, for a change that is meant to move trained weights
 	$(BIN)/cmake -S . -B $(BUILD) -DDENSEGRAD_TESTS=ON >/dev/null
@@ -62,11 +68,12 @@ format: $(VENV)/.group-lint ## rewrite Python and C++ in the project's format
 	$(BIN)/clang-format -i $(CPP)
 
 # stubtest compares _core.pyi with the compiled module.
-lint: $(VENV)/.installed $(VENV)/.group-lint ## ruff, mypy, stubtest and clang-format; change nothing
+lint: $(VENV)/.installed $(VENV)/.group-lint $(VENV)/.group-test ## ruff, mypy, stubtest, pyright and clang-format; change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --ignore-missing-stub densegrad._core
+	$(PYTEST) -q tests/test_types.py
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
 bench: $(VENV)/.installed $(VENV)/.group-bench ## time each operation against NumPy by hand

@@ -16,7 +16,7 @@ CPP = ROOT / "cpp"
 
 # A module may import from the rows above its own. A new module takes its place here.
 LAYERS = [
-    {"_names", "_versions"},
+    {"_names", "_versions", "typing"},
     {"_validation"},
     {"_arrays"},
     {"_cpp", "_core"},
@@ -39,7 +39,7 @@ LAYERS = [
     {"tabular.frame"},
     {"estimators.rows"},
     {"estimators.docs", "estimators.sklearn_callbacks", "estimators.warn", "estimators.weights"},
-    {"estimators.parameters", "estimators.targets"},
+    {"estimators.decorators", "estimators.parameters", "estimators.targets"},
     {"estimators.validation"},
     {"estimators.training", "estimators.lbfgs"},
     {"estimators.fitted_network"},

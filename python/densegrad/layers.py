@@ -19,6 +19,7 @@ from densegrad._activations import (
 )
 from densegrad._tables import ACTIVATION_NUMBER
 from densegrad._validation import RandomSource
+from densegrad.typing import ActivationName
 
 #: Draws the weights of a layer, (n_in, n_out), or one row more, the biases.
 Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
@@ -135,7 +136,7 @@ class Dense:
     """
 
     units: int
-    activation: str | CustomActivation = "relu"
+    activation: ActivationName | CustomActivation = "relu"
     _: KW_ONLY
     dropout: float = 0.0
     initializer: Initializer | None = None

@@ -39,6 +39,7 @@ from densegrad.layers import Dense, checked_layers, core_layer
 from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
+from densegrad.typing import LossName
 
 T = TypeVar("T")
 N = TypeVar("N", bound="Network")
@@ -153,7 +154,7 @@ class Network(_core.Network):
         n_inputs: int,
         layers: Iterable[Dense],
         *,
-        loss: str | CustomLoss = "squared_error",
+        loss: LossName | CustomLoss = "squared_error",
         dtype: Any = "float32",
         random_state: Any = None,
         delta: float | None = None,

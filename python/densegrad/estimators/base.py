@@ -13,21 +13,22 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context, is_classifier
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 from densegrad._arrays import all_finite
 from densegrad._losses import Loss
+from densegrad.estimators.decorators import validated, with_callbacks
 from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
 from densegrad.estimators.persistence import RECORD, Persistent, Saved, attributes_of
 from densegrad.estimators.rows import read_rows
-from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks, with_callbacks
+from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks
 from densegrad.estimators.targets import Targets, TargetsT, same_targets
 from densegrad.estimators.training import Plan, Training, rows_of_batch
 from densegrad.estimators.validation import Score, Validation, by_scorer
@@ -40,6 +41,7 @@ from densegrad.training.loop import advice_on_divergence
 from densegrad.training.observers import Observers
 from densegrad.training.rates import LearningRateRule
 from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
+from densegrad.typing import ActivationName
 
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
 
@@ -72,7 +74,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
     n_features_in_: int
     n_outputs_: int
     n_layers_: int
-    out_activation_: str
+    out_activation_: ActivationName
     n_iter_: int
     t_: int
     loss_: float
@@ -123,7 +125,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
     # Training.
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated
     def fit(
         self,
         X: Any,
@@ -136,7 +138,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
         resume: bool = True,
-    ) -> Any:
+    ) -> Self:
         """Fit the network to X and y.
 
         Parameters

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.estimators.base import BaseMLP
+from densegrad.estimators.decorators import available_if, validated
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import CLASSIFICATION_LOSSES, Labels
 from densegrad.estimators.validation import accuracy
+from densegrad.training.rates import AnySchedule
+from densegrad.typing import (
+    ClassificationLossName,
+    HiddenActivationName,
+    LearningRateName,
+    ScheduleName,
+    SolverName,
+)
 
 
 @documented("the accuracy")
@@ -78,12 +86,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str | list[str] = "relu",
+        activation: HiddenActivationName | Sequence[HiddenActivationName] = "relu",
         *,
-        solver: str = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: LearningRateName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -103,7 +111,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         max_fun: int = 15000,
         n_threads: int | None = None,
         class_weight: Any = None,
-        loss: str | Callable[..., Any] = "log_loss",
+        loss: ClassificationLossName | Callable[..., Any] = "log_loss",
         gamma: float = 2.0,
         label_smoothing: float = 0.0,
         dropout: float | list[float] = 0.0,
@@ -111,7 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         weight_decay: float | None = None,
         max_norm: float | None = None,
         clip_norm: float | None = None,
-        schedule: Any = None,
+        schedule: ScheduleName | AnySchedule | None = None,
         scoring: Any = None,
         restore_best: bool = True,
         max_time: float | None = None,
@@ -159,10 +167,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
         self.progress = progress
 
     @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
-    ) -> MLPClassifier:
+    @validated
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on the given rows, from the present state on.
 
         Parameters

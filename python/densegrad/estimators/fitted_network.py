@@ -19,6 +19,7 @@ from densegrad.estimators.weights import WeightLists
 from densegrad.layers import Dense
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
+from densegrad.typing import ActivationName
 
 _SMALL = 4096  # numbers that are checked one by one faster than summed up
 
@@ -28,7 +29,7 @@ class FittedNetwork(BaseEstimator):
 
     _training: Training | None = None
     n_features_in_: int
-    out_activation_: str
+    out_activation_: ActivationName
     n_threads: int | None
 
     def __sklearn_is_fitted__(self) -> bool:

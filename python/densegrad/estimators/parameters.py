@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
@@ -22,6 +22,7 @@ from densegrad.layers import Dense
 from densegrad.training.descent import Regularisation
 from densegrad.training.observers import Callback, callbacks_from
 from densegrad.training.rates import RULES, AnySchedule
+from densegrad.typing import ActivationName
 
 HIDDEN_ACTIVATIONS: Final = [name for name in activations() if not ACTIVATIONS[name]["head_only"]]
 
@@ -163,7 +164,7 @@ def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
     return tuple(
         Dense(
             n,
-            choice("activation", activation, HIDDEN_ACTIVATIONS),
+            cast(ActivationName, choice("activation", activation, HIDDEN_ACTIVATIONS)),
             dropout=float(rate),
         )
         for n, activation, rate in zip(units, activations, rates, strict=True)

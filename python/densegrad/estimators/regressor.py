@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from densegrad._losses import Loss
 from densegrad.estimators.base import BaseMLP, _Fit
+from densegrad.estimators.decorators import available_if, validated
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
 from densegrad.estimators.targets import POSITIVE_LOSSES, REGRESSION_LOSSES, Values
 from densegrad.estimators.validation import R2
 from densegrad.estimators.warn import warn
+from densegrad.training.rates import AnySchedule
+from densegrad.typing import (
+    HiddenActivationName,
+    LearningRateName,
+    RegressionLossName,
+    ScheduleName,
+    SolverName,
+)
 
 #: A target's mean, and its standard deviation and the inverse of that, are far from 0 and 1 above this.
 _FAR = 10.0
@@ -84,14 +92,14 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
 
     def __init__(
         self,
-        loss: str | Callable[..., Any] = "squared_error",
+        loss: RegressionLossName | Callable[..., Any] = "squared_error",
         hidden_layer_sizes: Any = (100,),
-        activation: str | list[str] = "relu",
+        activation: HiddenActivationName | Sequence[HiddenActivationName] = "relu",
         *,
-        solver: str = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: LearningRateName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -118,7 +126,7 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
         weight_decay: float | None = None,
         max_norm: float | None = None,
         clip_norm: float | None = None,
-        schedule: Any = None,
+        schedule: ScheduleName | AnySchedule | None = None,
         scoring: Any = None,
         restore_best: bool = True,
         max_time: float | None = None,
@@ -166,8 +174,8 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
         self.progress = progress
 
     @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
+    @validated
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on the given rows, from the present state on.
 
         Parameters

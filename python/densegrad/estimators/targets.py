@@ -17,6 +17,7 @@ from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.layers import Dense
 from densegrad.samples import check_lowest
+from densegrad.typing import ActivationName
 
 CLASSIFICATION_LOSSES = [name for name, row in LOSSES.items() if row["target"] != "values"]
 #: Losses of regression, and those among them whose predictions are positive.
@@ -317,7 +318,7 @@ class Values:
 
     def head(self, loss: Loss) -> Dense:
         """Return the layer whose outputs stand for these targets."""
-        activation = "exp" if loss.name in POSITIVE_LOSSES else "identity"
+        activation: ActivationName = "exp" if loss.name in POSITIVE_LOSSES else "identity"
         return Dense(self.n_targets * loss.outputs_per_target, activation)
 
     def check_validation(self, y: NDArray[Any]) -> None:

@@ -371,7 +371,7 @@ def _initial_weights(
     units and 6 for all others. The head, too, has that of `activation`, the one of all hidden layers; None
     stands for that of its own.
     """
-    names = [layer.activation for layer in spec.layers]
+    names: list[object] = [layer.activation for layer in spec.layers]
     names[-1] = activation or names[-1]
     for name, (n_rows, n_out) in zip(names, spec.weight_shapes, strict=True):
         n_in = n_rows - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from densegrad import Dense
 from densegrad._losses import Loss
 from densegrad.spec import NetworkSpec
 from densegrad.tabular.portable import cosine, log
+from densegrad.typing import ActivationName
 
 EPOCHS = 64
 MOST_STEPS = 10_000
@@ -67,10 +68,9 @@ class Recipe:
     def spec(self, factor: float) -> NetworkSpec:
         """Return the network with `factor` times the dropout and the label smoothing."""
         loss = replace(self.loss, label_smoothing=self.loss.label_smoothing * factor)
-        layers = [Dense(units, self.activation, dropout=self.dropout * factor) for units in self.hidden]
-        return NetworkSpec(
-            self.n_inputs, (*layers, Dense(self.n_outputs, self.head)), loss, np.dtype(np.float32)
-        )
+        activation, head = cast(ActivationName, self.activation), cast(ActivationName, self.head)
+        layers = [Dense(units, activation, dropout=self.dropout * factor) for units in self.hidden]
+        return NetworkSpec(self.n_inputs, (*layers, Dense(self.n_outputs, head)), loss, np.dtype(np.float32))
 
     def initial(self, random: np.random.RandomState) -> NDArray[np.float32]:
         """Return initial parameters: normal weights, normal biases, a head of zeros."""

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from densegrad.training.rates import AnySchedule
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
 from densegrad.training.trainer_state import TrainerState, checked_settings
+from densegrad.typing import OptimizerName, ScheduleName
 
 
 class Trainer(TrainerState):
@@ -103,9 +104,9 @@ class Trainer(TrainerState):
     def __init__(
         self,
         network: Network,
-        optimizer: Optimizer | str = Adam(),  # noqa: B008 - frozen
+        optimizer: Optimizer | OptimizerName = Adam(),  # noqa: B008 - frozen
         *,
-        batch_size: int | str = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         shuffle: bool = True,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -114,10 +115,10 @@ class Trainer(TrainerState):
         weight_decay: float = 0.0,
         max_norm: float | None = None,
         clip_norm: float | None = None,
-        schedule: AnySchedule | str | None = None,
-        weight_decay_schedule: AnySchedule | str | None = None,
-        dropout_schedule: AnySchedule | str | None = None,
-        label_smoothing_schedule: AnySchedule | str | None = None,
+        schedule: ScheduleName | AnySchedule | None = None,
+        weight_decay_schedule: ScheduleName | AnySchedule | None = None,
+        dropout_schedule: ScheduleName | AnySchedule | None = None,
+        label_smoothing_schedule: ScheduleName | AnySchedule | None = None,
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network; got {network!r}")
