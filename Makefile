@@ -16,7 +16,8 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-dask .test-dask format lint bench bench-peers .bench-peers bench-quality clean \
+.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-dask .test-dask format lint \
+        bench bench-peers .bench-peers bench-sparse bench-quality clean \
         distclean
 .DEFAULT_GOAL := help
 
@@ -83,6 +84,9 @@ bench-peers: ## time training and prediction against other libraries; writes doc
 	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
 .bench-peers: $(VENV)/.installed $(VENV)/.group-peers
 	$(BIN)/python bench/peers.py $(ARGS)
+
+bench-sparse: $(VENV)/.installed $(VENV)/.group-test ## time rows with many zeros against scikit-learn
+	$(BIN)/python bench/sparse_rows.py $(ARGS)
 
 bench-quality: $(VENV)/.installed $(VENV)/.group-test ## quality of the defaults on tables: DATA=folder
 	$(BIN)/python bench/quality.py $(DATA) $(ARGS)

@@ -64,6 +64,23 @@ template <class T> struct GatherArgs {
     Index stride;
 };
 
+// An entry is a number of a sparse matrix that is stored, with its place in the row or column.
+template <class T> struct Entry {
+    Index at;
+    T value;
+};
+
+struct EntrySpan {
+    Index begin, end;
+};
+
+// The rows or the columns of a sparse batch. Entries [spans[i].begin, spans[i].end) are those of row or
+// column i, in ascending order and none twice. What is between the spans may be anything.
+template <class T> struct SparseView {
+    const Entry<T> *entries;
+    const EntrySpan *spans;
+};
+
 // The mask is drawn from a counter: its bits are the same on every thread and instruction set.
 template <class T> struct DropoutArgs {
     std::uint32_t threshold = 0; // a unit is dropped if its 32 random bits are below this; 0: no dropout
@@ -82,7 +99,8 @@ template <class T> struct ForwardArgs {
     Index n_in, n_out;
     Activation activation;
     DropoutArgs<T> dropout;
-    Index first_row; // number of row 0 in the batch, for the dropout counter
+    Index first_row;             // number of row 0 in the batch, for the dropout counter
+    const SparseView<T> *sparse; // the rows, in place of `input`; null: they are dense
 };
 
 // For rows [row_begin, row_end), backward computes L'_(l-1) = delta_(l) W^T and, from it, delta_(l-1) =
@@ -207,11 +225,12 @@ template <class T> struct WeightArgs {
     T *transposed; // out; null: not wanted
     T *gradient;   // like weights; not used in mode none
     GradientMode gradient_mode;
-    T gradient_scale;         // applied to the sum before the step (gradient clipping; else 1)
-    const LayerStep<T> *step; // null: no update
-    T *state[2];              // like weights
-    double *penalty;          // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
-                              // BlockPosition::in_panels(); null: not wanted
+    T gradient_scale;            // applied to the sum before the step (gradient clipping; else 1)
+    const LayerStep<T> *step;    // null: no update
+    T *state[2];                 // like weights
+    double *penalty;             // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
+                                 // BlockPosition::in_panels(); null: not wanted
+    const SparseView<T> *sparse; // the columns, in place of `input`; null: they are dense
 
     bool starts_from_gradient() const {
         return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;
@@ -296,6 +315,9 @@ template <class T> struct Kernels {
     void (*head_activate)(const HeadArgs<T> &, Index row_begin, Index row_end);
     void (*head_delta)(const HeadArgs<T> &, Index row_begin, Index row_end);
     void (*update_weights)(const WeightArgs<T> &, Index block_begin, Index block_end);
+    // Steps with the weights from `sparse` columns that a list names, n_in for the biases. It is for plain
+    // SGD alone, with mode none. It writes the velocity if state[0] is not null, and never reads it.
+    void (*step_with_columns)(const WeightArgs<T> &, const Index *columns, Index begin, Index end);
     void (*products)(const ProductsArgs<T> &, Index line_begin, Index line_end);
     void (*combine)(const CombinationArgs<T> &, Index line_begin, Index line_end);
 };

@@ -27,6 +27,7 @@
 #include "dropout.hpp"
 #include "narrow.hpp"
 #include "simd.hpp"
+#include "sparse.hpp"
 #include "split.hpp"
 #include "tiles.hpp"
 
@@ -235,8 +236,8 @@ DENSEGRAD_INLINE void row_product(const RowProductArgs<T> &args, Index row_begin
 }
 
 template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Index row_end) {
-    const bool narrow = args.n_out <= Precision<T>::max_narrow_outputs;
-    const bool fused = args.activation == Activation::relu && !args.local && !narrow;
+    const bool narrow = args.n_out <= Precision<T>::max_narrow_outputs && !args.sparse;
+    const bool fused = args.activation == Activation::relu && !args.local && !narrow && !args.sparse;
     const auto finish = [&](Index line, Index begin, Index end) {
         const Index at = line * args.output_stride + begin * kLanes<T>;
         T *output = args.output + at;
@@ -246,6 +247,12 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
         if (args.dropout.threshold != 0)
             dropout<T>(args.dropout, output, local, args.first_row + begin, end - begin, line * kLanes<T>);
     };
+    if (args.sparse) {
+        sparse_forward<T>(args, row_begin, row_end);
+        for (Index line = 0; line < line_count<T>(args.n_out); ++line)
+            finish(line, row_begin, row_end);
+        return;
+    }
     if (narrow) {
         const Index done = narrow_forward<T>(args, row_begin, row_end);
         finish(0, row_begin, done);

@@ -176,6 +176,19 @@ DENSEGRAD_INLINE VecD sqrt(VecD a) {
 #endif
 #endif
 
+// Tells whether a lane of the result of a comparison is true.
+template <class IntVec> DENSEGRAD_INLINE bool any_lane(IntVec lanes) {
+#if defined(DENSEGRAD_ISA_AVX512)
+    return _mm512_test_epi64_mask((__m512i)lanes, (__m512i)lanes) != 0;
+#elif defined(DENSEGRAD_ISA_AVX2)
+    return !_mm256_testz_si256((__m256i)lanes, (__m256i)lanes);
+#else
+    std::uint64_t words[kVecBytes / 8];
+    __builtin_memcpy(words, &lanes, sizeof(words));
+    return (words[0] | words[1]) != 0;
+#endif
+}
+
 // A cell is 16 bytes of a line or a register. A transposition moves it as a whole.
 constexpr int kCellBytes = 16;
 constexpr int kVecCells = kVecBytes / kCellBytes;

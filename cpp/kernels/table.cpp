@@ -15,8 +15,9 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T>
-constexpr Kernels<T> kKernelsOf{gather<T>,     forward<T>,       mask<T>,       backward<T>,
-                                loss_layer<T>, head_activate<T>, head_delta<T>, update_weights<T>,
+constexpr Kernels<T> kKernelsOf{gather<T>,     forward<T>,        mask<T>,
+                                backward<T>,   loss_layer<T>,     head_activate<T>,
+                                head_delta<T>, update_weights<T>, step_with_columns<T>,
                                 products<T>,   combine<T>};
 
 } // namespace

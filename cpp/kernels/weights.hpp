@@ -6,6 +6,7 @@
 #include "narrow.hpp"
 #include "optimizers.hpp"
 #include "simd.hpp"
+#include "sparse.hpp"
 #include "split.hpp"
 #include "tiles.hpp"
 #include "transpose.hpp"
@@ -176,6 +177,34 @@ DENSEGRAD_INLINE void sum_narrow_block(const WeightArgs<T> &args, const Block<T>
     __builtin_memcpy(sum, lines, static_cast<std::size_t>(block.inputs) * kLineBytes);
 }
 
+// Sums a line of deltas over the batch, in slices.
+template <class T> DENSEGRAD_INLINE void sum_biases(const WeightArgs<T> &args, Index panel, T *sum) {
+    const T *delta = args.delta + panel * args.delta_stride;
+    bool add = args.starts_from_gradient();
+    for (Index first = 0; first < args.n_rows; first += kBatchSlice, add = true)
+        gradient_tile<T, FullLine<T>, 1, 1, true>(nullptr, delta + first * kLanes<T>, 0,
+                                                  min_index(args.n_rows - first, kBatchSlice), sum, add);
+}
+
+// Does what sum_blocks does, if the columns of the batch are sparse.
+template <class T, int kWidth>
+DENSEGRAD_INLINE void sum_sparse_blocks(const WeightArgs<T> &args, const Block<T> &block, T *sum) {
+    // These sums are too short to hide the update's memory traffic, but those of some blocks do.
+    constexpr Index kAhead = 4 * kLanes<T> * kLanes<T>;
+    const Index panel = (args.n_in + 1) * kLanes<T>;
+    const Index last = panel - kLanes<T> * kLanes<T>;
+    const Index ahead = block.panel * panel + min_index(block.at - block.panel * panel + kAhead, last);
+    for (int j = 0; last > 0 && j < kWidth; ++j)
+        prefetch_rows(args, ahead + j * panel, kLanes<T>);
+    if (!args.starts_from_gradient())
+        __builtin_memset(sum, 0, sizeof(T) * kWidth * kSumNumbers<T>);
+    for (int i = 0; i < block.inputs; ++i)
+        sum_sparse_column<T, kWidth>(args, block.panel, block.column * kLanes<T> + i, sum + i * kLanes<T>,
+                                     kSumNumbers<T>);
+    for (int j = 0; block.bias && j < kWidth; ++j)
+        sum_biases<T>(args, block.panel + j, sum + j * kSumNumbers<T> + block.inputs * kLanes<T>);
+}
+
 template <class T, Optimizer kOptimizer, class Line>
 DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, int lines, const T *sum, T *weights,
                                    T *state_0, T *state_1) {
@@ -249,15 +278,29 @@ template <class T> DENSEGRAD_INLINE void transpose_weights(const WeightArgs<T> &
     __builtin_memcpy(destination, lines, static_cast<std::size_t>(block.outputs) * kLineBytes);
 }
 
-// Sums over the lanes of a line, in one fixed tree: halves of the line are added until one number is left.
-template <class T> DENSEGRAD_INLINE double line_sum(const T *line, Index lanes) {
-    T s[kLanes<T>];
-    for (Index i = 0; i < kLanes<T>; ++i)
-        s[i] = i < lanes ? line[i] : T(0);
-    for (Index half = kLanes<T> / 2; half > 0; half /= 2)
-        for (Index i = 0; i < half; ++i)
-            s[i] = s[i] + s[i + half];
-    return static_cast<double>(s[0]);
+// Sums over the lanes of a register, in one fixed tree: its halves are added until one number is left.
+template <class T, int kCount, class V> DENSEGRAD_INLINE T lane_sum(V v) {
+    if constexpr (kCount == 2) {
+        return v[0] + v[1];
+    } else {
+        typedef T Half __attribute__((vector_size(kCount / 2 * sizeof(T))));
+        Half halves[2];
+        __builtin_memcpy(halves, &v, sizeof(v));
+        return lane_sum<T, kCount / 2>(halves[0] + halves[1]);
+    }
+}
+
+// Does so with the first `lanes` of a line.
+template <class T> DENSEGRAD_INLINE double line_sum(const Vec<T> (&line)[kVecs], int lanes) {
+    Vec<T> s[kVecs];
+    for (int q = 0; q < kVecs; ++q) {
+        const Int<T> wanted = lane_numbers<T>() < static_cast<IntLane<T>>(lanes - q * kVecLanes<T>);
+        s[q] = wanted ? line[q] : Vec<T>{};
+    }
+    for (int half = kVecs / 2; half > 0; half /= 2)
+        for (int q = 0; q < half; ++q)
+            s[q] = s[q] + s[q + half];
+    return static_cast<double>(lane_sum<T, kVecLanes<T>>(s[0]));
 }
 
 template <class T>
@@ -272,13 +315,8 @@ DENSEGRAD_INLINE void penalty_of_block(const WeightArgs<T> &args, const Block<T>
             squares[q] = fma(w, w, squares[q]);
             sizes[q] = sizes[q] + abs<T>(w);
         }
-    alignas(kLineBytes) T line[kLanes<T>];
-    for (int q = 0; q < kVecs; ++q)
-        store<T>(line + q * kVecLanes<T>, squares[q]);
-    out[0] = line_sum<T>(line, block.outputs);
-    for (int q = 0; q < kVecs; ++q)
-        store<T>(line + q * kVecLanes<T>, sizes[q]);
-    out[blocks] = line_sum<T>(line, block.outputs);
+    out[0] = line_sum<T>(squares, block.outputs);
+    out[blocks] = line_sum<T>(sizes, block.outputs);
 }
 
 // Does what comes after the sum, which it may overwrite.
@@ -320,7 +358,11 @@ template <class T> void update_weights(const WeightArgs<T> &args, Index block_be
         if (args.starts_from_gradient())
             for (int j = 0; j < count; ++j)
                 __builtin_memcpy(sum + j * kSumNumbers<T>, args.gradient + blocks[j].at, blocks[j].bytes());
-        if (count == 2)
+        if (args.sparse && count == 2)
+            sum_sparse_blocks<T, kGradientLines>(args, blocks[0], sum);
+        else if (args.sparse)
+            sum_sparse_blocks<T, 1>(args, blocks[0], sum);
+        else if (count == 2)
             sum_blocks<T, FullLine<T>, max_gradient_rows(kGradientLines), kGradientLines>(args, blocks[0],
                                                                                           sum);
         else if (kMayBeNarrow<T> && blocks[0].is_narrow && args.n_rows > 0)
@@ -332,6 +374,53 @@ template <class T> void update_weights(const WeightArgs<T> &args, Index block_be
         for (int j = 0; j < count; ++j)
             finish_block<T>(args, blocks[j], sum + j * kSumNumbers<T>);
         left -= count;
+    }
+}
+
+// Plain SGD of the weights from one column of X, or of the biases, into the units of kWidth lines.
+template <class T, int kWidth>
+DENSEGRAD_INLINE void step_with_column(const WeightArgs<T> &args, Index column, Index panel) {
+    alignas(kLineBytes) T sum[kWidth * kLanes<T>] = {};
+    if (column < args.n_in)
+        sum_sparse_column<T, kWidth>(args, panel, column, sum, kLanes<T>);
+    else
+        for (int j = 0; j < kWidth; ++j)
+            sum_biases<T>(args, panel + j, sum + j * kLanes<T>);
+    const OptimizerFunctor<T, Optimizer::sgd> update(column < args.n_in ? args.step->weights
+                                                                        : args.step->bias);
+    for_each_part<1, kWidth, kVecs>([&](int, int j, int q) {
+        const Index at = ((panel + j) * (args.n_in + 1) + column) * kLanes<T> + q * kVecLanes<T>;
+        Vec<T> w = load<T>(args.weights + at), velocity{}, unused{};
+        update(load<T>(sum + j * kLanes<T> + q * kVecLanes<T>), w, velocity, unused);
+        store<T>(args.weights + at, w);
+        if (args.state[0])
+            store<T>(args.state[0] + at, velocity);
+    });
+}
+
+template <class T, int kWidth = 1>
+DENSEGRAD_INLINE void run_step_with_column(int width, const WeightArgs<T> &args, Index column, Index panel) {
+    if constexpr (kWidth <= max_tile_width(1)) {
+        if (width != kWidth)
+            return run_step_with_column<T, kWidth + 1>(width, args, column, panel);
+        step_with_column<T, kWidth>(args, column, panel);
+    }
+}
+
+template <class T>
+void step_with_columns(const WeightArgs<T> &args, const Index *columns, Index begin, Index end) {
+    constexpr Index kAhead = 4; // the columns are here and there, which the core cannot foresee
+    const Index panels = line_count<T>(args.n_out);
+    const EvenSplit widths(panels, max_tile_width(1));
+    for (Index i = begin; i < end; ++i) {
+        const Index ahead = columns[min_index(i + kAhead, end - 1)];
+        for (Index panel = 0; panel < panels; ++panel)
+            __builtin_prefetch(args.weights + (panel * (args.n_in + 1) + ahead) * kLanes<T>, 1);
+        Index panel = 0;
+        for (Index g = 0; g < widths.count; ++g) {
+            run_step_with_column<T>(widths[g], args, columns[i], panel);
+            panel += widths[g];
+        }
     }
 }
 

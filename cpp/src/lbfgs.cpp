@@ -272,10 +272,12 @@ LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
     clear_padding(weights());
     const Index piece = std::min(spec.rows.n_rows, kPieceRows);
     // With a custom loss, the passes bring a team of their own.
-    const int threads = custom ? 1 : network_.choose_threads(spec.n_threads, spec.rows.n_rows, piece, 3.0);
+    const int threads = custom ? 1
+                               : network_.choose_threads(spec.n_threads, 3.0 * network_.work(spec.rows),
+                                                         spec.rows.n_rows, piece);
     std::unique_ptr<Pass<double>> pass;
     if (!custom)
-        pass = std::make_unique<Pass<double>>(network_.layers(), piece, threads, PassOptions{});
+        pass = network_.make_pass(spec.rows, piece, threads);
     const SharedBlocks blocks(network_.layers(), threads);
     const double weight = total_weight(spec.targets.sample_weight, spec.rows.n_rows);
     Problem problem{spec, spec.l2 / weight, pass.get(), blocks};

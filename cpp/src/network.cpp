@@ -186,6 +186,8 @@ template <class T> void NetworkOf<T>::read_out(Quantity quantity, int l, T *out)
         return from_weights(layer(l).gradient);
     case Quantity::output:
         need(cached_rows_ > 0, "there are no outputs before a forward pass");
+        if (l == 0 && cache_->sparse)
+            return cache_->sparse->write(out);
         return from_cache(cache_->output[i]);
     case Quantity::local_gradient:
         need(cached_rows_ > 0, "there are no local gradients before a forward pass");
@@ -270,18 +272,18 @@ template <class T> void NetworkOf<T>::need_gradients() {
     gradients_ = std::move(arena);
 }
 
-template <class T> double NetworkOf<T>::work() const {
-    double work = 0.0;
-    for (const Layer<T> &layer : layers_)
-        work += layer.work();
+template <class T> double NetworkOf<T>::work(const RowsView &rows) const {
+    const double entries =
+        static_cast<double>(rows.n_stored) / static_cast<double>(std::max<Index>(rows.n_rows, 1));
+    double work = has_sparse_rows(rows) ? layers_[0].sparse_work(entries) : layers_[0].work();
+    for (std::size_t i = 1; i < layers_.size(); ++i)
+        work += layers_[i].work();
     return work;
 }
 
-template <class T>
-int NetworkOf<T>::choose_threads(int requested, Index rows, Index piece, double passes) const {
-    const double row = work() * passes;
-    return std::min(team_size_for(row * static_cast<double>(rows), requested, kWorkOfCall),
-                    team_size_for(row * static_cast<double>(piece), requested, kWorkOfPhase));
+template <class T> int NetworkOf<T>::choose_threads(int requested, double work, Index rows, Index piece) {
+    return std::min(team_size_for(work * static_cast<double>(rows), requested, kWorkOfCall),
+                    team_size_for(work * static_cast<double>(piece), requested, kWorkOfPhase));
 }
 
 template <class T> bool NetworkOf<T>::has_custom_activation() const {
@@ -302,13 +304,22 @@ void NetworkOf<T>::for_slices(const RowsView &rows, const Targets &targets, int 
         return Batch<T>{&rows, targets, nullptr, slice * longest, 0, 1.0, 0};
     };
     const auto count_of = [&](Index slice) { return std::min(longest, n - slice * longest); };
+    PassOptions options = PassOptions::predicting();
+    options.sparse = has_sparse_rows(rows);
+    const auto make = [&](int members) {
+        auto pass = std::make_unique<Pass<T>>(layers_, longest, members, options);
+        reserve_entries(*pass, rows, longest);
+        return pass;
+    };
     StopWatch watch(stop);
     if (has_custom_activation()) { // the slices one after the other, the rows of each shared
-        const Pass<T> pass(layers_, longest, n_threads, PassOptions::predicting());
+        const std::unique_ptr<Pass<T>> made = make(n_threads);
+        const Pass<T> &pass = *made;
         run_team(n_threads, [&](Team &team) {
             for (Index slice = 0; slice < slices && !watch.ask(); ++slice) {
                 const Batch<T> batch = slice_batch(slice);
                 const Index count = count_of(slice);
+                batch.place(pass, count);
                 const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
                 team.share_range(count, [&](Index begin, Index end, int thread) {
                     run_rows(pass, batch, done, watch, thread, begin, end);
@@ -322,13 +333,14 @@ void NetworkOf<T>::for_slices(const RowsView &rows, const Targets &targets, int 
     const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, slices)));
     std::vector<std::unique_ptr<Pass<T>>> passes;
     for (int i = 0; i < threads; ++i)
-        passes.push_back(std::make_unique<Pass<T>>(layers_, longest, 1, PassOptions::predicting()));
+        passes.push_back(make(1));
     run_team(threads, [&](Team &team) {
         team.share(slices, [&](Index slice, int thread) {
             if (watch.ask())
                 return;
             const Pass<T> &pass = *passes[static_cast<std::size_t>(thread)];
             const Batch<T> batch = slice_batch(slice);
+            batch.place(pass, count_of(slice));
             if (run_rows(pass, batch, 0, watch, 0, 0, count_of(slice)))
                 finish(pass, batch, count_of(slice));
         });
@@ -341,7 +353,7 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
     for_slices(
-        rows, {}, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+        rows, {}, choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows), stop,
         [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
             Index begin, Index end) {
             return forward_rows(layers_, pass, batch, done, true, kernels_, watch, thread, begin, end);
@@ -360,7 +372,7 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
     check_targets(targets);
     std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
     for_slices(
-        rows, targets, choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0), stop,
+        rows, targets, choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows), stop,
         [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
             Index begin, Index end) {
             if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
@@ -378,24 +390,27 @@ double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int 
     return total / total_weight(targets.sample_weight, rows.n_rows);
 }
 
-template <class T> void NetworkOf<T>::prepare_cache(Index rows, int n_threads, bool loss_gradients) {
+template <class T>
+void NetworkOf<T>::prepare_cache(const RowsView &rows, int n_threads, bool loss_gradients) {
     cached_rows_ = 0;
     has_loss_gradients_ = false;
-    if (cache_ && cache_->rows == rows && cache_->options.loss_gradients == loss_gradients &&
-        static_cast<int>(cache_->scratch.size()) >= n_threads)
-        return;
     PassOptions options;
-    options.input_gradient = true;
     options.loss_gradients = loss_gradients;
-    cache_ = std::make_unique<Pass<T>>(layers_, rows, n_threads, options);
+    options.sparse = has_sparse_rows(rows);
+    if (!cache_ || cache_->rows != rows.n_rows || cache_->options.loss_gradients != loss_gradients ||
+        cache_->options.sparse != options.sparse || static_cast<int>(cache_->scratch.size()) < n_threads)
+        cache_ = std::make_unique<Pass<T>>(layers_, rows.n_rows, n_threads, options);
+    reserve_entries(*cache_, rows, rows.n_rows);
 }
 
 template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
-    const int threads = choose_threads(n_threads, rows.n_rows, rows.n_rows, 1.0);
+    const double row_work = work(rows);
+    const int threads = choose_threads(n_threads, row_work, rows.n_rows, rows.n_rows);
     // For a custom loss, forward and backward do what backpropagate does for the others.
-    prepare_cache(rows.n_rows, threads, spec_.loss.loss == Loss::custom);
+    prepare_cache(rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
     const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
+    batch.place(pass, rows.n_rows);
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
         const std::size_t done = forward_custom(layers_, pass, batch, rows.n_rows, kernels_, watch, team);
@@ -406,6 +421,7 @@ template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_th
     if (watch.stopped())
         return false;
     cached_rows_ = rows.n_rows;
+    cached_work_ = row_work;
     cache_is_current_ = true;
     return true;
 }
@@ -421,6 +437,8 @@ void NetworkOf<T>::forward(const RowsView &rows, void *out, int n_threads, StopR
 template <class T>
 void NetworkOf<T>::sum_weight_gradients(const Pass<T> &pass, Index rows, GradientMode mode,
                                         const SharedBlocks &blocks, StopWatch &watch, Team &team) {
+    if (pass.sparse && !watch.stopped())
+        pass.sparse->transpose();
     blocks.share(team, [&](const BlockRange &range) {
         const WeightArgs<T> args = sum_and_store(layers_[range.l - 1], pass, range.l, rows, mode);
         watch.run(range.begin, range.end, block_work<T>(rows),
@@ -440,8 +458,12 @@ bool NetworkOf<T>::run_backward(const RowsView &loss_gradient, bool input_gradie
     need_gradients();
     need_transposed(input_gradient);
     const Pass<T> &pass = *cache_;
-    const int threads =
-        std::min(choose_threads(n_threads, rows, rows, 2.0), static_cast<int>(pass.scratch.size()));
+    if (input_gradient)
+        cache_->need_input_gradient(spec_.n_inputs);
+    if (pass.sparse)
+        pass.sparse->reserve_columns();
+    const int threads = std::min(choose_threads(n_threads, 2.0 * cached_work_, rows, rows),
+                                 static_cast<int>(pass.scratch.size()));
     const SharedBlocks blocks(layers_, threads);
     rows_to_lines<T>(loss_gradient, pass.delta.back(), pass.stride);
     if (pass.loss_gradient.back())
@@ -512,14 +534,19 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
         return loss;
     }
     const Index n = rows.n_rows;
-    const int threads = choose_threads(n_threads, n, n, 3.0);
+    const double row_work = work(rows);
+    const int threads = choose_threads(n_threads, 3.0 * row_work, n, n);
     need_gradients();
     need_transposed(true);
-    prepare_cache(n, threads, true);
+    prepare_cache(rows, threads, true);
+    cache_->need_input_gradient(spec_.n_inputs);
     const Pass<T> &pass = *cache_;
+    if (pass.sparse)
+        pass.sparse->reserve_columns();
     const SharedBlocks blocks(layers_, threads);
     const double weight = total_weight(targets.sample_weight, n);
     const Batch<T> batch{&rows, targets, nullptr, 0, 0, 1.0 / weight, 0};
+    batch.place(pass, n);
     StopWatch watch(stop);
     has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
@@ -535,6 +562,7 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     if (watch.stopped())
         return 0.0;
     cached_rows_ = n;
+    cached_work_ = row_work;
     cache_is_current_ = has_weight_gradients_ = has_loss_gradients_ = true;
     read_results();
     return add_weighted_losses(0.0, pass.row_loss, batch, n) / weight;
@@ -551,25 +579,36 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
             read_gradient(static_cast<T *>(gradient));
     };
     if (spec_.loss.loss == Loss::custom) {
-        const double loss = run_custom(rows, true, n_threads, stop, custom);
+        const double loss = run_custom(rows, false, n_threads, stop, custom);
         read_result();
         return loss;
     }
     const Index n = rows.n_rows;
     const Index piece = std::min(n, kPieceRows);
-    const int threads = choose_threads(n_threads, n, piece, 3.0);
+    const int threads = choose_threads(n_threads, 3.0 * work(rows), n, piece);
     need_gradients();
     need_transposed(false);
-    const Pass<T> pass(layers_, piece, threads, PassOptions{});
+    const std::unique_ptr<Pass<T>> pass = make_pass(rows, piece, threads);
     const SharedBlocks blocks(layers_, threads);
     double loss = 0.0;
     StopWatch watch(stop);
     has_weight_gradients_ = false;
     run_team(threads,
-             [&](Team &team) { loss = sum_loss_and_gradient(rows, targets, pass, blocks, watch, team); });
+             [&](Team &team) { loss = sum_loss_and_gradient(rows, targets, *pass, blocks, watch, team); });
     has_weight_gradients_ = !watch.stopped();
     read_result();
     return loss;
+}
+
+template <class T>
+std::unique_ptr<Pass<T>> NetworkOf<T>::make_pass(const RowsView &rows, Index piece, int n_threads) const {
+    PassOptions options;
+    options.sparse = has_sparse_rows(rows);
+    auto pass = std::make_unique<Pass<T>>(layers_, piece, n_threads, options);
+    reserve_entries(*pass, rows, piece);
+    if (pass->sparse)
+        pass->sparse->reserve_columns();
+    return pass;
 }
 
 template <class T>
@@ -581,6 +620,7 @@ double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &
     for (Index first = 0; first < n && !watch.ask(); first += pass.rows) {
         const Index count = std::min(pass.rows, n - first);
         const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
+        batch.place(pass, count);
         const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
         team.share_range(count, [&](Index begin, Index end, int thread) {
             if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))

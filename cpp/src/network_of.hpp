@@ -54,6 +54,8 @@ template <class T> class NetworkOf final : public Network {
     }
     // Brings the transposed copies that a backward pass needs, for which there is room, up to the weights.
     void refresh_transposed(const SharedBlocks &blocks, Team &team);
+    // Makes a pass over `piece` of the rows at a time, for sum_loss_and_gradient.
+    std::unique_ptr<Pass<T>> make_pass(const RowsView &rows, Index piece, int n_threads) const;
     // Gives the loss of the rows, and leaves its gradient in the layers' buffers. The transposed copies must
     // be current. The results are of no use if the watch has stopped.
     double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
@@ -69,11 +71,11 @@ template <class T> class NetworkOf final : public Network {
         need_gradients();
         has_weight_gradients_ = false;
     }
-    // Gives the multiplications of a forward pass for each row, padding included.
-    double work() const;
+    // Gives the multiplications of a forward pass for each of these rows, padding included.
+    double work(const RowsView &rows) const;
     // Gives the number of threads for a call over `rows` rows, `piece` of them in a phase. Each row costs
-    // `passes` forward passes. It gives at most `requested` (0: all there are).
-    int choose_threads(int requested, Index rows, Index piece, double passes) const;
+    // `work`. It gives at most `requested` (0: all there are).
+    static int choose_threads(int requested, double work, Index rows, Index piece);
     void check_rows(const RowsView &rows) const;
     void check_targets(const Targets &targets) const;
 
@@ -82,7 +84,7 @@ template <class T> class NetworkOf final : public Network {
     const Layer<T> &layer(int l) const { return layers_[static_cast<std::size_t>(l - 1)]; }
     void check_layer(int l, int first) const;
     void need_gradients();
-    void prepare_cache(Index rows, int n_threads, bool loss_gradients);
+    void prepare_cache(const RowsView &rows, int n_threads, bool loss_gradients);
     // Returns false if it was stopped on the way.
     bool run_forward(const RowsView &rows, int n_threads, StopRequest stop);
     bool run_backward(const RowsView &loss_gradient, bool input_gradient, int n_threads, StopRequest stop);
@@ -111,6 +113,7 @@ template <class T> class NetworkOf final : public Network {
     Arena gradients_;
     std::unique_ptr<Pass<T>> cache_;
     Index cached_rows_ = 0;
+    double cached_work_ = 0.0;      // of one of these rows
     bool cache_is_current_ = false; // made with the weights as they are now
     bool has_loss_gradients_ = false;
     bool has_weight_gradients_ = false;

@@ -5,9 +5,11 @@
 
 #include "layer.hpp"
 #include "memory.hpp"
+#include "sparse_batch.hpp"
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -22,8 +24,8 @@ static_assert(kPieceRows % kBatchSlice == 0);
 struct PassOptions {
     bool training = false;       // dropout is drawn
     bool loss_gradients = false; // L'_(l) beside delta_(l), and dy/dz of the head
-    bool input_gradient = false; // L'_(0)
     bool cached = true;          // false: forward only, two layers' outputs at a time
+    bool sparse = false;         // the rows are sparse
 
     static PassOptions predicting() {
         PassOptions options;
@@ -42,6 +44,8 @@ struct PassOptions {
 //     loss_gradient[l]  written beside delta[l]; nobody reads it on the way
 //     row_loss, scratch overwritten by every loss layer
 //
+// If the rows are sparse, `sparse` takes the place of output[0].
+//
 // If nothing is cached, all output[l] are two buffers in turn, and forward overwrites output[l - 2].
 template <class T> struct Pass {
     Index rows; // capacity
@@ -50,11 +54,12 @@ template <class T> struct Pass {
     PassOptions options;
     std::vector<T *> output;        // y_(l), l = 0 ... L
     std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, if it has a buffer
-    std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; with input_gradient also L'_(0) at 0
-    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, if asked for
+    std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; L'_(0) at 0 if needed
+    std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, if asked for, at 0 if needed
     double *row_loss;               // (rows,)
     std::vector<T *> scratch;       // one per thread, for the head
-    Arena arena;
+    Arena arena, input_arena;
+    std::unique_ptr<SparseBatch<T>> sparse;
 
     Pass(const std::vector<Layer<T>> &layers, Index rows_, int n_threads, PassOptions options_)
         : rows(rows_), stride(checked_product(rows_ | 1, kLanes<T>)), options(options_) {
@@ -64,6 +69,8 @@ template <class T> struct Pass {
         delta.resize(depth + 1);
         loss_gradient.resize(depth + 1);
         scratch.resize(static_cast<std::size_t>(n_threads));
+        if (options.sparse)
+            sparse = std::make_unique<SparseBatch<T>>(rows, layers[0].n_in);
         carve(layers, [&](auto *&buffer, Index count) {
             using Number = std::remove_reference_t<decltype(*buffer)>;
             arena.template plan<Number>(count);
@@ -75,6 +82,22 @@ template <class T> struct Pass {
         });
     }
 
+    // Makes room for L'_(0), which a backward pass down to the input needs.
+    void need_input_gradient(Index n_in) {
+        if (delta[0])
+            return;
+        const Index count = checked_product(line_count<T>(n_in), stride);
+        Arena room;
+        room.plan<T>(count);
+        if (options.loss_gradients)
+            room.plan<T>(count);
+        room.allocate();
+        delta[0] = room.take<T>(count);
+        if (options.loss_gradients)
+            loss_gradient[0] = room.take<T>(count);
+        input_arena = std::move(room);
+    }
+
     bool has_local(const Layer<T> &layer) const {
         return layer.local_gradient() == LocalGradient::buffer || (options.training && layer.dropout > 0);
     }
@@ -82,7 +105,7 @@ template <class T> struct Pass {
   private:
     template <class Visit> void carve(const std::vector<Layer<T>> &layers, Visit visit) {
         Index widest = 0;
-        for (std::size_t l = 0; l <= layers.size(); ++l) {
+        for (std::size_t l = options.sparse ? 1 : 0; l <= layers.size(); ++l) {
             const Index width = l == 0 ? layers[0].n_in : layers[l - 1].n_out;
             const Index count = checked_product(line_count<T>(width), stride);
             widest = std::max(widest, count);
@@ -91,9 +114,9 @@ template <class T> struct Pass {
             visit(output[l], count);
             if (l > 0 && has_local(layers[l - 1]))
                 visit(local[l], count);
-            if (l > 0 || options.input_gradient)
+            if (l > 0)
                 visit(delta[l], count);
-            if (options.loss_gradients)
+            if (l > 0 && options.loss_gradients)
                 visit(loss_gradient[l], count);
         }
         if (!options.cached) {
@@ -121,6 +144,11 @@ template <class T> struct Batch {
     std::uint64_t dropout_key;
     double dropout_factor = 1.0;
 
+    // Rows that are sparse need a place in the pass before it goes over them.
+    void place(const Pass<T> &pass, Index count) const {
+        if (pass.sparse)
+            pass.sparse->place(*rows, count, [this](Index r) { return row_number(r); });
+    }
     GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
     Index row_number(Index r) const { return order ? order[r] : first_row + r; }
 };

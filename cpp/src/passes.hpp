@@ -10,6 +10,13 @@
 
 namespace densegrad {
 
+// Makes room in a sparse pass for any `piece` rows on end.
+template <class T> void reserve_entries(const Pass<T> &pass, const RowsView &rows, Index piece) {
+    if (pass.sparse)
+        pass.sparse->reserve(most_entries(rows, rows.n_rows, std::max<Index>(rows.n_rows, 1), piece,
+                                          [](Index r) { return r; }));
+}
+
 inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -34,12 +41,12 @@ template <class T>
 ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
                             std::size_t l) {
     const Layer<T> &layer = layers[l - 1];
-    return {pass.output[l - 1],  pass.stride,
-            layer.weights,       pass.output[l],
-            pass.stride,         pass.local[l],
-            layer.n_in,          layer.n_out,
-            layer.activation,    dropout_args(layer, pass, batch, l),
-            batch.first_in_batch};
+    return {pass.output[l - 1],   pass.stride,
+            layer.weights,        pass.output[l],
+            pass.stride,          pass.local[l],
+            layer.n_in,           layer.n_out,
+            layer.activation,     dropout_args(layer, pass, batch, l),
+            batch.first_in_batch, l == 1 && pass.sparse ? pass.sparse->rows() : nullptr};
 }
 
 template <class T>
@@ -50,7 +57,7 @@ BackwardArgs<T> backward_args(const std::vector<Layer<T>> &layers, const Pass<T>
             layer.transposed,
             pass.delta[l - 1],
             pass.loss_gradient[l - 1],
-            pass.output[l - 1],
+            l == 1 ? pass.delta[0] : pass.output[l - 1], // the input has no activation that would read it
             pass.local[l - 1],
             pass.stride,
             layer.n_in,
@@ -85,8 +92,9 @@ HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, 
 // So many multiplications take as long as to copy a number.
 inline constexpr double kWorkOfCopy = 16.0;
 
-// Runs the gather, if no layer is done, and layers done + 1 ... last. Of a custom activation, and of the head
-// without `activate_head`, it computes the preactivation. Returns false if it was stopped on the way.
+// Gathers or packs the rows, if no layer is done, and runs layers done + 1 ... last. Of a custom activation,
+// and of the head without `activate_head`, it computes the preactivation. Returns false if it was stopped on
+// the way.
 template <class T>
 bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
                     std::size_t done, std::size_t last, bool activate_head, const Kernels<T> &kernels,
@@ -94,8 +102,10 @@ bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, co
     if (watch.stopped())
         return false;
     const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
-    if (done == 0 && !watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
-                                [&](Index from, Index to) { kernels.gather(gather, from, to); }))
+    if (done == 0 && pass.sparse)
+        pass.sparse->pack(*batch.rows, begin, end);
+    else if (done == 0 && !watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
+                                     [&](Index from, Index to) { kernels.gather(gather, from, to); }))
         return false;
     for (std::size_t l = done + 1; l <= last; ++l) {
         ForwardArgs<T> args = forward_args(layers, pass, batch, l);
@@ -106,8 +116,9 @@ bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, co
         }
         if (custom)
             args.dropout = {};
-        if (!watch.run(begin, end, layers[l - 1].work(),
-                       [&](Index from, Index to) { kernels.forward(args, from, to); }))
+        const double work =
+            l == 1 && pass.sparse ? layers[0].sparse_work(pass.sparse->mean_entries()) : layers[l - 1].work();
+        if (!watch.run(begin, end, work, [&](Index from, Index to) { kernels.forward(args, from, to); }))
             return false;
     }
     return true;

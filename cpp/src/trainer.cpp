@@ -45,6 +45,8 @@ template <class T> class TrainerOf final : public Trainer {
     bool phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team);
     bool phase_update(Epoch &epoch, Index count, GradientMode mode, const std::vector<LayerStep<T>> &steps,
                       Team &team);
+    bool may_skip_weights(const Epoch &epoch) const;
+    void step_with_entries(const Epoch &epoch, Index count, const LayerStep<T> &step, Team &team);
     void refresh_all(Epoch &epoch, bool transposed, Team &team);
     void run(Epoch &epoch, Team &team);
 
@@ -229,6 +231,41 @@ bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, 
     return !epoch.watch.stopped();
 }
 
+// Tells whether the next step changes no weight of the first layer that has no gradient. This is so from the
+// second step of plain SGD on, for the first one turns a weight of -0 into +0. A custom loss may look at the
+// velocities after each step.
+template <class T> bool TrainerOf<T>::may_skip_weights(const Epoch &epoch) const {
+    const Regularisation &r = regularisation_;
+    const bool plain = optimizer_.optimizer == Optimizer::sgd && optimizer_.momentum == 0.0 && r.l2 == 0.0 &&
+                       r.l1 == 0.0 && r.weight_decay == 0.0 && r.max_norm == 0.0;
+    return plain && epoch.pass.sparse && network_.layers()[0].trainable && !epoch.stored && !epoch.custom &&
+           epoch.spec.batch_size <= epoch.pass.rows && epoch.steps_done > 0;
+}
+
+// Updates the first layer's weights that have a gradient. Without momentum, velocities are of no use. The
+// first step has left some, which are cleared in the second one. The last step leaves its own.
+template <class T>
+void TrainerOf<T>::step_with_entries(const Epoch &epoch, Index count, const LayerStep<T> &step, Team &team) {
+    const Layer<T> &layer = network_.layers()[0];
+    const SparseBatch<T> &batch = *epoch.pass.sparse;
+    T *const velocity = states_[0].state[0];
+    const std::vector<Index> &had_entries = batch.had_entries();
+    if (epoch.steps_done == 1)
+        team.share_range(static_cast<Index>(had_entries.size()), [&](Index begin, Index end, int) {
+            for (Index i = begin; i < end; ++i)
+                for (Index panel = 0; panel < line_count<T>(layer.n_out); ++panel)
+                    std::fill_n(velocity + panel * layer.panel() +
+                                    had_entries[static_cast<std::size_t>(i)] * kLanes<T>,
+                                kLanes<T>, T(0));
+        });
+    WeightArgs<T> args =
+        sum_and_update(layer, states_[0], epoch.pass, 1, count, GradientMode::none, step, false);
+    args.state[0] = epoch.steps_done + 1 == epoch.n_steps ? velocity : nullptr;
+    team.share_range(static_cast<Index>(batch.with_entries().size()), [&](Index begin, Index end, int) {
+        network_.kernels().step_with_columns(args, batch.with_entries().data(), begin, end);
+    });
+}
+
 // Goes by blocks, and updates all weights. `mode` tells whether earlier rows of the batch are in the buffer.
 // Returns false if it was stopped before any weight changed.
 template <class T>
@@ -237,7 +274,12 @@ bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode,
     std::vector<Layer<T>> &layers = network_.layers();
     const bool penalty = has_penalty();
     if (!epoch.stored) {
+        const bool skip = may_skip_weights(epoch);
+        if (skip)
+            step_with_entries(epoch, count, steps[0], team);
         epoch.blocks.share(team, [&](const BlockRange &range) {
+            if (skip && range.l == 1)
+                return;
             network_.kernels().update_weights(sum_and_update(layers[range.l - 1], states_[range.l - 1],
                                                              epoch.pass, range.l, count, mode,
                                                              steps[range.l - 1], penalty),
@@ -286,7 +328,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const auto factor_of = [](const double *factors, Index step) { return factors ? factors[step] : 1.0; };
     // After some 20 us of work a look at the clock takes nothing; a custom loss takes its own time.
     constexpr double kWorkBetweenQuestions = 1 << 20;
-    const double work = network_.work() * static_cast<double>(3 * spec.batch_size);
+    const double work = network_.work(spec.rows) * static_cast<double>(3 * spec.batch_size);
     const Index steps_between_questions =
         work < kWorkBetweenQuestions && !epoch.custom ? static_cast<Index>(kWorkBetweenQuestions / work) : 1;
     for (Index s = 0; s < epoch.n_steps; ++s) {
@@ -313,8 +355,11 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
                                  scale,
                                  mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
                                  factor_of(spec.dropout_factors, s)};
+            batch.place(epoch.pass, count);
             if (!phase_rows(epoch, batch, factor_of(spec.smoothing_factors, s), count, team))
                 return;
+            if (epoch.pass.sparse && network_.layers()[0].trainable)
+                epoch.pass.sparse->transpose();
             batch_loss = add_weighted_losses(batch_loss, epoch.pass.row_loss, batch, count);
             if (done + count < batch_rows) {
                 phase_gradient(epoch, count, done > 0 ? GradientMode::accumulate : GradientMode::overwrite,
@@ -372,23 +417,31 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     spec.batch_size = std::min(spec.batch_size, spec.n_order);
     // A custom loss sees its batch whole.
     const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
-    const int threads = network_.choose_threads(spec.n_threads, spec.n_order, piece, 3.0);
+    const double work = network_.work(spec.rows);
+    const int threads = network_.choose_threads(spec.n_threads, 3.0 * work, spec.n_order, piece);
     network_.need_transposed(false);
     // A longer update takes some 0.1 s, and a stop would have to wait for it.
     constexpr double kLongUpdate = 6e9;
-    const bool stored = regularisation_.clip_norm > 0.0 ||
-                        network_.work() * static_cast<double>(piece) > kLongUpdate * threads;
+    const bool stored =
+        regularisation_.clip_norm > 0.0 || work * static_cast<double>(piece) > kLongUpdate * threads;
     if (spec.batch_size > piece || stored)
         network_.borrow_gradients();
     network_.invalidate_cache();
     network_.layers()[0].transposed_is_current = false;
-    if (!pass_ || pass_->rows != piece || static_cast<int>(pass_->scratch.size()) < threads) {
-        PassOptions options;
-        options.training = true;
+    PassOptions options;
+    options.training = true;
+    options.sparse = has_sparse_rows(spec.rows);
+    if (!pass_ || pass_->rows != piece || pass_->options.sparse != options.sparse ||
+        static_cast<int>(pass_->scratch.size()) < threads) {
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
     }
     const SharedBlocks blocks(network_.layers(), threads, true);
     const Index *order = spec.order ? order_.data() : nullptr;
+    if (pass_->sparse) {
+        pass_->sparse->reserve(most_entries(spec.rows, spec.n_order, spec.batch_size, piece,
+                                            [order](Index r) { return order ? order[r] : r; }));
+        pass_->sparse->reserve_columns();
+    }
     Epoch epoch{spec, order, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, blocks, stored};
     if (spec.custom_loss)
         epoch.custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);

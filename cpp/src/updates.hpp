@@ -38,6 +38,7 @@ template <class T> WeightArgs<T> sum(const Layer<T> &layer, const Pass<T> &pass,
     args.weights = layer.weights;
     args.gradient = layer.gradient;
     args.gradient_scale = T(1);
+    args.sparse = l == 1 && pass.sparse ? pass.sparse->columns() : nullptr;
     return args;
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -131,8 +132,9 @@ class FittedNetwork(BaseEstimator):
 
     def _readable(self, X: Any) -> bool:
         """Tell whether X plainly passes scikit-learn's checks, which take longer than a small prediction."""
+        numbers = X.data if type(X) in (csr_array, csr_matrix) else X
         if (
-            type(X) is not np.ndarray
+            type(numbers) is not np.ndarray
             or X.ndim != 2
             or X.dtype.char not in "fd"
             or X.shape[1] != self.n_features_in_
@@ -140,10 +142,10 @@ class FittedNetwork(BaseEstimator):
             or "feature_names_in_" in self.__dict__
         ):
             return False
-        if X.size <= _SMALL:
-            return bool(np.isfinite(X).all())
+        if numbers.size <= _SMALL:
+            return bool(np.isfinite(numbers).all())
         with np.errstate(over="ignore", invalid="ignore"):
-            return math.isfinite(X.sum())
+            return math.isfinite(numbers.sum())
 
     def _fitted_loss(self) -> Loss | None:
         """Return the loss that was fitted, which decides the meaning of predictions; None before a fit."""
