@@ -1,4 +1,25 @@
-"""Dense neural networks trained by explicit back propagation in a C++ core."""
+"""Dense neural networks trained by explicit back propagation in a C++ core.
+
+Names by purpose; each has its own help:
+
+- Estimators with scikit-learn's interface: `MLPClassifier`, `MLPRegressor`, and for data frames
+  `TabularClassifier`, `TabularRegressor`, `TabularEncoder`.
+- Networks, with NumPy alone: `Network`, `Dense`; `Trainer` with an optimizer such as `Adam` or `SGD`.
+- Back propagation: `Network.backpropagate` returns every quantity of both passes; `check_gradients`.
+- What is built in: `activations()`, `losses()`, `optimizers()`, `show_config()`.
+- Modules: `densegrad.display` (pictures), `densegrad.schedules`, `densegrad.initializers`,
+  `densegrad.export` (ONNX and C), `densegrad.interop` (PyTorch and JAX).
+
+Examples
+--------
+>>> import numpy as np
+>>> from densegrad import Adam, Dense, Network, Trainer
+>>> X = np.random.default_rng(0).normal(size=(100, 2))
+>>> net = Network(2, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
+>>> history = Trainer(net, Adam(0.01), random_state=0).fit(X, X[:, :1] * X[:, 1:], epochs=5)
+>>> history.loss[-1] < history.loss[0]
+True
+"""
 
 from __future__ import annotations
 

@@ -133,6 +133,9 @@ class Dense:
     >>> net = Network(2, [Dense(3, "tanh", dropout=0.1), Dense(1, "identity")], random_state=0)
     >>> net.weights[1].shape
     (3, 3)
+    >>> import numpy as np
+    >>> Dense(8, (np.sin, np.cos)).activation_name
+    'sin (custom)'
     """
 
     units: int
