@@ -241,6 +241,11 @@ def measured(table: Table, name: str, repeat: int, most_rows: int, n_threads: in
     return row
 
 
+def load_average() -> float:
+    """Processes that want a CPU; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def machine(n_threads: int) -> str:
     """The line of the page about machine and versions."""
     names = ["densegrad", "numpy", "scikit-learn", *NEEDS.values()]
@@ -250,9 +255,9 @@ def machine(n_threads: int) -> str:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{name} not installed")
-    load = f", load average at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    load = f", load average at the end {load_average():.1f}"
     return (
-        f"Measured with {', '.join(versions)}; Python {platform.python_version()}, {platform.machine()},"
+        f"Measured with {', '.join(versions)}.\nPython {platform.python_version()}, {platform.machine()},"
         f" {os.cpu_count()} CPUs, {n_threads} threads{load}."
     )
 
@@ -271,13 +276,24 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
             f"{ablation(results, ABLATION)}\n"
         )
     rows = f"No data set has more than {arguments.rows:,} rows to train on; larger ones are cut."
+    n = arguments.repeats
+    splits = "Each has one split."
+    if n > 1:
+        splits = f"Data sets below 5,000 rows have {n} splits, and the tables give means."
+    preparation = ""
+    if any(name.startswith("sk_") for name in models):
+        preparation = (
+            "scikit-learn's networks get imputed, scaled and one-hot columns, which their users write\n"
+            "themselves. The others get the frame as it is.\n"
+        )
     page = PAGE.format(
         rows=rows,
-        repeats=arguments.repeats,
+        splits=splits,
+        preparation=preparation,
         cut=CUT,
         machine=machine(arguments.threads),
         plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
-        report=report(results, models),
+        report=report(results, models, idle=load_average() <= arguments.threads + 1),
         parts=parts,
     )
     path.write_text(page.rstrip() + "\n")

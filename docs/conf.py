@@ -82,7 +82,7 @@ html_sidebars = {
     page: []
     for page in (
         *("index", "getting_started", "migration", "recipes", "engine", "numerics", "benchmarks", "limits"),
-        *("contributing", "changelog"),
+        *("contributing", "changelog", "tabular_results"),
     )
 }
 
