@@ -57,7 +57,16 @@ SolverName: TypeAlias = Literal["lbfgs"] | OptimizerName
 
 #: `schedule` of `Trainer` and the estimators.
 ScheduleName: TypeAlias = Literal[
-    "constant", "invscaling", "adaptive", "step", "cosine", "one_cycle", "warm_up", "plateau"
+    "constant",
+    "invscaling",
+    "adaptive",
+    "step",
+    "cosine",
+    "one_cycle",
+    "flat_cos",
+    "coslog",
+    "warm_up",
+    "plateau",
 ]
 #: `learning_rate` of the estimators.
 LearningRateName: TypeAlias = Literal["constant", "invscaling", "adaptive"]
