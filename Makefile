@@ -16,9 +16,8 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-dask .test-dask format lint \
-        bench bench-peers .bench-peers bench-sparse bench-quality clean \
-        distclean
+.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-mpi .test-mpi test-dask .test-dask \
+        format lint bench bench-peers .bench-peers bench-sparse bench-quality clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +61,12 @@ test-dask: ## tests on Dask, with clusters of processes on this machine
 	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .test-dask
 .test-dask: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-dask
 	$(BIN)/python -m pytest tests/on_dask $(ARGS)
+
+# MPI has its own environment, too: where its libraries are, other tests would find them.
+test-mpi: ## train on several ranks of MPI
+	$(MAKE) VENV=$(VENV)-mpi BUILD=$(BUILD)-mpi .test-mpi
+.test-mpi: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-mpi
+	$(BIN)/python -m pytest tests/ranks/test_mpi.py $(ARGS)
 
 format: $(VENV)/.group-lint ## rewrite Python and C++ in the project's format
 	$(BIN)/ruff check --fix-only .

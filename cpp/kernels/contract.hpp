@@ -15,6 +15,7 @@
 //     band      rows of a product that are done together
 //     slice     kBatchSlice rows of a batch, whose sum is one chain of additions
 //     piece     rows that a pass holds at once
+//     leaf      rows of one shard in a batch, whose sum is a leaf of the tree over the shards
 //     chunk     work that a thread takes at a time
 //
 // Every matrix is kept in columns of lines:
@@ -52,6 +53,7 @@ namespace densegrad {
 using Index = std::int64_t;
 
 inline constexpr Index kBatchSlice = 256;
+inline constexpr Index kMaxLeaves = 1024; // of a piece
 
 template <class T> constexpr Index line_count(Index n) { return (n + kLanes<T> - 1) / kLanes<T>; }
 
@@ -203,10 +205,14 @@ enum class GradientMode : int {
 };
 
 // The kernel sums the weight gradient of one layer, dW = [y, 1]^T delta, block by block, and uses a block
-// while it is in registers. There are four steps, and each may be left out. In a block each step sees what
+// while it is in registers. There are six steps, and each may be left out. In a block each step sees what
 // the one before has left:
 //
-//     sum        over n_rows rows of the batch, in slices: to or from `gradient`, by its mode
+//     sum        over n_rows rows of the batch, in slices, by the mode from `start` on. With `leaf_ends`, the
+//                rows of each leaf are summed so from zero, and the sums of the leaves are added in a tree:
+//                [i, i + 2s) = [i, i + s) + [i + s, i + 2s), s a power of two. Leaves without rows are +0
+//     merge      with `merges`: adds stored sums of the batch's earlier leaves
+//     store      by the mode, to `gradient`
 //     update     with `step`: gradient_scale * sum goes through the optimizer into weights and state
 //     transpose  with `transposed`: the transposed copy gets the block's weights
 //     measure    with `penalty`: sums of w^2 and |w| of the block, for the loss
@@ -221,16 +227,23 @@ template <class T> struct WeightArgs {
     Index delta_stride;
     Index n_rows; // rows of the batch summed here; 0: only what `gradient` holds
     Index n_in, n_out;
-    T *weights;    // read and, if `step` is not null, updated
-    T *transposed; // out; null: not wanted
-    T *gradient;   // like weights; not used in mode none
+    T *weights;     // read and, if `step` is not null, updated
+    T *transposed;  // out; null: not wanted
+    T *gradient;    // like weights; written in modes overwrite and accumulate
+    const T *start; // like weights; read in modes accumulate and consume
     GradientMode gradient_mode;
-    T gradient_scale;            // applied to the sum before the step (gradient clipping; else 1)
-    const LayerStep<T> *step;    // null: no update
-    T *state[2];                 // like weights
-    double *penalty;             // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
-                                 // BlockPosition::in_panels(); null: not wanted
-    const SparseView<T> *sparse; // the columns, in place of `input`; null: they are dense
+    const Index *leaf_ends; // (n_leaves,) where the rows of each leaf end; null: no leaves
+    Index n_leaves;         // at most kMaxLeaves
+    const T *const *merges; // (n_merges,) buffers, added the last one first
+    Index n_merges;
+    Index merge_at;           // where this layer's numbers, like weights, begin in each of them
+    T gradient_scale;         // applied to the sum before the step (gradient clipping; else 1)
+    const LayerStep<T> *step; // null: no update
+    T *state[2];              // like weights
+    double *penalty;          // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
+                              // BlockPosition::in_panels(); null: not wanted
+    const SparseView<T>
+        *sparse; // the columns, in place of `input`, of one leaf at most; null: they are dense
 
     bool starts_from_gradient() const {
         return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;

@@ -338,6 +338,69 @@ DENSEGRAD_INLINE void finish_block(const WeightArgs<T> &args, const Block<T> &bl
                             block_count<T>(args.n_in, args.n_out));
 }
 
+// Sums the rows into one block, or into two that share their inputs.
+template <class T>
+DENSEGRAD_INLINE void sum_rows(const WeightArgs<T> &args, const Block<T> *blocks, int count, T *sum) {
+    if (args.sparse && count == 2)
+        sum_sparse_blocks<T, kGradientLines>(args, blocks[0], sum);
+    else if (args.sparse)
+        sum_sparse_blocks<T, 1>(args, blocks[0], sum);
+    else if (count == 2)
+        sum_blocks<T, FullLine<T>, max_gradient_rows(kGradientLines), kGradientLines>(args, blocks[0], sum);
+    else if (kMayBeNarrow<T> && blocks[0].is_narrow && args.n_rows > 0)
+        sum_narrow_block<T>(args, blocks[0], sum);
+    else if (blocks[0].is_short)
+        sum_blocks<T, ShortLine<T>, kMaxShortGradientRows, 1>(args, blocks[0], sum);
+    else
+        sum_blocks<T, FullLine<T>, max_gradient_rows(1), 1>(args, blocks[0], sum);
+}
+
+// Computes sum = other + sum.
+template <class T> DENSEGRAD_INLINE void add_sum(const T *other, T *sum, int rows) {
+    for (int i = 0; i < rows * kVecs; ++i)
+        store<T>(sum + i * kVecLanes<T>, load<T>(other + i * kVecLanes<T>) + load<T>(sum + i * kVecLanes<T>));
+}
+
+// Does as sum_rows for each leaf, and adds the leaves in their tree: sums wait on a stack for what comes from
+// the other side.
+template <class T>
+__attribute__((noinline)) void sum_leaves(const WeightArgs<T> &args, const Block<T> *blocks, int count,
+                                          T *sum) {
+    constexpr int kLevels = 11;
+    static_assert(kMaxLeaves == 1 << (kLevels - 1));
+    constexpr int kNumbers = kGradientLines * kSumNumbers<T>;
+    alignas(kLineBytes) T stack[kLevels][kNumbers];
+    int depth = 0;
+    const auto add_top = [&] {
+        --depth;
+        for (int j = 0; j < count; ++j)
+            add_sum(stack[depth] + j * kSumNumbers<T>, stack[depth - 1] + j * kSumNumbers<T>, blocks[j].rows);
+    };
+    Index begin = 0;
+    for (Index leaf = 0; leaf < args.n_leaves; ++leaf) {
+        const Index end = args.leaf_ends[leaf];
+        WeightArgs<T> part = args;
+        part.input = args.input + begin * kLanes<T>;
+        part.delta = args.delta + begin * kLanes<T>;
+        part.n_rows = end - begin;
+        part.gradient_mode = GradientMode::none;
+        if (leaf < args.n_leaves - 1)
+            part.step = nullptr; // what the update reads is prefetched during the last sum
+        if (part.n_rows > 0)
+            sum_rows(part, blocks, count, stack[depth]);
+        else
+            __builtin_memset(stack[depth], 0, sizeof(stack[depth]));
+        ++depth;
+        for (Index i = leaf; i % 2 == 1; i /= 2)
+            add_top();
+        begin = end;
+    }
+    while (depth > 1)
+        add_top();
+    for (int j = 0; j < count; ++j)
+        __builtin_memcpy(sum + j * kSumNumbers<T>, stack[0] + j * kSumNumbers<T>, blocks[j].bytes());
+}
+
 template <class T> void update_weights(const WeightArgs<T> &args, Index block_begin, Index block_end) {
     alignas(kLineBytes) T sum[kGradientLines * kSumNumbers<T>];
     BlockPosition<T> position(args.n_in, args.n_out, block_begin);
@@ -357,20 +420,15 @@ template <class T> void update_weights(const WeightArgs<T> &args, Index block_be
             prefetch_copy(args, blocks[j]);
         if (args.starts_from_gradient())
             for (int j = 0; j < count; ++j)
-                __builtin_memcpy(sum + j * kSumNumbers<T>, args.gradient + blocks[j].at, blocks[j].bytes());
-        if (args.sparse && count == 2)
-            sum_sparse_blocks<T, kGradientLines>(args, blocks[0], sum);
-        else if (args.sparse)
-            sum_sparse_blocks<T, 1>(args, blocks[0], sum);
-        else if (count == 2)
-            sum_blocks<T, FullLine<T>, max_gradient_rows(kGradientLines), kGradientLines>(args, blocks[0],
-                                                                                          sum);
-        else if (kMayBeNarrow<T> && blocks[0].is_narrow && args.n_rows > 0)
-            sum_narrow_block<T>(args, blocks[0], sum);
-        else if (blocks[0].is_short)
-            sum_blocks<T, ShortLine<T>, kMaxShortGradientRows, 1>(args, blocks[0], sum);
+                __builtin_memcpy(sum + j * kSumNumbers<T>, args.start + blocks[j].at, blocks[j].bytes());
+        if (args.leaf_ends)
+            sum_leaves(args, blocks, count, sum);
         else
-            sum_blocks<T, FullLine<T>, max_gradient_rows(1), 1>(args, blocks[0], sum);
+            sum_rows(args, blocks, count, sum);
+        for (Index m = args.n_merges; m-- > 0;)
+            for (int j = 0; j < count; ++j)
+                add_sum(args.merges[m] + args.merge_at + blocks[j].at, sum + j * kSumNumbers<T>,
+                        blocks[j].rows);
         for (int j = 0; j < count; ++j)
             finish_block<T>(args, blocks[j], sum + j * kSumNumbers<T>);
         left -= count;

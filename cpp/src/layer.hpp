@@ -15,6 +15,7 @@ template <class T> struct Layer {
     LayerRates rates{};
     CustomActivation custom{};
     Index n_levels = 1;      // as in Head; of hidden layers 1
+    Index first_weight = 0;  // where its weights begin, among those of all layers
     T *weights = nullptr;    // [ceil(n_out / kLanes)][n_in + 1][kLanes]
     T *transposed = nullptr; // [ceil(n_in / kLanes)][n_out][kLanes]; null until a backward pass needs it
     T *gradient = nullptr;   // like weights; null until somebody asks for it

@@ -48,9 +48,12 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
-    for (const Layer<T> &layer : layers_) {
+    Index first_weight = 0;
+    for (Layer<T> &layer : layers_) {
         checked_product(line_count<T>(layer.n_out) * kLanes<T>, layer.n_in + 1);
         weights_.plan<T>(layer.weight_count());
+        layer.first_weight = first_weight;
+        first_weight += layer.weight_count();
     }
     weights_.allocate();
     for (Layer<T> &layer : layers_)
@@ -363,31 +366,76 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
         });
 }
 
+// Rows [begin, end) of a view.
+RowsView rows_between(const RowsView &rows, Index begin, Index end) {
+    RowsView part = rows;
+    part.n_rows = end - begin;
+    const auto skip = [](const void *from, Index bytes) {
+        return from ? static_cast<const void *>(static_cast<const char *>(from) + bytes) : nullptr;
+    };
+    if (rows.indptr)
+        part.indptr = skip(rows.indptr, begin * (rows.wide_indices ? 8 : 4));
+    else
+        part.data = skip(rows.data, begin * rows.row_stride * (rows.scalar == Scalar::float32 ? 4 : 8));
+    return part;
+}
+
+// The targets of the rows from `begin` on.
+template <class T> Targets targets_from(const Targets &targets, Index begin) {
+    Targets part = targets;
+    if (part.classes)
+        part.classes += begin;
+    if (part.values)
+        part.values = static_cast<const T *>(part.values) + begin * part.n_targets;
+    if (part.sample_weight)
+        part.sample_weight += begin;
+    return part;
+}
+
 template <class T>
 double NetworkOf<T>::evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                               StopRequest stop) const {
+    double sum = 0.0, weight = 0.0;
+    evaluate_sums(rows, targets, &rows.n_rows, 1, &sum, &weight, n_threads, stop);
+    return sum / weight;
+}
+
+template <class T>
+void NetworkOf<T>::evaluate_sums(const RowsView &rows, const Targets &targets, const std::int64_t *ends,
+                                 std::int64_t count, double *sums, double *weights, int n_threads,
+                                 StopRequest stop) const {
     check_rows(rows);
     if (spec_.loss.loss == Loss::custom)
         throw std::logic_error("a custom loss is evaluated by its own function");
     check_targets(targets);
-    std::vector<double> sums(static_cast<std::size_t>((rows.n_rows + kBatchSlice - 1) / kBatchSlice));
-    for_slices(
-        rows, targets, choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows), stop,
-        [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
-            Index begin, Index end) {
-            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
-                return false;
-            kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), begin, end);
-            return true;
-        },
-        [&](const Pass<T> &pass, const Batch<T> &batch, Index count) {
-            sums[static_cast<std::size_t>(batch.first_row / kBatchSlice)] =
-                add_weighted_losses(0.0, pass.row_loss, batch, count);
-        });
-    double total = 0.0;
-    for (const double sum : sums)
-        total += sum;
-    return total / total_weight(targets.sample_weight, rows.n_rows);
+    const int threads = choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows);
+    std::vector<double> slices;
+    Index begin = 0;
+    for (Index i = 0; i < count; ++i) {
+        if (ends[i] < begin || ends[i] > rows.n_rows)
+            throw std::invalid_argument("the ends of parts must ascend up to the number of rows");
+        const RowsView part = rows_between(rows, begin, ends[i]);
+        const Targets part_targets = targets_from<T>(targets, begin);
+        slices.assign(static_cast<std::size_t>((part.n_rows + kBatchSlice - 1) / kBatchSlice), 0.0);
+        for_slices(
+            part, part_targets, threads, stop,
+            [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
+                Index first, Index last) {
+                if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, first, last))
+                    return false;
+                kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), first, last);
+                return true;
+            },
+            [&](const Pass<T> &pass, const Batch<T> &batch, Index n) {
+                slices[static_cast<std::size_t>(batch.first_row / kBatchSlice)] =
+                    add_weighted_losses(0.0, pass.row_loss, batch, n);
+            });
+        sums[i] = 0.0;
+        for (const double slice : slices)
+            sums[i] += slice;
+        weights[i] = total_weight(part_targets.sample_weight, part.n_rows);
+        begin = ends[i];
+    }
 }
 
 template <class T>

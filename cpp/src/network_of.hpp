@@ -25,6 +25,9 @@ template <class T> class NetworkOf final : public Network {
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                     StopRequest stop) const override;
+    void evaluate_sums(const RowsView &rows, const Targets &targets, const std::int64_t *ends,
+                       std::int64_t count, double *sums, double *weights, int n_threads,
+                       StopRequest stop) const override;
     void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) override;
     void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
                   StopRequest stop) override;
@@ -66,16 +69,20 @@ template <class T> class NetworkOf final : public Network {
     // Copies between all weights, or numbers laid out like them, and a vector of n_parameters() numbers.
     void lines_to_parameters(const T *lines, T *out) const;
     void parameters_to_lines(const T *numbers, T *lines) const;
-    // The buffers of the weight gradients are about to be used for something else.
-    void borrow_gradients() {
+    // The buffers of the weight gradients, one after another, are about to be used for something else.
+    T *borrow_gradients() {
         need_gradients();
         has_weight_gradients_ = false;
+        return layers_[0].gradient;
     }
+    // Numbers that all weights have, padding included.
+    Index weight_count() const { return layers_.back().first_weight + layers_.back().weight_count(); }
     // Gives the multiplications of a forward pass for each of these rows, padding included.
     double work(const RowsView &rows) const;
     // Gives the number of threads for a call over `rows` rows, `piece` of them in a phase. Each row costs
     // `work`. It gives at most `requested` (0: all there are).
     static int choose_threads(int requested, double work, Index rows, Index piece);
+    bool has_custom_activation() const;
     void check_rows(const RowsView &rows) const;
     void check_targets(const Targets &targets) const;
 
@@ -95,7 +102,6 @@ template <class T> class NetworkOf final : public Network {
     void read_out(Quantity quantity, int l, T *out) const;
     void read_gradient(T *out) const;
     void read_local_gradient(int l, T *out) const;
-    bool has_custom_activation() const;
     // Goes through slices of the rows, each with a small pass: run_rows(pass, batch, layers done by
     // forward_custom, watch, thread, begin, end) → whether it was not stopped, then finish(pass, batch,
     // rows).

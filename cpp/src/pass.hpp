@@ -151,6 +151,14 @@ template <class T> struct Batch {
     }
     GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
     Index row_number(Index r) const { return order ? order[r] : first_row + r; }
+    // The same without the first r rows.
+    Batch from(Index r) const {
+        Batch other = *this;
+        other.order = order ? order + r : nullptr;
+        other.first_row += r;
+        other.first_in_batch += r;
+        return other;
+    }
 };
 
 } // namespace densegrad

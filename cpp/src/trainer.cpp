@@ -2,6 +2,7 @@
 
 #include "custom_activation.hpp"
 #include "custom_loss.hpp"
+#include "leaves.hpp"
 #include "network_of.hpp"
 #include "norms.hpp"
 #include "passes.hpp"
@@ -17,6 +18,21 @@
 
 namespace densegrad {
 namespace {
+
+// The rows of one step that are here, by their numbers in the order.
+struct StepRows {
+    const Index *ends; // where those of each leaf end
+    Index begin;
+    Index first_number; // of the first one in the whole batch
+    double scale;       // 1 / (sum of the sample weights of the whole batch)
+    double dropout_factor, smoothing_factor;
+
+    Index begin_of(Index leaf) const { return leaf == 0 ? begin : ends[leaf - 1]; }
+};
+
+Index step_count(const EpochSpec &spec) {
+    return spec.shards.ends ? spec.shards.n_steps : (spec.n_order - 1) / spec.batch_size + 1;
+}
 
 template <class T> class TrainerOf final : public Trainer {
   public:
@@ -36,18 +52,28 @@ template <class T> class TrainerOf final : public Trainer {
     const Layer<T> &layer(int l) const { return network_.layers()[static_cast<std::size_t>(l - 1)]; }
     void check_state(int l, int s) const;
     void check_epoch(const EpochSpec &spec) const;
+    void check_shards(const EpochSpec &spec) const;
     void copy_order(const EpochSpec &spec);
     bool has_penalty() const { return regularisation_.l2 > 0.0 || regularisation_.l1 > 0.0; }
     int state_count() const { return kOptimizers[static_cast<int>(optimizer_.optimizer)].state_count; }
     double penalty_sum() const;
     double batch_weight(const Epoch &epoch, Index first, Index rows) const;
+    void need_buffers(Index count);
     bool phase_rows(Epoch &epoch, const Batch<T> &batch, double smoothing_factor, Index count, Team &team);
-    bool phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team);
-    bool phase_update(Epoch &epoch, Index count, GradientMode mode, const std::vector<LayerStep<T>> &steps,
-                      Team &team);
+    bool phase_gradient(Epoch &epoch, Index count, GradientMode mode, const PartOfSum<T> &part, Team &team);
+    bool phase_update(Epoch &epoch, Index count, GradientMode mode, const PartOfSum<T> &part,
+                      const std::vector<LayerStep<T>> &steps, Team &team);
     bool may_skip_weights(const Epoch &epoch) const;
     void step_with_entries(const Epoch &epoch, Index count, const LayerStep<T> &step, Team &team);
+    void update_stored(Epoch &epoch, const std::vector<LayerStep<T>> &steps, Team &team);
+    void limit_all(Epoch &epoch, Team &team);
     void refresh_all(Epoch &epoch, bool transposed, Team &team);
+    bool sum_losses(Epoch &epoch, const Piece &piece, const StepRows &rows, Index first, Index count,
+                    Team &team);
+    bool run_piece(Epoch &epoch, const Piece &piece, const StepRows &rows,
+                   const std::vector<LayerStep<T>> &steps, Team &team);
+    bool run_step(Epoch &epoch, const StepRows &rows, const std::vector<LayerStep<T>> &steps, double &loss,
+                  Team &team);
     void run(Epoch &epoch, Team &team);
 
     NetworkOf<T> &network_;
@@ -58,6 +84,8 @@ template <class T> class TrainerOf final : public Trainer {
     std::vector<LayerState<T>> states_;
     std::vector<Index> order_; // the epoch's own: the caller's may change meanwhile
     Arena arena_;
+    Arena buffers_arena_;
+    std::vector<T *> buffers_; // each for the gradients of all layers; the first is the network's own
     std::unique_ptr<Pass<T>> pass_;
 };
 
@@ -67,12 +95,19 @@ template <class T> struct TrainerOf<T>::Epoch {
     Index n_steps;
     const Pass<T> &pass;
     const SharedBlocks &blocks;
+    const LeafPlan &plan;
     bool stored; // the whole gradient is in its buffer before any weight changes
     std::optional<CustomLossExchange<T>> custom{};
+    // Of the step under way: weighted sums over the rows of each leaf, and of each node; of the pass under
+    // way: where the rows of its leaves end.
+    std::vector<double> leaf_losses = std::vector<double>(static_cast<std::size_t>(spec.shards.count));
+    std::vector<double> node_losses = std::vector<double>(plan.nodes.size());
+    std::vector<Index> leaf_ends = std::vector<Index>(static_cast<std::size_t>(spec.shards.count));
     double loss = 0.0; // sum over the batches so far
     Index steps_done = 0;
     Index rows_done = 0; // of batches that have weight
     bool failed = false; // the custom loss gave no gradient
+    bool ended = false;  // by the exchange
     StopWatch watch{spec.stop};
 };
 
@@ -219,12 +254,13 @@ bool TrainerOf<T>::phase_rows(Epoch &epoch, const Batch<T> &batch, double smooth
     return !epoch.watch.stopped();
 }
 
-// Goes by blocks, and sums the weight gradient into its buffer. Returns false if it was stopped on the way.
+// Goes by blocks, and sums the weight gradient into a buffer. Returns false if it was stopped on the way.
 template <class T>
-bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, Team &team) {
+bool TrainerOf<T>::phase_gradient(Epoch &epoch, Index count, GradientMode mode, const PartOfSum<T> &part,
+                                  Team &team) {
     epoch.blocks.share(team, [&](const BlockRange &range) {
-        const WeightArgs<T> args =
-            sum_and_store(network_.layers()[range.l - 1], epoch.pass, range.l, count, mode);
+        WeightArgs<T> args = sum_and_store(network_.layers()[range.l - 1], epoch.pass, range.l, count, mode);
+        part.place(args, network_.layers()[range.l - 1].first_weight);
         epoch.watch.run(range.begin, range.end, block_work<T>(count),
                         [&](Index begin, Index end) { network_.kernels().update_weights(args, begin, end); });
     });
@@ -239,7 +275,7 @@ template <class T> bool TrainerOf<T>::may_skip_weights(const Epoch &epoch) const
     const bool plain = optimizer_.optimizer == Optimizer::sgd && optimizer_.momentum == 0.0 && r.l2 == 0.0 &&
                        r.l1 == 0.0 && r.weight_decay == 0.0 && r.max_norm == 0.0;
     return plain && epoch.pass.sparse && network_.layers()[0].trainable && !epoch.stored && !epoch.custom &&
-           epoch.spec.batch_size <= epoch.pass.rows && epoch.steps_done > 0;
+           epoch.plan.pieces.size() == 1 && epoch.spec.batch_size <= epoch.pass.rows && epoch.steps_done > 0;
 }
 
 // Updates the first layer's weights that have a gradient. Without momentum, velocities are of no use. The
@@ -266,44 +302,55 @@ void TrainerOf<T>::step_with_entries(const Epoch &epoch, Index count, const Laye
     });
 }
 
-// Goes by blocks, and updates all weights. `mode` tells whether earlier rows of the batch are in the buffer.
+// Goes by blocks, and updates all weights. `mode` tells whether earlier rows of the leaf are in the buffer.
 // Returns false if it was stopped before any weight changed.
 template <class T>
-bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode,
+bool TrainerOf<T>::phase_update(Epoch &epoch, Index count, GradientMode mode, const PartOfSum<T> &part,
                                 const std::vector<LayerStep<T>> &steps, Team &team) {
-    std::vector<Layer<T>> &layers = network_.layers();
-    const bool penalty = has_penalty();
-    if (!epoch.stored) {
-        const bool skip = may_skip_weights(epoch);
-        if (skip)
-            step_with_entries(epoch, count, steps[0], team);
-        epoch.blocks.share(team, [&](const BlockRange &range) {
-            if (skip && range.l == 1)
-                return;
-            network_.kernels().update_weights(sum_and_update(layers[range.l - 1], states_[range.l - 1],
-                                                             epoch.pass, range.l, count, mode,
-                                                             steps[range.l - 1], penalty),
-                                              range.begin, range.end);
-        });
-    } else {
-        if (!phase_gradient(
-                epoch, count,
-                mode == GradientMode::consume ? GradientMode::accumulate : GradientMode::overwrite, team))
+    if (epoch.stored) {
+        if (!phase_gradient(epoch, count,
+                            mode == GradientMode::consume ? GradientMode::accumulate
+                                                          : GradientMode::overwrite,
+                            part, team))
             return false;
-        const double limit = regularisation_.clip_norm;
-        const T factor = limit > 0.0 ? clipping_factor(layers, states_, limit, epoch.blocks, team) : T(1);
-        epoch.blocks.share(team, [&](const BlockRange &range) {
-            network_.kernels().update_weights(update_from_stored(layers[range.l - 1], states_[range.l - 1],
-                                                                 range.l, steps[range.l - 1], factor,
-                                                                 penalty),
-                                              range.begin, range.end);
-        });
+        update_stored(epoch, steps, team);
+        return true;
     }
+    const bool skip = may_skip_weights(epoch);
+    if (skip)
+        step_with_entries(epoch, count, steps[0], team);
+    epoch.blocks.share(team, [&](const BlockRange &range) {
+        if (skip && range.l == 1)
+            return;
+        WeightArgs<T> args = sum_and_update(network_.layers()[range.l - 1], states_[range.l - 1], epoch.pass,
+                                            range.l, count, mode, steps[range.l - 1], has_penalty());
+        part.place(args, network_.layers()[range.l - 1].first_weight);
+        network_.kernels().update_weights(args, range.begin, range.end);
+    });
+    limit_all(epoch, team);
+    return true;
+}
+
+// Goes by blocks, and updates all weights by the gradient that is in the layers' buffers.
+template <class T>
+void TrainerOf<T>::update_stored(Epoch &epoch, const std::vector<LayerStep<T>> &steps, Team &team) {
+    std::vector<Layer<T>> &layers = network_.layers();
+    const double limit = regularisation_.clip_norm;
+    const T factor = limit > 0.0 ? clipping_factor(layers, states_, limit, epoch.blocks, team) : T(1);
+    epoch.blocks.share(team, [&](const BlockRange &range) {
+        network_.kernels().update_weights(update_from_stored(layers[range.l - 1], states_[range.l - 1],
+                                                             range.l, steps[range.l - 1], factor,
+                                                             has_penalty()),
+                                          range.begin, range.end);
+    });
+    limit_all(epoch, team);
+}
+
+template <class T> void TrainerOf<T>::limit_all(Epoch &epoch, Team &team) {
     if (regularisation_.max_norm > 0.0) {
-        limit_norms(layers, regularisation_.max_norm, team);
+        limit_norms(network_.layers(), regularisation_.max_norm, team);
         refresh_all(epoch, true, team);
     }
-    return true;
 }
 
 // Brings the penalties, and with `transposed` the transposed copies, up to the weights.
@@ -317,8 +364,106 @@ template <class T> void TrainerOf<T>::refresh_all(Epoch &epoch, bool transposed,
     });
 }
 
+// Goes by rows, and notes the losses of the leaves. Returns false if it was stopped on the way.
+template <class T>
+bool TrainerOf<T>::sum_losses(Epoch &epoch, const Piece &piece, const StepRows &rows, Index first,
+                              Index count, Team &team) {
+    if (count == 0) {
+        std::fill(epoch.leaf_losses.begin() + piece.begin, epoch.leaf_losses.begin() + piece.end, 0.0);
+        std::fill(epoch.leaf_ends.begin(), epoch.leaf_ends.end(), 0);
+        return true;
+    }
+    const Batch<T> batch{&epoch.spec.rows,
+                         epoch.spec.targets,
+                         epoch.order ? epoch.order + first : nullptr,
+                         first,
+                         rows.first_number + first - rows.begin,
+                         rows.scale,
+                         mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
+                         rows.dropout_factor};
+    batch.place(epoch.pass, count);
+    if (!phase_rows(epoch, batch, rows.smoothing_factor, count, team))
+        return false;
+    if (epoch.pass.sparse && network_.layers()[0].trainable)
+        epoch.pass.sparse->transpose();
+    const bool continues = first > rows.begin_of(piece.begin);
+    for (Index leaf = piece.begin; leaf < piece.end; ++leaf) {
+        double &loss = epoch.leaf_losses[static_cast<std::size_t>(leaf)];
+        const Index begin = continues ? 0 : rows.begin_of(leaf) - first;
+        const Index end = std::min(rows.ends[leaf] - first, count);
+        loss = add_weighted_losses(continues ? loss : 0.0, epoch.pass.row_loss + begin, batch.from(begin),
+                                   end - begin);
+        epoch.leaf_ends[static_cast<std::size_t>(leaf - piece.begin)] = end;
+    }
+    return true;
+}
+
+// Sums over the rows of a piece, pass by pass. With the last piece it updates, unless other processes have
+// sums, too. Returns false if it was stopped before any weight changed.
+template <class T>
+bool TrainerOf<T>::run_piece(Epoch &epoch, const Piece &piece, const StepRows &rows,
+                             const std::vector<LayerStep<T>> &steps, Team &team) {
+    const auto buffer = [&](Index i) {
+        return i < static_cast<Index>(buffers_.size()) ? buffers_[static_cast<std::size_t>(i)] : nullptr;
+    };
+    const bool updates = &piece == &epoch.plan.pieces.back() && !epoch.spec.shards.exchange;
+    const Index begin = rows.begin_of(piece.begin), end = rows.ends[piece.end - 1];
+    Index first = begin;
+    for (; end - first > epoch.pass.rows; first += epoch.pass.rows) {
+        if (!sum_losses(epoch, piece, rows, first, epoch.pass.rows, team))
+            return false;
+        PartOfSum<T> part;
+        part.start = part.store = buffer(piece.scratch());
+        phase_gradient(epoch, epoch.pass.rows,
+                       first > begin ? GradientMode::accumulate : GradientMode::overwrite, part, team);
+    }
+    if (!sum_losses(epoch, piece, rows, first, end - first, team))
+        return false;
+    PartOfSum<T> part;
+    part.start = buffer(piece.scratch());
+    part.store = buffer(piece.buffer);
+    part.merges = buffers_.data() + piece.buffer;
+    part.n_merges = piece.n_merges;
+    if (piece.end - piece.begin > 1 || begin == end) {
+        part.leaf_ends = epoch.leaf_ends.data();
+        part.n_leaves = piece.end - piece.begin;
+    }
+    if (updates)
+        return phase_update(epoch, end - first, first > begin ? GradientMode::consume : GradientMode::none,
+                            part, steps, team);
+    return phase_gradient(epoch, end - first,
+                          first > begin ? GradientMode::accumulate : GradientMode::overwrite, part, team);
+}
+
+// Makes an update, and gives the weighted sum of the losses of its rows. Returns false if it was stopped
+// before any weight changed.
+template <class T>
+bool TrainerOf<T>::run_step(Epoch &epoch, const StepRows &rows, const std::vector<LayerStep<T>> &steps,
+                            double &loss, Team &team) {
+    const Shards &shards = epoch.spec.shards;
+    bool done = !epoch.watch.stopped();
+    for (std::size_t i = 0; i < epoch.plan.pieces.size() && done; ++i)
+        done = run_piece(epoch, epoch.plan.pieces[i], rows, steps, team);
+    const std::vector<Node> &nodes = epoch.plan.nodes;
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+        epoch.node_losses[i] = sum_of_node(epoch.leaf_losses.data() + nodes[i].begin - shards.first,
+                                           nodes[i].end - nodes[i].begin);
+    if (shards.exchange) {
+        done = shards.exchange(shards.context, !done, epoch.node_losses.data(),
+                               reinterpret_cast<void *const *>(buffers_.data()),
+                               static_cast<std::int64_t>(nodes.size()), network_.weight_count());
+        if (done)
+            update_stored(epoch, steps, team);
+        else
+            epoch.ended = true;
+    }
+    loss = epoch.node_losses[0];
+    return done;
+}
+
 template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const EpochSpec &spec = epoch.spec;
+    const Shards &shards = spec.shards;
     if (has_penalty())
         refresh_all(epoch, false, team);
     std::vector<LayerRates> rates;
@@ -331,10 +476,14 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const double work = network_.work(spec.rows) * static_cast<double>(3 * spec.batch_size);
     const Index steps_between_questions =
         work < kWorkBetweenQuestions && !epoch.custom ? static_cast<Index>(kWorkBetweenQuestions / work) : 1;
+    Index begin = 0;
     for (Index s = 0; s < epoch.n_steps; ++s) {
-        const Index batch_begin = s * spec.batch_size;
-        const Index batch_rows = std::min(spec.batch_size, spec.n_order - batch_begin);
-        const double weight = batch_weight(epoch, batch_begin, batch_rows);
+        const Index one_end = std::min(begin + spec.batch_size, spec.n_order);
+        const Index *ends = shards.ends ? shards.ends + s * shards.count : &one_end;
+        const Index end = ends[shards.count - 1];
+        const Index batch_rows = shards.batch_rows ? shards.batch_rows[s] : end - begin;
+        const double weight =
+            shards.batch_weights ? shards.batch_weights[s] : batch_weight(epoch, begin, end - begin);
         // A batch without weight has no gradient of its own; the optimizer steps on.
         const bool counts = weight >= std::numeric_limits<double>::min();
         const double scale = counts ? 1.0 / weight : 0.0;
@@ -342,40 +491,24 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
             spec.learning_rates[s], regularisation_.weight_decay * factor_of(spec.decay_factors, s),
             counts ? weight : 1.0);
         const double penalty = has_penalty() ? penalty_sum() * scale : 0.0;
-        const Index piece = epoch.pass.rows;
-        double batch_loss = 0.0; // weighted sum over the rows so far
-        for (Index done = 0; done < batch_rows; done += piece) {
-            const Index count = std::min(piece, batch_rows - done);
-            const Index first = batch_begin + done;
-            const Batch<T> batch{&spec.rows,
-                                 spec.targets,
-                                 epoch.order ? epoch.order + first : nullptr,
-                                 first,
-                                 done,
-                                 scale,
-                                 mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
-                                 factor_of(spec.dropout_factors, s)};
-            batch.place(epoch.pass, count);
-            if (!phase_rows(epoch, batch, factor_of(spec.smoothing_factors, s), count, team))
-                return;
-            if (epoch.pass.sparse && network_.layers()[0].trainable)
-                epoch.pass.sparse->transpose();
-            batch_loss = add_weighted_losses(batch_loss, epoch.pass.row_loss, batch, count);
-            if (done + count < batch_rows) {
-                phase_gradient(epoch, count, done > 0 ? GradientMode::accumulate : GradientMode::overwrite,
-                               team);
-            } else {
-                if (!phase_update(epoch, count, done > 0 ? GradientMode::consume : GradientMode::none, steps,
-                                  team))
-                    return;
-                epoch.loss += (batch_loss * scale + penalty) * static_cast<double>(batch_rows);
-                epoch.rows_done += counts ? batch_rows : 0;
-                ++epoch.steps_done;
-                ++steps_; // here, and not after the epoch: a custom loss may read it
-            }
-            if (s % steps_between_questions == 0 && epoch.watch.ask())
-                return;
-        }
+        const StepRows rows{ends,
+                            begin,
+                            shards.first_rows ? shards.first_rows[s] : 0,
+                            scale,
+                            factor_of(spec.dropout_factors, s),
+                            factor_of(spec.smoothing_factors, s)};
+        double loss = 0.0;
+        if (!run_step(epoch, rows, steps, loss, team))
+            return;
+        epoch.loss += (loss * scale + penalty) * static_cast<double>(batch_rows);
+        epoch.rows_done += counts ? batch_rows : 0;
+        ++epoch.steps_done;
+        ++steps_; // here, and not after the epoch: a custom loss may read it
+        begin = end;
+        // With other processes, the next exchange tells them.
+        if (s % steps_between_questions == 0 && (!shards.exchange || s + 1 < epoch.n_steps) &&
+            epoch.watch.ask() && !shards.exchange)
+            return;
     }
 }
 
@@ -386,10 +519,11 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
         throw std::invalid_argument("an epoch needs at least one row, and no more than X has");
     if (spec.batch_size < 1)
         throw std::invalid_argument("batch_size must be positive, got " + std::to_string(spec.batch_size));
+    check_shards(spec);
     if (!spec.learning_rates)
         throw std::invalid_argument("an epoch needs a learning rate for each step");
     for (const double *factors : {spec.dropout_factors, spec.smoothing_factors})
-        for (Index s = 0; factors && s <= (spec.n_order - 1) / spec.batch_size; ++s)
+        for (Index s = 0; factors && s < step_count(spec); ++s)
             if (!(factors[s] >= 0.0 && factors[s] <= 1.0))
                 throw std::invalid_argument("factors of dropout and of label smoothing must be in [0, 1]");
     if ((network_.spec().loss.loss == Loss::custom) != (spec.custom_loss != nullptr))
@@ -409,45 +543,118 @@ template <class T> void TrainerOf<T>::copy_order(const EpochSpec &spec) {
     }
 }
 
+template <class T> void TrainerOf<T>::check_shards(const EpochSpec &spec) const {
+    const Shards &shards = spec.shards;
+    if (!shards.ends) {
+        if (shards.total != 1 || shards.first != 0 || shards.count != 1 || shards.exchange)
+            throw std::invalid_argument("shards need the ends of their rows");
+        return;
+    }
+    if (shards.first < 0 || shards.count < 1 || shards.count > shards.total - shards.first)
+        throw std::invalid_argument("shards must be some of " + std::to_string(shards.total));
+    if (!shards.exchange && shards.count != shards.total)
+        throw std::invalid_argument("shards elsewhere need an exchange");
+    if (!shards.batch_rows || !shards.first_rows || !shards.batch_weights || shards.n_steps < 1)
+        throw std::invalid_argument("shards need the rows and the weight of each batch");
+    Index before = 0;
+    for (Index i = 0; i < shards.n_steps * shards.count; ++i) {
+        if (shards.ends[i] < before || shards.ends[i] > spec.n_order)
+            throw std::invalid_argument("the ends of shards must ascend up to the number of rows");
+        before = shards.ends[i];
+    }
+}
+
+// Gives the most rows of a leaf in a step.
+Index largest_leaf(const EpochSpec &spec) {
+    const Shards &shards = spec.shards;
+    if (!shards.ends)
+        return std::min(spec.batch_size, spec.n_order);
+    Index largest = 1;
+    for (Index i = 0; i < shards.n_steps * shards.count; ++i)
+        largest = std::max(largest, shards.ends[i] - (i == 0 ? 0 : shards.ends[i - 1]));
+    return largest;
+}
+
+// Gives the most entries of a pass, `piece` rows of a leaf or fewer.
+Index entries_of_pass(const EpochSpec &spec, const Index *order, Index piece) {
+    const auto row_number = [order](Index r) { return order ? order[r] : r; };
+    const Shards &shards = spec.shards;
+    if (!shards.ends)
+        return most_entries(spec.rows, spec.n_order, spec.batch_size, piece, row_number);
+    Index most = 0, begin = 0;
+    for (Index i = 0; i < shards.n_steps * shards.count; ++i) {
+        const Index rows = shards.ends[i] - begin;
+        most = std::max(most, most_entries(spec.rows, rows, std::max<Index>(rows, 1), piece,
+                                           [&](Index r) { return row_number(begin + r); }));
+        begin = shards.ends[i];
+    }
+    return most;
+}
+
+// Makes room for the gradients of all layers, `count` times.
+template <class T> void TrainerOf<T>::need_buffers(Index count) {
+    if (count == 0)
+        return;
+    T *own = network_.borrow_gradients();
+    if (static_cast<Index>(buffers_.size()) >= count)
+        return;
+    buffers_.assign(1, own);
+    Arena arena;
+    for (Index i = 1; i < count; ++i)
+        arena.plan<T>(network_.weight_count());
+    if (count > 1)
+        arena.allocate();
+    for (Index i = 1; i < count; ++i)
+        buffers_.push_back(arena.take<T>(network_.weight_count()));
+    buffers_arena_ = std::move(arena);
+}
+
 template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     check_epoch(given);
     const Change change(network_.caller_lock());
     copy_order(given);
     EpochSpec spec = given;
-    spec.batch_size = std::min(spec.batch_size, spec.n_order);
-    // A custom loss sees its batch whole.
-    const Index piece = spec.custom_loss ? spec.batch_size : std::min(spec.batch_size, kPieceRows);
+    const Shards &shards = spec.shards;
+    const Index leaf = largest_leaf(spec);
+    spec.batch_size = shards.ends ? leaf * shards.count : leaf;
+    // A pass holds the leaves of a node. A custom loss sees its batch, or leaf, whole; functions of the user
+    // are called for one leaf at a time, since what they give may depend on the other rows.
+    Index leaves = 1;
+    const bool calls_user = spec.custom_loss || network_.has_custom_activation();
+    const bool sparse = has_sparse_rows(spec.rows); // the columns of its entries are those of one leaf
+    while (!calls_user && !sparse && leaves < shards.count && 2 * leaves * leaf <= kPieceRows)
+        leaves *= 2;
+    const Index piece = spec.custom_loss ? leaf : std::min(leaves * leaf, kPieceRows);
+    const LeafPlan plan(shards.total, shards.first, shards.first + shards.count, leaves, leaf > piece);
     const double work = network_.work(spec.rows);
     const int threads = network_.choose_threads(spec.n_threads, 3.0 * work, spec.n_order, piece);
     network_.need_transposed(false);
     // A longer update takes some 0.1 s, and a stop would have to wait for it.
     constexpr double kLongUpdate = 6e9;
-    const bool stored =
-        regularisation_.clip_norm > 0.0 || work * static_cast<double>(piece) > kLongUpdate * threads;
-    if (spec.batch_size > piece || stored)
-        network_.borrow_gradients();
+    const bool stored = regularisation_.clip_norm > 0.0 || shards.exchange ||
+                        work * static_cast<double>(piece) > kLongUpdate * threads;
+    need_buffers(leaf > piece || plan.pieces.size() > 1 || stored ? plan.n_buffers : 0);
     network_.invalidate_cache();
     network_.layers()[0].transposed_is_current = false;
     PassOptions options;
     options.training = true;
-    options.sparse = has_sparse_rows(spec.rows);
+    options.sparse = sparse;
     if (!pass_ || pass_->rows != piece || pass_->options.sparse != options.sparse ||
         static_cast<int>(pass_->scratch.size()) < threads) {
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
     }
     const SharedBlocks blocks(network_.layers(), threads, true);
     const Index *order = spec.order ? order_.data() : nullptr;
-    if (pass_->sparse) {
-        pass_->sparse->reserve(most_entries(spec.rows, spec.n_order, spec.batch_size, piece,
-                                            [order](Index r) { return order ? order[r] : r; }));
+    if (sparse) {
+        pass_->sparse->reserve(entries_of_pass(spec, order, piece));
         pass_->sparse->reserve_columns();
     }
-    Epoch epoch{spec, order, (spec.n_order + spec.batch_size - 1) / spec.batch_size, *pass_, blocks, stored};
+    Epoch epoch{spec, order, step_count(spec), *pass_, blocks, plan, stored};
     if (spec.custom_loss)
         epoch.custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);
     run_team(threads, [&](Team &team) { run(epoch, team); });
     return {epoch.loss / static_cast<double>(std::max<Index>(epoch.rows_done, 1)), epoch.steps_done,
-            epoch.failed || epoch.watch.stopped()};
+            epoch.failed || epoch.ended || (!shards.exchange && epoch.watch.stopped())};
 }
 
 } // namespace

@@ -37,10 +37,34 @@ template <class T> WeightArgs<T> sum(const Layer<T> &layer, const Pass<T> &pass,
     args.n_out = layer.n_out;
     args.weights = layer.weights;
     args.gradient = layer.gradient;
+    args.start = layer.gradient;
     args.gradient_scale = T(1);
     args.sparse = l == 1 && pass.sparse ? pass.sparse->columns() : nullptr;
     return args;
 }
+
+// PartOfSum says which part of a batch's sum is made, and where it is kept while the other parts are made.
+// Its buffers hold the gradients of all layers, one layer after the other.
+template <class T> struct PartOfSum {
+    const Index *leaf_ends =
+        nullptr; // (n_leaves,) as in WeightArgs; null: the rows are one leaf, or a part of it
+    Index n_leaves = 0;
+    const T *const *merges = nullptr; // (n_merges,) buffers that are added to it
+    Index n_merges = 0;
+    const T *start = nullptr; // buffer with the earlier rows of the leaf
+    T *store = nullptr;       // buffer that it goes to
+
+    // `at`: first number of the layer in the buffers.
+    void place(WeightArgs<T> &args, Index at) const {
+        args.leaf_ends = leaf_ends;
+        args.n_leaves = n_leaves;
+        args.merges = merges;
+        args.n_merges = n_merges;
+        args.merge_at = at;
+        args.start = start ? start + at : nullptr;
+        args.gradient = store ? store + at : nullptr;
+    }
+};
 
 // mode: overwrite or accumulate.
 template <class T>
@@ -95,7 +119,7 @@ WeightArgs<T> update_from_stored(const Layer<T> &layer, const LayerState<T> &sta
     args.n_in = layer.n_in;
     args.n_out = layer.n_out;
     args.weights = layer.weights;
-    args.gradient = layer.gradient;
+    args.start = layer.gradient;
     args.gradient_mode = GradientMode::consume;
     args.gradient_scale = gradient_scale;
     add_update(args, layer, state, l, step, has_penalty);

@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
     # need no import of their own.
     if name in ("MLPClassifier", "MLPRegressor"):
         return getattr(import_module("densegrad.estimators"), name)
-    if name in ("display", "export", "interop"):
+    if name in ("display", "distributed", "export", "interop"):
         return import_module(f"densegrad.{name}")
     if name in ("TabularClassifier", "TabularEncoder", "TabularRegressor"):
         return getattr(import_module("densegrad.tabular"), name)

@@ -128,6 +128,16 @@ def all_finite(values: NDArray[Any]) -> bool:
         return bool(np.isfinite(np.sum(values))) or bool(np.isfinite(values).all())
 
 
+def first_bad_row(X: Any, dtype: np.dtype[Any]) -> int:
+    """Return the first row of `X` with NaN or infinity in `dtype`; there is one."""
+    with np.errstate(over="ignore"):
+        if hasattr(X, "tocsr"):
+            rows = X.tocsr()
+            bad = np.flatnonzero(~np.isfinite(rows.data.astype(dtype)))
+            return int(np.searchsorted(rows.indptr, bad[0], side="right")) - 1
+        return int(np.flatnonzero(~np.isfinite(np.asarray(X, dtype)).all(axis=1))[0])
+
+
 def check_finite_rows(name: str, X: Any, dtype: np.dtype[Any]) -> None:
     """Raise ValueError if `X` has NaN, or a number that is infinite in `dtype`; takes almost no memory."""
     if hasattr(X, "tocsr"):

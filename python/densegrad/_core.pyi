@@ -10,6 +10,13 @@ _BatchLoss: TypeAlias = Callable[[NDArray[Any]], tuple[float, NDArray[Any]]]
 # From z, and whether dy/dz is wanted, to y and dy/dz or None.
 _Activation: TypeAlias = Callable[[NDArray[Any], bool], tuple[NDArray[Any], NDArray[Any] | None]]
 
+# total, first, count, ends, batch_rows, first_rows, batch_weights
+_Shards: TypeAlias = tuple[
+    int, int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
+]
+# stopped, the error that did it, losses, gradients
+_Exchange: TypeAlias = Callable[[bool, BaseException | None, memoryview, list[memoryview]], bool]
+
 class _ActivationRow(TypedDict):
     initializer: str
     head_only: bool
@@ -91,6 +98,9 @@ class Network:
     def _backward(self, loss_gradient: Any, n_threads: int | None) -> NDArray[Any]: ...
     def _jacobian(self, l: int) -> str: ...
     def _evaluate(self, rows: Rows, targets: Targets, n_threads: int | None) -> float: ...
+    def _evaluate_sums(
+        self, rows: Rows, targets: Targets, ends: NDArray[np.int64], n_threads: int | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def _backpropagate(
         self, rows: Rows, targets: Targets, n_threads: int | None, custom: _BatchLoss | None
     ) -> tuple[
@@ -145,6 +155,8 @@ class Trainer:
         deadline: float,
         custom: Callable[[NDArray[np.int64], NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]] | None,
         factors: tuple[NDArray[np.float64] | None, ...] = ...,
+        shards: _Shards | None = None,
+        exchange: _Exchange | None = None,
     ) -> tuple[float, int, bool]: ...
 
 @final

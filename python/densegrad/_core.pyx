@@ -8,11 +8,13 @@ from cpython.buffer cimport (
     PyBUF_FORMAT,
     PyBUF_STRIDES,
     PyBUF_WRITABLE,
+    PyBUF_WRITE,
     PyBuffer_Release,
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
@@ -440,8 +442,14 @@ cdef class Call:
     cdef Py_buffer order
     cdef Py_buffer learning_rates
     cdef Py_buffer factors[3]
+    cdef Py_buffer ends
+    cdef Py_buffer batch_rows
+    cdef Py_buffer first_rows
+    cdef Py_buffer batch_weights
     cdef object custom_loss
     cdef object after_iteration
+    cdef object exchange
+    cdef object partials
     cdef object dtype
     cdef int64_t n_outputs
     cdef object error
@@ -485,12 +493,38 @@ cdef class Call:
             raise error
         return 0
 
+    # The shards of a training: (total, first, count, ends, batch_rows, first_rows, batch_weights).
+    cdef int read_shards(self, cpp.Shards &shards, object parts, object exchange) except -1:
+        shards.total, shards.first, shards.count = parts[:3]
+        read_numbers(parts[3], &self.ends, "ends", _int64, 2)
+        read_numbers(parts[4], &self.batch_rows, "batch_rows", _int64, 1)
+        read_numbers(parts[5], &self.first_rows, "first_rows", _int64, 1)
+        read_numbers(parts[6], &self.batch_weights, "batch_weights", _float64, 1)
+        shards.n_steps = self.ends.shape[0]
+        if (self.ends.shape[1] != shards.count or self.batch_rows.shape[0] != shards.n_steps
+                or self.first_rows.shape[0] != shards.n_steps or self.batch_weights.shape[0] != shards.n_steps):
+            raise ValueError("the arrays of shards must have one row for each step")
+        shards.ends = <const int64_t *>self.ends.buf
+        shards.batch_rows = <const int64_t *>self.batch_rows.buf
+        shards.first_rows = <const int64_t *>self.first_rows.buf
+        shards.batch_weights = <const double *>self.batch_weights.buf
+        self.exchange = exchange
+        shards.exchange = NULL
+        if exchange is not None:
+            shards.exchange = exchange_sums
+        shards.context = <void *>self
+        return 0
+
     def __dealloc__(self):
         cdef int i
         PyBuffer_Release(&self.order)
         PyBuffer_Release(&self.learning_rates)
         for i in range(3):
             PyBuffer_Release(&self.factors[i])
+        PyBuffer_Release(&self.ends)
+        PyBuffer_Release(&self.batch_rows)
+        PyBuffer_Release(&self.first_rows)
+        PyBuffer_Release(&self.batch_weights)
 
 
 # Signals are for the main thread; the others need no GIL here.
@@ -597,6 +631,34 @@ cdef cbool activation_of_python(void *context, const void *z, int64_t n_rows, vo
     except BaseException as error:
         raised_by_activation.error = error
         return False
+
+
+cdef cbool exchange_sums(void *context, cbool stopped, double *losses, void *const *partials, int64_t count,
+                         int64_t size) noexcept nogil:
+    cdef CallOfPython call
+    cdef cbool goes_on = exchange_of_python(context, stopped, losses, partials, count, size)
+    call.returned = True
+    return goes_on
+
+
+cdef cbool exchange_of_python(void *context, cbool stopped, double *losses, void *const *partials, int64_t count,
+                              int64_t size) noexcept with gil:
+    cdef Call call = <Call>context
+    cdef int64_t i
+    try:
+        if call.partials is None:  # they stay where they are during an epoch
+            call.partials = [memory_view(losses, count * sizeof(double)),
+                             [memory_view(partials[i], size * call.dtype.itemsize) for i in range(count)]]
+        if call.error is None:
+            call.error, raised_by_activation.error = raised_by_activation.error, None
+        return call.exchange(stopped, call.error, *call.partials)
+    except BaseException as error:
+        call.error = error
+        return False
+
+
+cdef object memory_view(void *memory, Py_ssize_t size):
+    return PyMemoryView_FromMemory(<char *>memory, size, PyBUF_WRITE)
 
 
 cdef cbool call_after_iteration(void *context, int64_t iterations, double loss) noexcept nogil:
@@ -729,6 +791,23 @@ cdef class Network:
             core.predict(rows.view, out, threads, stop)
         call.finish()
         return outputs
+
+    def _evaluate_sums(self, Rows rows not None, Targets targets not None, ends not None, n_threads):
+        """Return sums of weighted losses and of weights, of the rows up to each of `ends`, int64."""
+        cdef cpp.CppNetwork *core = self.get()
+        cdef int threads = threads_of(n_threads)
+        cdef Call call = Call()
+        cdef cpp.StopRequest stop = call.stop_request()
+        targets.check(rows, self.dtype)
+        read_numbers(ends, &call.ends, "ends", _int64, 1)
+        sums, weights = _empty(call.ends.shape[0], _float64), _empty(call.ends.shape[0], _float64)
+        cdef double *sums_out = <double *>memory_of(sums)
+        cdef double *weights_out = <double *>memory_of(weights)
+        with nogil:
+            core.evaluate_sums(rows.view, targets.view, <const int64_t *>call.ends.buf, call.ends.shape[0],
+                               sums_out, weights_out, threads, stop)
+        call.finish()
+        return sums, weights
 
     def _evaluate(self, Rows rows not None, Targets targets not None, n_threads):
         cdef cpp.CppNetwork *core = self.get()
@@ -948,13 +1027,20 @@ cdef class Trainer:
             core.set_state(l, s, rows.view)
 
     def epoch(self, Rows rows not None, Targets targets not None, order, learning_rates not None,
-              int64_t batch_size, int n_threads, double deadline, custom, factors=(None, None, None)):
+              int64_t batch_size, int n_threads, double deadline, custom, factors=(None, None, None), shards=None,
+              exchange=None):
         """Run one epoch and return its loss, the number of its steps, and whether it was stopped before its end.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
         time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
         derivatives by the outputs. `factors` are those of the weight decay, of dropout and of label smoothing:
         float64, one a step, or None.
+
+        `shards` is (total, first, count, ends, batch_rows, first_rows, batch_weights), the fields of the core's
+        Shards, and takes the place of `batch_size`. `exchange` is called before each update, with whether this
+        process has stopped, the error that did it or None, the bytes of the losses of its parts of the tree, and
+        a list of the bytes of their gradients. It leaves the sums of the whole tree in the first of each, and
+        returns False to end the epoch before the update.
         """
         cdef cpp.EpochSpec spec
         cdef cpp.EpochResult result
@@ -973,6 +1059,9 @@ cdef class Trainer:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         cdef int64_t n_steps = (spec.n_order - 1) // batch_size + 1
+        if shards is not None:
+            call.read_shards(spec.shards, shards, exchange)
+            n_steps = spec.shards.n_steps
         read_steps(learning_rates, &call.learning_rates, "learning_rates", n_steps)
         spec.learning_rates = <const double *>call.learning_rates.buf
         decay, dropout, smoothing = factors

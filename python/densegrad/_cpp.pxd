@@ -135,6 +135,8 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void set_parameters(const void *numbers, Scalar scalar, int64_t count) except +
         void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
         double evaluate(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop) except +
+        void evaluate_sums(const RowsView &rows, const Targets &targets, const int64_t *ends, int64_t count,
+                           double *sums, double *weights, int n_threads, StopRequest stop) except +
         void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop) except +
         void backward(const RowsView &loss_gradient, void *input_gradient, int n_threads,
                       StopRequest stop) except +
@@ -157,6 +159,15 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         double beta_1, beta_2, epsilon
     cdef struct Regularisation:
         double l2, l1, weight_decay, max_norm, clip_norm
+    cdef struct Shards:
+        int64_t total, first, count
+        const int64_t *ends
+        const int64_t *batch_rows
+        const int64_t *first_rows
+        const double *batch_weights
+        int64_t n_steps
+        cbool (*exchange)(void *, cbool, double *, void *const *, int64_t, int64_t) noexcept
+        void *context
     cdef struct EpochSpec:
         RowsView rows
         Targets targets
@@ -170,6 +181,7 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         StopRequest stop
         cbool (*custom_loss)(void *, const void *, const int64_t *, int64_t, void *, double *) noexcept
         void *context
+        Shards shards
     cdef struct EpochResult:
         double loss
         int64_t n_steps

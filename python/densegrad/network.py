@@ -428,6 +428,60 @@ class Network(_core.Network):
         loss, _ = self._custom(samples, None, self.predict(samples.rows, n_threads))
         return loss
 
+    def evaluate_sums(
+        self,
+        X: Any,
+        target: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        ends: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums of which `evaluate` is the quotient, to add up what lies in several places.
+
+        Parameters are those of `samples`, or Samples alone, and:
+
+        Parameters
+        ----------
+        ends : array-like of int, shape (parts,), or None
+            Where parts of the rows end, in ascending order, the last one with the rows. None: one part.
+
+        Returns
+        -------
+        losses : ndarray of float64, shape (parts,)
+            Sum of sample weight · loss over the rows of each part.
+        weights : ndarray of float64, shape (parts,)
+            Sum of the sample weights of each part.
+        """
+        samples = samples_of(self.spec, X, target, sample_weight)
+        parts = np.asarray([samples.n_rows] if ends is None else ends)
+        if (
+            parts.ndim != 1
+            or parts.dtype.kind not in "iu"
+            or len(parts) == 0
+            or parts[-1] != samples.n_rows
+            or np.any(np.diff(parts, prepend=0) < 0)
+        ):
+            raise ValueError(
+                f"ends must be row numbers that ascend to {samples.n_rows}, the number of rows; got {ends!r}"
+            )
+        parts = _arrays.readable_array(parts, np.int64)
+        if self.custom_loss is None:
+            return self._evaluate_sums(samples.rows, samples.targets, parts, n_threads)
+        assert samples.custom_target is not None
+        y_pred, y_true = self.predict(samples.rows, n_threads), samples.custom_target.copy()
+        weights = np.ones(samples.n_rows) if samples.sample_weight is None else samples.sample_weight
+        sums = np.zeros((2, len(parts)))
+        begin = 0
+        for part, end in enumerate(parts):
+            rows = slice(begin, end)
+            if begin < end:
+                losses, _ = custom_rows(self.custom_loss, y_true[rows], y_pred[rows])
+                weighted = np.where(weights[rows] > 0, weights[rows] * losses, 0.0)
+                sums[:, part] = np.add.accumulate([weighted, weights[rows]], axis=1)[:, -1]
+            begin = end
+        return sums[0], sums[1]
+
     def loss_and_gradient(
         self,
         X: Any,

@@ -41,7 +41,15 @@ class Samples:
         "values",
     )
 
-    def __init__(self, spec: NetworkSpec, X: Any, target: Any, sample_weight: ArrayLike | None) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        X: Any,
+        target: Any,
+        sample_weight: ArrayLike | None,
+        *,
+        is_part: bool = False,
+    ) -> None:
         self.spec = spec
         if _is_blocks(X):
             parts = tuple(_core.Rows(block, spec.n_inputs, f"X[{k}]") for k, block in enumerate(X))
@@ -52,7 +60,7 @@ class Samples:
             self.rows = _core.Rows(X, spec.n_inputs, "X")
         self.X, self.finite = X, False  # until check_finite has looked through it
         self.n_rows: int = self.rows.n_rows
-        self.sample_weight = sample_weights(sample_weight, self.n_rows)
+        self.sample_weight = sample_weights(sample_weight, self.n_rows, is_part)
         self.custom_target: NDArray[Any] | None = None
         self.classes: NDArray[np.int64] | None = None
         self.values: NDArray[Any] | None = None
@@ -86,10 +94,15 @@ class Samples:
         self.finite = True
 
 
-def samples_of(spec: NetworkSpec, X: Any, target: Any, sample_weight: Any) -> Samples:
-    """Return X, target and sample_weight as Samples for networks of `spec`; X may be such already."""
+def samples_of(
+    spec: NetworkSpec, X: Any, target: Any, sample_weight: Any, *, is_part: bool = False
+) -> Samples:
+    """Return X, target and sample_weight as Samples for networks of `spec`; X may be such already.
+
+    `is_part`: there are further rows elsewhere, so these may all have the weight zero.
+    """
     if not isinstance(X, Samples):
-        return Samples(spec, X, target, sample_weight)
+        return Samples(spec, X, target, sample_weight, is_part=is_part)
     if X.spec is not spec and X.spec != spec:
         raise ValueError("these samples were checked for another network: make them by `samples` of this one")
     if target is not None or sample_weight is not None:
@@ -123,8 +136,11 @@ def nonempty(samples: Samples) -> Samples:
     return samples
 
 
-def sample_weights(value: ArrayLike | None, n_rows: int) -> NDArray[np.float64] | None:
-    """Return sample weights as float64 of shape (n_rows,): finite, none negative, not all zero."""
+def sample_weights(value: ArrayLike | None, n_rows: int, is_part: bool = False) -> NDArray[np.float64] | None:
+    """Return sample weights as float64 of shape (n_rows,): finite, none negative.
+
+    Not all of them are zero, unless there are further rows elsewhere.
+    """
     name = "sample_weight"
     if value is None:
         return None
@@ -140,6 +156,8 @@ def sample_weights(value: ArrayLike | None, n_rows: int) -> NDArray[np.float64] 
     if np.any(weights < 0):
         raise ValueError(f"{name} must not be negative; got {weights.min():g}")
     if n_rows and not np.any(weights):
+        if is_part:
+            return weights
         raise ValueError(f"{name} must not be zero for every row")
     with np.errstate(over="ignore"):
         total = weights.sum()

@@ -117,6 +117,11 @@ class Network {
     // Gives the weighted mean loss of predict(rows).
     virtual double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                             StopRequest stop = {}) const = 0;
+    // Gives the sums of which evaluate is the quotient, for parts of the rows: part i ends with row ends[i] -
+    // 1, and n_rows is the last of `count` ends. sums: of weight * loss, weights: of the weights, (count,).
+    virtual void evaluate_sums(const RowsView &rows, const Targets &targets, const std::int64_t *ends,
+                               std::int64_t count, double *sums, double *weights, int n_threads,
+                               StopRequest stop = {}) const = 0;
 
     // Makes a forward pass and caches outputs and local gradients. out: (n_rows, n_L).
     virtual void forward(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) = 0;

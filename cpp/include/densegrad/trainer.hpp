@@ -35,6 +35,31 @@ struct Regularisation {
 using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers,
                             std::int64_t n_rows, void *loss_gradient, double *row_loss);
 
+// Several processes make each update together: it is called between the sums over the batch and the update.
+// stopped: this process asks to end the epoch, and its sums are of no use. losses: (count,) sums of weighted
+// losses; partials: (count,) gradients of `size` numbers in whole lines of 64 bytes. Both
+// are of the largest parts of the tree over the shards that lie in this process, in their order. It leaves
+// the sums of the whole tree in losses[0] and partials[0]. Returns false to end the epoch before the update.
+using Exchange = bool (*)(void *context, bool stopped, double *losses, void *const *partials,
+                          std::int64_t count, std::int64_t size);
+
+// The rows of each batch come from `total` shards, and each sum over a batch is a binary tree with a leaf for
+// each shard: results do not depend on who holds which of them. A process may hold [first, first + count).
+struct Shards {
+    std::int64_t total = 1;
+    std::int64_t first = 0;
+    std::int64_t count = 1;
+    // For each step, if they are not null; nobody may write to them meanwhile:
+    const std::int64_t *ends = nullptr;       // (n_steps, count) where the rows of each shard end in `order`
+    const std::int64_t *batch_rows = nullptr; // (n_steps,) rows of the whole batch
+    const std::int64_t *first_rows =
+        nullptr;                           // (n_steps,) number in the whole batch of the first row held here
+    const double *batch_weights = nullptr; // (n_steps,) sum of the sample weights of the whole batch
+    std::int64_t n_steps = 0;
+    Exchange exchange = nullptr; // null: all shards are here
+    void *context = nullptr;     // of exchange
+};
+
 struct EpochSpec {
     RowsView rows;
     Targets targets;
@@ -50,14 +75,15 @@ struct EpochSpec {
     const double *smoothing_factors = nullptr;
     int n_threads = 0; // at most so many, small work uses fewer; 0: as many as the process may use
     StopRequest stop;
-    CustomLoss custom_loss = nullptr; // called once a batch
+    CustomLoss custom_loss = nullptr; // called once a batch, with shards once a shard
     void *context = nullptr;          // of custom_loss
+    Shards shards;                    // if they have `ends`: they take the place of batch_size
 };
 
 struct EpochResult {
     double loss = 0.0; // mean over the rows gone through of the loss of their batch, penalties included
     std::int64_t n_steps = 0;
-    bool stopped = false; // stop or custom_loss asked for it
+    bool stopped = false; // stop, custom_loss or exchange asked for it
 };
 
 // Network::make_trainer makes it. It shares the network's CallerLock: epoch and set_... are changes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,12 @@ from densegrad._optimizers import Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples
+
+#: total, first, count, ends, batch_rows, first_rows, batch_weights, as in the core's Shards.
+Shards: TypeAlias = tuple[
+    int, int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
+]
+Exchange: TypeAlias = Callable[[bool, BaseException | None, memoryview, list[memoryview]], bool]
 
 # The fields of the core's OptimizerSpec that an optimizer without them ignores.
 _UNUSED = {
@@ -45,6 +52,18 @@ class StepNumbers(NamedTuple):
     weight_decay: NDArray[np.float64] | None = None
     dropout: NDArray[np.float64] | None = None
     label_smoothing: NDArray[np.float64] | None = None
+
+    def between(self, begin: int, end: int) -> StepNumbers:
+        """Return the numbers of the updates begin … end - 1."""
+        factors = (None if part is None else part[begin:end] for part in self[1:])
+        return StepNumbers(self.learning_rates[begin:end], *factors)
+
+
+class Numbers(NamedTuple):
+    """The weights and the optimizer's state in one vector, and the number of updates made."""
+
+    values: NDArray[Any]
+    steps: int
 
 
 class GradientDescent:
@@ -118,6 +137,8 @@ class GradientDescent:
         batch_size: int,
         n_threads: int | None,
         deadline: float = math.inf,
+        shards: Shards | None = None,
+        exchange: Exchange | None = None,
     ) -> tuple[float, int, bool]:
         """Make the updates of one epoch.
 
@@ -131,6 +152,10 @@ class GradientDescent:
         n_threads : int or None
         deadline : float
             Reading of `time.monotonic`; soon after it, no further update begins.
+        shards : tuple or None
+            The core's description of the batches, if they are sums over shards; then it says their sizes.
+        exchange : callable or None
+            Called before each update if other ranks have shards, too, see `_core.Trainer.epoch`.
 
         Returns
         -------
@@ -156,9 +181,30 @@ class GradientDescent:
             0.0 if math.isinf(deadline) else deadline,
             custom,
             numbers[1:],
+            shards,
+            exchange,
         )
 
     # --- state ---
+
+    def numbers(self) -> Numbers:
+        """Return copies of all numbers that an update changes, in one vector."""
+        with _core.Reading(self.network):
+            arrays = [self.network.parameters, *(a.ravel() for arrays in self.state() for a in arrays)]
+            return Numbers(np.concatenate(arrays), self.steps)
+
+    def take_numbers(self, numbers: Numbers) -> None:
+        """Take over the result of `numbers`."""
+        n = self.network.n_parameters
+        self.network.parameters = numbers.values[:n]
+        at = n
+        for l in range(1, self.network.depth + 1):
+            shape = self.network.spec.weight_shape(l)
+            for s in range(OPTIMIZERS[self.optimizer_name]["state_count"]):
+                size = shape[0] * shape[1]
+                self._core.set_state(l, s, numbers.values[at : at + size].reshape(shape))
+                at += size
+        self._core.steps = numbers.steps
 
     def state(self) -> list[list[NDArray[Any]]]:
         """Return copies of the optimizer's arrays, a list for each layer, of the shape of W_(l)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import TypeAlias
 
 from densegrad.network import Network
@@ -55,7 +54,7 @@ def epochs(
         Sees each epoch; True ends the training: a schedule.
     """
     for number in range(done, limit):
-        if number > done and monotonic() >= deadline:
+        if number > done and source.is_late(deadline):
             return
         run = source.epoch(deadline)
         if run.n_rows == 0:

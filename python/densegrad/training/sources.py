@@ -33,6 +33,9 @@ class Source(Protocol):
     def epoch(self, deadline: float) -> Run:
         """Make the updates of the next epoch, until soon after `deadline`, a reading of `time.monotonic`."""
 
+    def is_late(self, deadline: float) -> bool:
+        """Tell whether no further epoch is to begin."""
+
 
 class Rows:
     """Rows in memory; each epoch visits all of them in an order of its own.
@@ -84,6 +87,10 @@ class Rows:
         n_rows = min(steps * self._batch_size, self._n_rows)
         return Run(loss, n_rows, float(numbers.learning_rates[steps - 1]), seconds, stopped)
 
+    def is_late(self, deadline: float) -> bool:
+        """Tell whether no further epoch is to begin."""
+        return monotonic() >= deadline
+
 
 class Batches:
     """Mini-batches from an iterable; each makes one update.
@@ -127,6 +134,10 @@ class Batches:
             raise ValueError("X must give at least one batch of at least one row in each epoch; got none")
         self._descent.epochs += 1
         return Run(total / n_rows, n_rows, rate, monotonic() - began, monotonic() >= deadline)
+
+    def is_late(self, deadline: float) -> bool:
+        """Tell whether no further epoch is to begin."""
+        return monotonic() >= deadline
 
 
 def checked_batches(X: Any, epochs: int) -> Iterable[Any]:

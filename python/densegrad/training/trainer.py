@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,17 +17,30 @@ from densegrad._optimizers import BY_NAME, Adam, Optimizer
 from densegrad._tables import OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.training.averaged_rows import AveragedRows
 from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.communicator import Communicator
 from densegrad.training.descent import GradientDescent, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
 from densegrad.training.observers import Callback, Observers, callbacks_from
+from densegrad.training.ranks import Ranks
 from densegrad.training.rates import AnySchedule
+from densegrad.training.sharded_rows import ShardedRows, validation_loss
+from densegrad.training.shards import rows_of_shard
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
-from densegrad.training.trainer_state import TrainerState, checked_settings
+from densegrad.training.trainer_state import (
+    TrainerState,
+    checked_rhythm,
+    checked_settings,
+    checked_shards,
+    together,
+)
 from densegrad.typing import OptimizerName, ScheduleName
+
+_Value = TypeVar("_Value")
 
 
 class Trainer(TrainerState):
@@ -66,6 +80,19 @@ class Trainer(TrainerState):
         How the weight decay, the dropout of every layer and the label smoothing of the loss change, in the
         same way. A callable returns the factor. Factors of dropout and label smoothing are in [0, 1]. The
         learning rate multiplies the weight decay as well.
+    shards : int, default 1
+        Parts that the rows are cut into; each batch takes as many rows of every part. Several ranks, see
+        `densegrad.distributed`, may hold the parts, and results do not depend on who does. `batch_size` must
+        be a multiple of it; "auto" is then 64 rows of each part. A custom loss is called for one part at a
+        time.
+    average_every : int or None
+        None adds up the gradients of all shards for each update. A number lets each shard train alone for so
+        many updates, of `batch_size` / `shards` rows each; then weights and optimizer state of all shards are
+        averaged (local SGD). Ranks exchange numbers that much less often.
+    comm : Communicator or None
+        The ranks that train together, from `densegrad.distributed.connect`. Each of them makes the same
+        calls, and gives the rows that `rows_of` tells. Network, random state and optimizer become those of
+        rank 0; callbacks, scoring and the checkpoint are those of rank 0.
 
     Attributes
     ----------
@@ -80,7 +107,11 @@ class Trainer(TrainerState):
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described.
+        If an argument is not as described, or not the same on all ranks.
+    PeerLost
+        If another rank is gone, from every call that the ranks make together.
+    Interrupted
+        If another rank has ended such a call by an error or by Ctrl-C.
 
     Notes
     -----
@@ -119,28 +150,38 @@ class Trainer(TrainerState):
         weight_decay_schedule: ScheduleName | AnySchedule | None = None,
         dropout_schedule: ScheduleName | AnySchedule | None = None,
         label_smoothing_schedule: ScheduleName | AnySchedule | None = None,
+        shards: int = 1,
+        average_every: int | None = None,
+        comm: Communicator | None = None,
     ) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(f"network must be a Network; got {network!r}")
-        if not any(layer.trainable for layer in network.layers):
-            raise ValueError("network must have a layer that is trainable; all of its layers are frozen")
-        self.network = network
-        vars(self).update(checked_settings(batch_size, shuffle, n_threads))
-        regularisation = Regularisation(
-            l2=_validation.real("l2", l2, 0),
-            l1=_validation.real("l1", l1, 0),
-            weight_decay=_validation.real("weight_decay", weight_decay, 0),
-            max_norm=_checked_limit("max_norm", max_norm),
-            clip_norm=_checked_limit("clip_norm", clip_norm),
-        )
-        random = _validation.random_source(random_state)
-        seed = _drawn_seed(random) if any(layer.dropout for layer in network.layers) else 0
-        descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-        self._train_by(descent, random, schedules.checked(schedule), {})
-        self.weight_decay_schedule = weight_decay_schedule
-        self.dropout_schedule = dropout_schedule
-        self.label_smoothing_schedule = label_smoothing_schedule
-        self.history: History | None = None
+        self._ranks = None
+        self.shards = checked_shards(shards)
+        self.average_every = checked_rhythm(average_every, self.shards)
+        ranks = self._ranks_of(comm)
+        with together(ranks):
+            if not isinstance(network, Network):
+                raise TypeError(f"network must be a Network; got {network!r}")
+            if not any(layer.trainable for layer in network.layers):
+                raise ValueError("network must have a layer that is trainable; all of its layers are frozen")
+            self.network = network
+            vars(self).update(checked_settings(batch_size, shuffle, n_threads, shards))
+            regularisation = Regularisation(
+                l2=_validation.real("l2", l2, 0),
+                l1=_validation.real("l1", l1, 0),
+                weight_decay=_validation.real("weight_decay", weight_decay, 0),
+                max_norm=_checked_limit("max_norm", max_norm),
+                clip_norm=_checked_limit("clip_norm", clip_norm),
+            )
+            random = _validation.random_source(random_state)
+            draws = self.shards > 1 or any(layer.dropout for layer in network.layers)
+            seed = _drawn_seed(random) if draws else 0
+            descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
+            self._train_by(descent, random, schedules.checked(schedule), {})
+            self.weight_decay_schedule = weight_decay_schedule
+            self.dropout_schedule = dropout_schedule
+            self.label_smoothing_schedule = label_smoothing_schedule
+            self.history: History | None = None
+            self._join(ranks)
 
     def step(self, X: Any, target: Any, sample_weight: ArrayLike | None = None) -> float:
         """Make one update with all rows of X as its batch.
@@ -152,10 +193,16 @@ class Trainer(TrainerState):
         float
             The loss of the batch before the update, penalties included.
         """
-        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
-        numbers = self._rates.of_epoch(1)
-        loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads)
-        return loss
+        with together(self._ranks):
+            samples = self._samples(X, target, sample_weight)
+            numbers = self._rates.of_epoch(1)
+            if self.average_every is not None:
+                raise ValueError("average_every must be None for a single step: take `epoch` or `fit`")
+            if self.shards > 1:
+                loss, _, _ = self._sharded(samples, sys.maxsize, shuffle=False).run(numbers)
+            else:
+                loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads)
+            return loss
 
     def epoch(
         self,
@@ -174,7 +221,7 @@ class Trainer(TrainerState):
             As for `Network.samples`, or Samples alone.
         order : array-like of int or None
             Row numbers in the order to visit them, some or all. None: a random order, or that of X with
-            shuffle=False.
+            shuffle=False. With shards all rows, in the manner of `densegrad.distributed.sharded_order`.
         learning_rate : float, array-like of shape (updates,) or None
             None: the optimizer's, with the schedule.
 
@@ -183,15 +230,47 @@ class Trainer(TrainerState):
         float
             Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
         """
-        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
-        rows = self._drawn_order(samples.n_rows) if order is None else _checked_order(order)
-        n_rows = samples.n_rows if rows is None else len(rows)
-        batch_size = self._batch_size(n_rows)
-        n_steps = math.ceil(n_rows / batch_size)
-        numbers = self._rates.of_epoch(n_steps, learning_rate)
-        loss, _, _ = self._descent.run(samples, rows, numbers, batch_size, self.n_threads)
-        self._descent.epochs += 1
+        with together(self._ranks):
+            samples = self._samples(X, target, sample_weight)
+            rows = None if order is None else _checked_order(order)
+            if self.shards > 1:
+                loss = self._sharded_epoch(samples, rows, learning_rate)
+            else:
+                rows = self._drawn_order(samples.n_rows) if rows is None else rows
+                n_rows = samples.n_rows if rows is None else len(rows)
+                batch_size = self._batch_size(n_rows)
+                numbers = self._rates.of_epoch(math.ceil(n_rows / batch_size), learning_rate)
+                loss, _, _ = self._descent.run(samples, rows, numbers, batch_size, self.n_threads)
+            self._descent.epochs += 1
+            return loss
+
+    def _sharded_epoch(
+        self, samples: Samples, order: NDArray[np.int64] | None, learning_rate: ArrayLike | None
+    ) -> float:
+        if order is not None and (self._ranks is not None or len(order) != samples.n_rows):
+            raise ValueError(
+                f"order must be None with several ranks, and else name {samples.n_rows} rows, as"
+                f" sharded_order does; got {len(order)}"
+            )
+        source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
+        loss, _, _ = source.run(self._rates.of_epoch(source.n_steps, learning_rate), order=order)
         return loss
+
+    def _sharded(self, samples: Samples, rows_of_shard: int, shuffle: bool) -> ShardedRows:
+        kind = ShardedRows if self.average_every is None else AveragedRows
+        source = kind(
+            self._descent,
+            samples,
+            self.shards,
+            rows_of_shard,
+            self._rates,
+            self.n_threads,
+            self._ranks,
+            shuffle,
+        )
+        if isinstance(source, AveragedRows):
+            source.average_every = self.average_every or 1
+        return source
 
     def fit(
         self,
@@ -264,21 +343,60 @@ class Trainer(TrainerState):
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the network keeps the updates made so far.
         """
+        with together(self._ranks):
+            return self._fit(
+                X,
+                target,
+                epochs,
+                sample_weight,
+                validation,
+                scoring,
+                Patience(patience, tol, restore_best),
+                max_time,
+                callbacks_from(callbacks),
+                progress,
+                Checkpoint.of(checkpoint, checkpoint_every, resume),
+            )
+
+    def _fit(
+        self,
+        X: Any,
+        target: Any,
+        epochs: int,
+        sample_weight: ArrayLike | None,
+        validation: Sequence[Any] | None,
+        scoring: Callable[[Trainer], float] | None,
+        stopping: Patience,
+        max_time: float | None,
+        callbacks: tuple[Callback, ...],
+        progress: bool,
+        saver: Checkpoint | None,
+    ) -> History:
         epochs = _validation.integer("epochs", epochs, 1)
         deadline = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
         validate = self._validate_by(validation, scoring)
-        callbacks = callbacks_from(callbacks)
         progress = _validation.boolean("progress", progress)
-        stopping = Patience(patience, tol, restore_best)
-        saver = Checkpoint.of(checkpoint, checkpoint_every, resume)
         if saver is not None:
             self.network.spec.to_json()  # raises if no file can hold the network
+        if self._ranks is not None:
+            self._ranks.check_equal(
+                {
+                    **self._settings(),
+                    "epochs": epochs,
+                    "validation is None": validation is None,
+                    "scoring is None": scoring is None,
+                }
+            )
+            if self._ranks.rank > 0:
+                callbacks, progress, saver = (), False, None
         source = self._source(X, target, sample_weight, epochs)
         so_far = Progress(0, self.steps, source.n_steps, "")
         if saver is not None and saver.resumes():
             so_far = self._resume(saver, so_far, epochs, stopping)
         else:
             self.history = History()
+        if self._ranks is not None:
+            so_far = self._take_fit_from_first(self._ranks, so_far, stopping)
         assert self.history is not None
         history, unsaved = self.history, False
         last = None if source.n_steps is None else so_far.first + epochs * source.n_steps
@@ -301,7 +419,7 @@ class Trainer(TrainerState):
                 history.stopped = epoch.stopped
                 if epoch.stopped == "diverged":
                     raise self._divergence()
-                ended = observers.see(epoch)
+                ended = self._of_first(observers.see(epoch))
                 if ended:
                     history.stopped = epoch.stopped or "callback"
                 unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
@@ -314,17 +432,42 @@ class Trainer(TrainerState):
             history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
         if saver is not None and unsaved:
             self._write_checkpoint(saver, so_far, stopping)
+        self._of_first(None)  # the file is written
         stopping.restore(self.network)
         self._check_weights()
         return history
 
-    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int) -> Rows | Batches:
+    def _of_first(self, value: _Value) -> _Value:
+        """Return rank 0's value."""
+        return value if self._ranks is None else self._ranks.of_first(value)
+
+    def _take_fit_from_first(self, ranks: Ranks, so_far: Progress, stopping: Patience) -> Progress:
+        """Become equal to rank 0 at the beginning of a fit, which may go on from a checkpoint."""
+        assert self.history is not None
+        state = (so_far, self.history.to_state(), stopping.to_state())
+        so_far, history, patience = self._take_from_first(ranks, state)
+        if ranks.rank > 0:
+            self.history = History.from_state(history)
+            stopping.take_state(patience, self.network)
+        return so_far
+
+    def _samples(self, X: Any, target: Any, sample_weight: Any) -> Samples:
+        is_part = self._ranks is not None
+        return nonempty(samples_of(self.network.spec, X, target, sample_weight, is_part=is_part))
+
+    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int) -> Rows | ShardedRows | Batches:
         if target is None and not isinstance(X, Samples):
+            if self.shards > 1:
+                raise ValueError("target must be given with X: shards are parts of rows in memory")
             batches = checked_batches(X, epochs)
             if sample_weight is not None:
                 raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
             return Batches(self._descent, batches, self._rates, self.n_threads)
-        samples = nonempty(samples_of(self.network.spec, X, target, sample_weight))
+        samples = self._samples(X, target, sample_weight)
+        if self.shards > 1:
+            source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
+            source.check_finite()
+            return source
         samples.check_finite()
         n_rows = samples.n_rows
         return Rows(
@@ -344,18 +487,43 @@ class Trainer(TrainerState):
             raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
         if validation is None and scoring is None:
             return None
-        samples = None if validation is None else _validation_samples(self.network, validation)
+        samples = None if validation is None else self._validation_samples(validation)
 
         def validate(epoch: int) -> tuple[float | None, float | None]:
             loss = score = None
-            if samples is not None:
+            if samples is not None and self.shards > 1:
+                loss = validation_loss(self.network, samples, self.shards, self.n_threads, self._ranks)
+            elif samples is not None:
                 loss = self.network.evaluate(samples, n_threads=self.n_threads)
             if scoring is not None:
                 self._check_weights()
-                score = _validation.score(scoring(self), epoch)
+                if self._ranks is None or self._ranks.rank == 0:
+                    score = _validation.score(scoring(self), epoch)
+                score = self._of_first(score)
             return loss, score
 
         return validate
+
+    def _validation_samples(self, validation: Sequence[Any]) -> Samples:
+        if isinstance(validation, Samples):
+            X, target, sample_weight = validation, None, None
+        elif isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+            X, target, sample_weight = (*validation, None)[:3]
+        else:
+            raise TypeError(
+                "validation must be (X, target) or (X, target, sample_weight); "
+                f"got {_validation.outline(validation)}"
+            )
+        is_part = self._ranks is not None
+        try:
+            samples = samples_of(self.network.spec, X, target, sample_weight, is_part=is_part)
+            if not is_part:
+                nonempty(samples)
+            samples.check_finite()
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation: {error}") from error
+        return samples
 
     def _check_weights(self) -> None:
         if not _arrays.all_finite(self.network.parameters):
@@ -404,22 +572,3 @@ def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
     return _arrays.readable_array(array, np.int64)
-
-
-def _validation_samples(network: Network, validation: Sequence[Any]) -> Samples:
-    if isinstance(validation, Samples):
-        X, target, sample_weight = validation, None, None
-    elif isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
-        X, target, sample_weight = (*validation, None)[:3]
-    else:
-        raise TypeError(
-            "validation must be (X, target) or (X, target, sample_weight); "
-            f"got {_validation.outline(validation)}"
-        )
-    try:
-        samples = nonempty(samples_of(network.spec, X, target, sample_weight))
-        samples.check_finite()
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"validation: {error}") from error
-    return samples

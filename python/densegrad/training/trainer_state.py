@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from densegrad import _arrays, _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
 from densegrad._optimizers import Optimizer
 from densegrad.network import Network
 from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.communicator import Communicator
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import History
 from densegrad.training.order import FreshOrder
+from densegrad.training.ranks import Ranks
 from densegrad.training.rates import SCHEDULED, AnySchedule, Rates, checked_memory
+from densegrad.training.shards import rows_of_shard
 from densegrad.training.stopping import Patience
+
+_More = TypeVar("_More")
 
 
 class TrainerState:
@@ -26,7 +32,10 @@ class TrainerState:
     batch_size: int | str
     shuffle: bool
     n_threads: int | None
+    shards: int
+    average_every: int | None
     history: History | None
+    _ranks: Ranks | None
 
     def _train_by(
         self,
@@ -41,6 +50,70 @@ class TrainerState:
         self._rates = Rates(descent, schedule)
         self._rates.state = schedule_state
         self._rates.factor_schedules = dict(factor_schedules or {})
+
+    @property
+    def comm(self) -> Communicator | None:
+        """The communicator of the ranks; assign one on all ranks at once, or None.
+
+        Weights, the optimizer's state and the random state become those of rank 0. It is not part of pickles
+        and files.
+        """
+        return None if self._ranks is None else self._ranks.comm
+
+    @comm.setter
+    def comm(self, comm: Communicator | None) -> None:
+        ranks = self._ranks_of(comm)
+        with together(ranks):
+            self._join(ranks)
+
+    def _join(self, ranks: Ranks | None) -> None:
+        """Become one of the ranks."""
+        if ranks is not None:
+            ranks.check_equal(self._settings())
+            self._take_from_first(ranks, None)
+        self._ranks = ranks
+
+    def _ranks_of(self, comm: Communicator | None) -> Ranks | None:
+        """Return the ranks of a communicator; None if there is but one."""
+        if comm is None:
+            return None
+        if not isinstance(comm, Communicator):
+            raise TypeError(
+                f"comm must be a Communicator, as densegrad.distributed.connect gives, or None; got {comm!r}"
+            )
+        if comm.size == 1:
+            return None
+        return Ranks(comm, self.shards, lambda: self.steps if hasattr(self, "_descent") else 0)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what has to be the same on all ranks."""
+        spec = self.network.spec
+        layers = [(l.units, l.activation_name, l.dropout, l.trainable) for l in spec.layers]
+        regularisation = asdict(self._descent.regularisation)
+        return {
+            "shards": self.shards,
+            "average_every": self.average_every,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "optimizer": repr(self.optimizer),
+            **{f"{name}_schedule": _named(self._rates.factor_schedules.get(name)) for name in SCHEDULED},
+            "schedule": _named(self.schedule),
+            **regularisation,
+            "network: n_inputs": spec.n_inputs,
+            "network: layers": layers,
+            "network: dtype": spec.dtype.name,
+            "network: loss": (spec.loss.name, spec.loss.parameters, spec.loss.label_smoothing),
+        }
+
+    def _take_from_first(self, ranks: Ranks, more: _More) -> _More:
+        """Become equal to rank 0; return its `more`."""
+        descent, random, state = self._descent.to_state(), self._random, dict(self._rates.state)
+        taken = ranks.of_first((self.network.parameters, descent, random, state, more))
+        if ranks.rank > 0:
+            self.network.parameters, descent, random, self._rates.state, more = taken
+            self._descent.restore_counts_and_arrays(descent)
+            self._random, self._order = random, FreshOrder(random)
+        return more
 
     @property
     def optimizer(self) -> Optimizer:
@@ -175,7 +248,13 @@ class TrainerState:
                     {
                         "members": {
                             "network": network,
-                            **checked_settings(state["batch_size"], state["shuffle"], state["n_threads"]),
+                            **checked_settings(
+                                state["batch_size"],
+                                state["shuffle"],
+                                state["n_threads"],
+                                state.get("shards", 1),
+                            ),
+                            "average_every": checked_rhythm(state.get("average_every"), 2),
                             "history": None if history is None else History.from_state(history),
                         },
                         "descent": state["descent"],
@@ -197,6 +276,8 @@ class TrainerState:
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
             "n_threads": self.n_threads,
+            "shards": self.shards,
+            "average_every": self.average_every,
             "history": None if self.history is None else self.history.to_state(),
             **self._training_state(),
         }
@@ -235,6 +316,12 @@ class TrainerState:
             network, random = state["network"], _validation.random_source(state["random_state"])
             if network.spec != self.network.spec:
                 raise saver.refuse("its network has another description")
+            if state.get("shards", 1) != self.shards:
+                raise saver.refuse(f"it has shards={state.get('shards', 1)}, this trainer {self.shards}")
+            if state.get("average_every") != self.average_every:
+                raise saver.refuse(
+                    f"it has average_every={state.get('average_every')}, this trainer {self.average_every}"
+                )
             if not _arrays.all_finite(network.parameters):
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
@@ -254,13 +341,13 @@ class TrainerState:
         return progress
 
     def __getstate__(self) -> dict[str, Any]:
-        inner = ("_descent", "_random", "_order", "_rates")
+        inner = ("_descent", "_random", "_order", "_rates", "_ranks")
         members = {name: value for name, value in vars(self).items() if name not in inner}
         return _versions.stamped({"members": members, **self._training_state()})
 
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Trainer", state)
-        vars(self).update(parts["members"])
+        vars(self).update({"shards": 1, "average_every": None, "_ranks": None, **parts["members"]})
         descent = GradientDescent.from_state(self.network, parts["descent"])
         self._train_by(
             descent,
@@ -323,10 +410,39 @@ def _check_given(path: str | os.PathLike[str], name: str, schedule: Any, missing
         raise ValueError(f"{name} must be {needs} ({os.fsdecode(path)!r})")
 
 
-def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any) -> dict[str, Any]:
+def _named(schedule: AnySchedule | None) -> str:
+    return repr(schedule) if files.is_writable(schedule) else "a callable"
+
+
+def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any, shards: Any) -> dict[str, Any]:
     """Return these arguments of `Trainer`, checked, by the names of its attributes."""
+    shards = checked_shards(shards)
+    batch_size = "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1)
+    rows_of_shard(batch_size, shards)
     return {
-        "batch_size": "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1),
+        "batch_size": batch_size,
         "shuffle": _validation.boolean("shuffle", shuffle),
         "n_threads": None if n_threads is None else _validation.integer("n_threads", n_threads, 1, 1 << 20),
+        "shards": shards,
     }
+
+
+def checked_shards(shards: Any) -> int:
+    """Return this argument of `Trainer`, checked."""
+    return _validation.integer("shards", shards, 1, 1 << 30)
+
+
+def checked_rhythm(average_every: Any, shards: int) -> int | None:
+    """Return this argument of `Trainer`, checked."""
+    if average_every is None:
+        return None
+    if shards == 1:
+        raise ValueError(
+            f"average_every must be None without shards; got {average_every!r}. Give shards=8, say"
+        )
+    return _validation.integer("average_every", average_every, 1)
+
+
+def together(ranks: Ranks | None) -> AbstractContextManager[None]:
+    """Tell the other ranks, if there are any, if what follows fails here."""
+    return nullcontext() if ranks is None else ranks.together()

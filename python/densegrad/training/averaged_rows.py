@@ -1,0 +1,137 @@
+"""A source of rows in shards that train alone, and are averaged now and then (local SGD)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad.training.descent import Numbers, StepNumbers
+from densegrad.training.sharded_rows import ShardedRows
+from densegrad.training.shards import TreeSums
+
+
+class AveragedRows(ShardedRows):
+    """Rows in shards; each shard trains alone for some updates, then weights and state are averaged.
+
+    See Stich, Local SGD Converges Fast and Communicates Little, 2018. The mean is a sum in the tree over the
+    shards, so it does not depend on the ranks.
+
+    Parameters are those of `ShardedRows`.
+
+    Attributes
+    ----------
+    average_every : int
+        Updates from one average to the next; assign it before the first epoch.
+    """
+
+    average_every = 1
+
+    def run(
+        self,
+        numbers: StepNumbers,
+        deadline: float = math.inf,
+        order: NDArray[np.int64] | None = None,
+    ) -> tuple[float, int, bool]:
+        """Make the updates of an epoch; return as `GradientDescent.run` does."""
+        descent, layout = self._descent, self._layout
+        if order is None:
+            order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
+        loss, done = 0.0, 0
+        while done < layout.n_steps:
+            end = min(done + self.average_every, layout.n_steps)
+            before = descent.numbers()
+            try:
+                total = self._round(order, numbers, done, end, before, deadline)
+            except BaseException:
+                descent.take_numbers(before)
+                raise
+            if total is None:  # the time is up
+                descent.take_numbers(before)
+                break
+            loss += total
+            done = end
+        n_rows = int(layout.batch_rows[:done].sum())
+        return loss / max(n_rows, 1), done, done < layout.n_steps
+
+    def _round(
+        self,
+        order: NDArray[np.int64],
+        numbers: StepNumbers,
+        begin: int,
+        end: int,
+        before: Numbers,
+        deadline: float,
+    ) -> float | None:
+        """Make the updates begin … end - 1; return the sum of the rows' losses, None if the time is up."""
+        descent, layout, ranks = self._descent, self._layout, self._ranks
+        sums = TreeSums(layout.shards)
+        losses = TreeSums(layout.shards)
+        late = False
+        for shard in range(layout.first, layout.last):
+            descent.take_numbers(before)
+            loss, late = self._train_alone(shard, order, numbers, begin, end, deadline)
+            if late:
+                break
+            sums.add(shard, descent.numbers().values)
+            losses.add(shard, np.array([loss]))
+        descent.take_numbers(before)  # its number of updates is what the ranks compare
+        total, loss_sum = sums.values, np.concatenate(losses.values or [np.zeros(1)])
+        if ranks is not None:
+            count = len(ranks.nodes[ranks.rank])
+            if late:  # the others wait for something
+                total, loss_sum = [before.values] * count, np.zeros(count)
+            with ranks.epoch(descent.network.dtype):
+                views = [values.data.cast("B") for values in total]
+                late = not ranks.add_up(late, None, loss_sum.data.cast("B"), views)
+        if late:
+            return None
+        mean = total[0] / total[0].dtype.type(layout.shards)
+        descent.take_numbers(Numbers(mean, before.steps + end - begin))
+        return float(loss_sum[0])
+
+    def _train_alone(
+        self,
+        shard: int,
+        order: NDArray[np.int64],
+        numbers: StepNumbers,
+        begin: int,
+        end: int,
+        deadline: float,
+    ) -> tuple[float, bool]:
+        """Train on the rows of one shard; return the sum of their losses, and whether the time is up."""
+        layout = self._layout
+        counts = layout.leaf_rows[begin:end, shard]
+        here = int(np.count_nonzero(counts))
+        if here == 0:
+            return 0.0, False
+        ends = layout.ends[begin : begin + here, shard - layout.first]
+        rows = np.concatenate(
+            [order[last - count : last] for last, count in zip(ends, counts[:here], strict=True)]
+        )
+        weights = self._samples.sample_weight
+        totals = counts[:here].astype(np.float64)
+        if weights is not None:
+            parts = np.split(weights[rows], np.cumsum(counts[: here - 1]))
+            totals = np.array([np.add.accumulate(part)[-1] for part in parts])
+        before = layout.leaf_rows[begin : begin + here, :shard].sum(axis=1)  # for the masks of dropout
+        shards = (
+            1,
+            0,
+            1,
+            np.cumsum(counts[:here])[:, np.newaxis].copy(),
+            np.ascontiguousarray(counts[:here]),
+            before,
+            totals,
+        )
+        loss, steps, stopped = self._descent.run(
+            self._samples,
+            rows,
+            numbers.between(begin, begin + here),
+            layout.rows_of_shard,
+            self._n_threads,
+            deadline,
+            shards,
+        )
+        return loss * len(rows), stopped and steps < here

@@ -1,0 +1,155 @@
+"""A source of rows that come in shards, here or also on other ranks."""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densegrad._arrays import first_bad_row
+from densegrad.network import Network
+from densegrad.samples import Samples
+from densegrad.training.descent import GradientDescent, Shards, StepNumbers
+from densegrad.training.ranks import Ranks
+from densegrad.training.rates import Rates
+from densegrad.training.shards import Layout, check_rows, shard_ends, tree_sum
+from densegrad.training.sources import Run
+
+
+class ShardedRows:
+    """Rows in shards; each update takes as many rows of each shard.
+
+    Parameters
+    ----------
+    descent : GradientDescent
+    samples : Samples
+        The rows of the shards that are here.
+    shards : int
+    rows_of_shard : int
+        Rows that an update takes of each shard.
+    rates : Rates
+    n_threads : int or None
+    ranks : Ranks or None
+        None: all shards are here.
+    shuffle : bool
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than shards; on all ranks, if one of them has not the rows of its shards.
+    """
+
+    def __init__(
+        self,
+        descent: GradientDescent,
+        samples: Samples,
+        shards: int,
+        rows_of_shard: int,
+        rates: Rates,
+        n_threads: int | None,
+        ranks: Ranks | None,
+        shuffle: bool,
+    ) -> None:
+        self._descent = descent
+        self._samples = samples
+        self._shuffle = shuffle
+        self._rates = rates
+        self._n_threads = n_threads
+        self._ranks = ranks
+        n_rows, first, last = samples.n_rows, 0, shards
+        if ranks is not None:
+            ranks.check_equal({"sample_weight is None": samples.sample_weight is None})
+            n_rows, first, last = ranks.total_rows(n_rows), ranks.first, ranks.last
+        check_rows(n_rows, shards)
+        self._layout = Layout(n_rows, shards, min(rows_of_shard, -(-n_rows // shards)), first, last)
+        self.n_steps = self._layout.n_steps
+
+    def check_finite(self) -> None:
+        """Raise ValueError if X has NaN or infinity; with several ranks it says where."""
+        try:
+            self._samples.check_finite()
+        except ValueError as error:
+            if self._ranks is None:
+                raise
+            row = first_bad_row(self._samples.X, self._descent.network.dtype)
+            row += self._layout.first * self._layout.n_rows // self._layout.shards
+            raise ValueError(f"{error} (rank {self._ranks.rank}, row {row} of all)") from None
+
+    def epoch(self, deadline: float) -> Run:
+        """Make the updates of the next epoch, in one call of the core."""
+        numbers = self._rates.of_epoch(self.n_steps)
+        began = monotonic()
+        loss, steps, stopped = self.run(numbers, deadline)
+        seconds = monotonic() - began
+        if steps == 0:
+            return Run(loss, 0, 0.0, seconds, stopped)
+        self._descent.epochs += 1
+        n_rows = int(self._layout.batch_rows[:steps].sum())
+        return Run(loss, n_rows, float(numbers.learning_rates[steps - 1]), seconds, stopped)
+
+    def run(
+        self,
+        numbers: StepNumbers,
+        deadline: float = math.inf,
+        order: NDArray[np.int64] | None = None,
+    ) -> tuple[float, int, bool]:
+        """Make the updates of an epoch; return as `GradientDescent.run` does.
+
+        `order` holds the numbers of the rows here, batch after batch. None stands for `sharded_order`, or for
+        the order of each shard without shuffling.
+        """
+        layout, descent, ranks = self._layout, self._descent, self._ranks
+        if order is None:
+            order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
+        shards: Shards = (
+            layout.shards,
+            layout.first,
+            layout.last - layout.first,
+            layout.ends,
+            layout.batch_rows,
+            layout.first_rows,
+            self._batch_weights(order),
+        )
+        arguments = (self._samples, order, numbers, layout.rows_of_shard, self._n_threads, deadline, shards)
+        if ranks is None:
+            return descent.run(*arguments)
+        with ranks.epoch(descent.network.dtype):
+            return descent.run(*arguments, ranks.add_up)
+
+    def _batch_weights(self, order: NDArray[np.int64]) -> NDArray[np.float64]:
+        weights = self._samples.sample_weight
+        if weights is None:
+            return self._layout.batch_rows.astype(np.float64)
+        leaves = self._layout.leaf_sums(weights[order])
+        if self._ranks is not None:
+            leaves = self._ranks.columns(leaves)
+            if not leaves.any():
+                raise ValueError("sample_weight must not be zero for every row")
+        return np.ascontiguousarray(tree_sum(leaves))
+
+    def is_late(self, deadline: float) -> bool:
+        """Tell whether no further epoch is to begin, on some rank."""
+        late = monotonic() >= deadline
+        return late if self._ranks is None else self._ranks.any(late)
+
+
+def validation_loss(
+    network: Network, samples: Samples, shards: int, n_threads: int | None, ranks: Ranks | None
+) -> float:
+    """Return the weighted mean of the losses of validation rows, which come in shards like the others."""
+    n_rows, first, last = samples.n_rows, 0, shards
+    if ranks is not None:
+        n_rows, first, last = ranks.total_rows(n_rows), ranks.first, ranks.last
+    if n_rows == 0:
+        raise ValueError("validation must have at least one row; got 0 on all ranks")
+    ends = shard_ends(n_rows, shards)
+    begin = first * n_rows // shards
+    leaves = np.array(network.evaluate_sums(samples, ends=ends[first:last] - begin, n_threads=n_threads))
+    if ranks is not None:
+        leaves = ranks.columns(leaves)
+    loss, weight = tree_sum(leaves)
+    if weight == 0:
+        raise ValueError("validation: sample_weight must not be zero for every row")
+    return float(loss / weight)
