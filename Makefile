@@ -16,8 +16,9 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check wheel release golden test-torch .test-torch test-mpi .test-mpi test-dask .test-dask \
-        format lint bench bench-peers .bench-peers bench-sparse bench-quality clean distclean
+.PHONY: help demo docs test check fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
+        test-dask .test-dask format lint bench bench-peers .bench-peers bench-sparse bench-quality clean \
+        distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +45,11 @@ wheel: ## a wheel for each Python 3.11 to 3.14 here, repaired and tested in a cl
 
 release: ## as wheel, with the source distribution, checks and the list of contents; uploads nothing
 	$(PYTHON3) tools/release.py all $(ARGS)
+
+FUZZED ?= 500000
+fuzz: $(VENV)/.installed $(VENV)/.group-test ## damaged files and odd arguments, FUZZED of each, from seed FIRST on
+	$(BIN)/python tests/fuzzing.py files $(FUZZED) $(or $(FIRST),0)
+	$(BIN)/python tests/fuzzing.py calls $(FUZZED) $(or $(FIRST),0)
 
 golden: $(VENV)/.installed ## write tests/golden anew, for a change that is meant to move trained weights
 	$(BIN)/cmake -S . -B $(BUILD) -DDENSEGRAD_TESTS=ON >/dev/null
