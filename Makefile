@@ -16,9 +16,9 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo docs test check fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
-        test-dask .test-dask format lint bench bench-peers .bench-peers bench-sparse bench-quality clean \
-        distclean
+.PHONY: help demo demo-cluster docs test check fuzz wheel release golden test-torch .test-torch test-mpi \
+        .test-mpi test-dask .test-dask format lint bench bench-peers .bench-peers bench-sparse bench-quality \
+        clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,11 @@ help: ## this list
 
 demo: $(VENV)/.installed $(VENV)/.group-examples ## train a classifier on Fashion-MNIST and print its accuracy
 	$(BIN)/python examples/fashion_mnist.py
+
+demo-cluster: ## train on a cluster of processes, kill one of them, and compare the weights with one process
+	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .demo-cluster
+.demo-cluster: $(VENV)/.installed $(VENV)/.group-dask
+	$(BIN)/python examples/cluster.py
 
 # It needs no network. One thread for the BLAS of scikit-learn, which an example times on a machine that may be busy.
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the documentation site, in build/docs; warnings are errors

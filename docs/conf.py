@@ -50,7 +50,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py",
-    "ignore_pattern": r"fashion_mnist\.py",  # `make demo`, which installs its data
+    "ignore_pattern": r"(fashion_mnist|cluster)\.py",  # these have targets of their own in the Makefile
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,

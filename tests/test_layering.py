@@ -85,7 +85,10 @@ LAYERS = [
     {"export.onnx", "export.converters"},
     {"export"},
     {"dask.packages"},
-    {"dask.predictions"},
+    {"dask.placement", "dask.predictions", "dask.streams"},
+    {"dask.rank"},
+    {"dask.training"},
+    {"dask.estimators"},
     {"dask"},
     {"__init__"},
 ]

@@ -27,6 +27,16 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
+def four_workers() -> Iterator[Client]:
+    """Four worker processes of one thread; no test may kill one of them."""
+    with (
+        LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="session")
 def X() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((1000, 5)).astype(np.float32)
 

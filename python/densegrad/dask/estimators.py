@@ -1,0 +1,360 @@
+"""Estimators that fit on Dask collections, over the workers of a cluster."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from densegrad.dask.packages import imported
+from densegrad.dask.predictions import predict, predict_proba
+from densegrad.dask.training import train
+from densegrad.estimators import MLPClassifier, MLPRegressor
+from densegrad.estimators.parameters import Recipe
+from densegrad.estimators.targets import Labels, Values
+from densegrad.estimators.training import Training
+from densegrad.spec import NetworkSpec
+from densegrad.training.trainer import Trainer
+
+
+class _OnCluster(BaseEstimator):
+    """What both estimators share."""
+
+    _local: ClassVar[type[Any]]
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        shards: int = 64,
+        recover: bool = True,
+        timeout: float = 300.0,
+        client: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.shards = shards
+        self.recover = recover
+        self.timeout = timeout
+        self.client = client
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the network to Dask collections.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame
+            As for `train`. float32 is trained on in float32, all other data in float64.
+        y : dask.array.Array or dask.dataframe.Series
+            Labels, or numbers for regression, with the partitions of `X`.
+        sample_weight : like y, default=None
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
+            Validation data, which ``early_stopping=True`` needs: nothing of X is set aside.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described, or the estimator has a parameter that a cluster does not know.
+        densegrad.distributed.PeerLost
+            As for `train`.
+        """
+        estimator = self._local() if self.estimator is None else self.estimator
+        _check_parameters(self._local, estimator, X_val)
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        client = imported("distributed").get_client() if self.client is None else self.client
+        targets = self._targets_of(client, y)
+        dtype = np.dtype(np.float32 if _dtypes(X) == {np.dtype(np.float32)} else np.float64)
+        local = _local_estimator(estimator, targets, X, dtype)  # which checks the parameters
+        recipe = Recipe.of(vars(estimator))
+        assert recipe.optimizer is not None
+        limits = recipe.regularisation
+        layers = *recipe.hidden, targets.head(recipe.loss)
+        spec = NetworkSpec(int(X.shape[1]), layers, recipe.loss, dtype)
+        trainer = Trainer(
+            Training.begun(recipe, spec).network,
+            recipe.optimizer,
+            batch_size=recipe.batch_size,
+            shuffle=recipe.shuffle,
+            random_state=recipe.random_state,
+            n_threads=recipe.n_threads,
+            schedule=recipe.schedule,
+            shards=self.shards,
+            l1=limits.l1,
+            l2=limits.l2,
+            weight_decay=limits.weight_decay,
+            max_norm=limits.max_norm or None,
+            clip_norm=limits.clip_norm or None,
+        )
+        validation = None
+        if X_val is not None:
+            validation = (X_val, self._target_of(targets, y_val))
+            validation += () if sample_weight_val is None else (sample_weight_val,)
+        history = train(
+            client,
+            trainer,
+            X,
+            self._target_of(targets, y),
+            sample_weight=sample_weight,
+            validation=validation,
+            recover=self.recover,
+            timeout=self.timeout,
+            progress=recipe.progress,
+            epochs=recipe.max_iter,
+            patience=None if math.isinf(recipe.n_iter_no_change) else int(recipe.n_iter_no_change) + 1,
+            tol=recipe.tol,
+            restore_best=recipe.early_stopping and recipe.restore_best,
+            max_time=None if math.isinf(recipe.max_time) else recipe.max_time,
+            callbacks=recipe.callbacks,
+        )
+        _take(local, trainer)
+        self.local_ = local.set_params(**estimator.get_params())
+        self.history_ = history
+        self.n_features_in_ = self.local_.n_features_in_
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Predict for each block, when the result is computed; see `densegrad.dask.predict`.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame
+
+        Returns
+        -------
+        dask.array.Array or dask.dataframe.Series
+        """
+        check_is_fitted(self)
+        return predict(self.local_, X)
+
+    def to_local(self) -> Any:
+        """Return the fitted estimator for arrays, which needs no Dask.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+        """
+        check_is_fitted(self)
+        return copy.deepcopy(self.local_)
+
+    def _targets_of(self, client: Any, y: Any) -> Any:
+        raise NotImplementedError
+
+    def _target_of(self, targets: Any, y: Any) -> Any:
+        raise NotImplementedError
+
+    def __sklearn_clone__(self) -> Any:
+        parameters = self.get_params(deep=False)
+        estimator, client = parameters.pop("estimator"), parameters.pop("client")
+        # Clones share the connection.
+        return type(self)(None if estimator is None else clone(estimator), client=client, **parameters)
+
+    def __getstate__(self) -> Any:
+        return {**super().__getstate__(), "client": None}  # a connection is no part of a pickle
+
+
+class DaskMLPClassifier(ClassifierMixin, _OnCluster):
+    """A multi-layer perceptron classifier that is fitted on Dask collections.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, default=None
+        The classifier whose parameters count. It is not changed. None stands for one with its defaults.
+    shards : int, default=64
+        Parts that the rows are cut into, as for `Trainer`. Results depend on them, never on the workers.
+    recover : bool, default=True
+        Continue if a worker is lost, as `train` does.
+    timeout : float, default=300
+        Seconds for which a rank waits for another one.
+    client : distributed.Client, default=None
+        None stands for the current one. It is left out of pickles.
+
+    Attributes
+    ----------
+    local_ : MLPClassifier
+        The fitted classifier.
+    classes_ : ndarray
+    history_ : History
+    n_features_in_ : int
+    """
+
+    _local = MLPClassifier
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels."""
+        classes: NDArray[Any] = self.local_.classes_
+        return classes
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probabilities of the classes, lazily; see `densegrad.dask.predict_proba`.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame
+
+        Returns
+        -------
+        dask.array.Array or dask.dataframe.DataFrame
+        """
+        check_is_fitted(self)
+        return predict_proba(self.local_, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask collections
+
+        Returns
+        -------
+        float
+        """
+        right, weight = _computed(self.predict(X), y, sample_weight)
+        predictions, labels = right
+        return float(np.average(predictions == labels, weights=weight))
+
+    def _targets_of(self, client: Any, y: Any) -> Labels:
+        if y.ndim != 1:
+            raise ValueError(f"y must be labels in one column; got {y.ndim} dimensions")
+        blocks = y.to_delayed().ravel() if hasattr(y, "chunks") else y.to_delayed()
+        unique = imported("dask").delayed(_labels_of_block)
+        found = client.gather(client.compute([unique(block) for block in blocks]))
+        return Labels.of(np.unique(np.concatenate([labels for labels in found if len(labels)])))
+
+    def _target_of(self, targets: Labels, y: Any) -> Any:
+        if hasattr(y, "chunks"):
+            return y.map_blocks(
+                partial(_class_numbers, targets.classes), dtype=np.int64, meta=np.empty(0, np.int64)
+            )
+        return y.map_partitions(partial(_series_of_class_numbers, targets.classes), meta=(y.name, np.int64))
+
+
+class DaskMLPRegressor(RegressorMixin, _OnCluster):
+    """A multi-layer perceptron regressor that is fitted on Dask collections.
+
+    Parameters
+    ----------
+    estimator : MLPRegressor, default=None
+        The regressor whose parameters count. It is not changed. None stands for one with its defaults.
+    shards, recover, timeout, client
+        As for `DaskMLPClassifier`.
+
+    Attributes
+    ----------
+    local_ : MLPRegressor
+        The fitted regressor.
+    history_ : History
+    n_features_in_ : int
+    """
+
+    _local = MLPRegressor
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R².
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask collections
+
+        Returns
+        -------
+        float
+        """
+        from sklearn.metrics import r2_score
+
+        (predictions, values), weight = _computed(self.predict(X), y, sample_weight)
+        return float(r2_score(values, predictions, sample_weight=weight))
+
+    def _targets_of(self, client: Any, y: Any) -> Values:
+        return Values(1 if y.ndim == 1 else int(y.shape[1]))
+
+    def _target_of(self, targets: Values, y: Any) -> Any:
+        return y
+
+
+def _check_parameters(kind: type[Any], estimator: Any, X_val: Any) -> None:
+    """Raise an error if the estimator asks for something that a cluster does not know."""
+    if not isinstance(estimator, kind):
+        raise TypeError(f"estimator must be an {kind.__name__}; got {type(estimator).__name__}")
+    needed = {"learning_rate": "constant", "scoring": None, "warm_start": False, "class_weight": None}
+    for name, value in needed.items():
+        given = getattr(estimator, name, value)
+        if given != value:
+            raise ValueError(f"{name} must be {value!r} on a cluster; got {given!r}")
+    if estimator.solver == "lbfgs":
+        raise ValueError("solver must be stochastic on a cluster; got 'lbfgs'")
+    if callable(estimator.loss):
+        raise ValueError(
+            "loss must be the name of a loss on a cluster; use densegrad.dask.train for your own"
+        )
+    if estimator.early_stopping and X_val is None:
+        raise ValueError("early_stopping=True needs X_val and y_val on a cluster, which sets no rows aside")
+
+
+def _dtypes(X: Any) -> set[Any]:
+    return set(X.dtypes) if hasattr(X, "dtypes") else {X.dtype}
+
+
+def _labels_of_block(y: Any) -> NDArray[Any]:
+    return np.unique(np.asarray(y))
+
+
+def _class_numbers(classes: NDArray[Any], y: Any) -> NDArray[np.int64]:
+    """Return the numbers of the labels in a block."""
+    labels = np.asarray(y)
+    if not np.isin(labels, classes).all():
+        strange = np.setdiff1d(labels, classes).tolist()
+        raise ValueError(f"y_val has labels that y has not: {strange}; those of y are {classes.tolist()}")
+    return np.searchsorted(classes, labels)
+
+
+def _series_of_class_numbers(classes: NDArray[Any], y: Any) -> Any:
+    return imported("pandas").Series(_class_numbers(classes, y), index=y.index, name=y.name)
+
+
+def _computed(predictions: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, Any], Any]:
+    weights = [] if sample_weight is None else [sample_weight]
+    arrays = [np.asarray(part) for part in imported("dask").compute(predictions, y, *weights)]
+    return (arrays[0], arrays[1]), arrays[2] if weights else None
+
+
+def _local_estimator(estimator: Any, targets: Any, X: Any, dtype: np.dtype[Any]) -> Any:
+    """Return an estimator for arrays that has seen one made-up row: it has all fitted attributes."""
+    unseen = {"early_stopping": False, "callbacks": None, "progress": False, "batch_size": "auto"}
+    local = clone(estimator).set_params(**unseen)
+    made_up: Any = np.zeros((1, int(X.shape[1])), dtype)
+    if hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns):
+        made_up = imported("pandas").DataFrame(made_up, columns=list(X.columns))
+    if isinstance(targets, Labels):
+        return local.partial_fit(made_up, targets.classes[:1], classes=targets.classes)
+    return local.partial_fit(made_up, np.ones(1 if targets.n_targets == 1 else (1, targets.n_targets)))
+
+
+def _take(local: Any, trainer: Trainer) -> None:
+    """Give an estimator the trained weights and the record of the training."""
+    history = trainer.history
+    assert history is not None
+    local.network_.parameters = trainer.network.parameters
+    local.loss_curve_, local.loss_, local.best_loss_ = list(history.loss), history.loss[-1], min(history.loss)
+    local.n_iter_ = len(history.loss)
+    local.validation_loss_curve_ = list(history.validation_loss) or None

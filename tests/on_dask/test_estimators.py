@@ -1,0 +1,148 @@
+"""Estimators on a cluster: the bits of any other cluster, and scikit-learn's manners."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from densegrad import Adam, MLPClassifier, MLPRegressor, Network, Trainer
+from densegrad.dask import DaskMLPClassifier, DaskMLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+
+
+def chunked(array: NDArray[Any], size: int = 130) -> da.Array:
+    return da.from_array(array, chunks=(size, *array.shape[1:]))
+
+
+def weights(clf: Any) -> bytes:
+    return clf.to_local().network_.parameters.tobytes()
+
+
+def local_classifier(**options: Any) -> MLPClassifier:
+    return MLPClassifier((16,), max_iter=4, learning_rate_init=0.01, batch_size=64, random_state=0, **options)
+
+
+def test_any_number_of_workers(
+    client: Client, four_workers: Client, X: NDArray[Any], y: NDArray[Any]
+) -> None:
+    fitted = [
+        DaskMLPClassifier(local_classifier(alpha=0.01), shards=8, client=one).fit(chunked(X), chunked(y))
+        for one in (client, four_workers)
+    ]
+    assert weights(fitted[0]) == weights(fitted[1])
+    assert fitted[0].history_.loss == fitted[1].history_.loss
+
+
+def test_the_bits_of_a_trainer_on_one_machine(client: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    clf = DaskMLPClassifier(local_classifier(alpha=0.01), shards=8, client=client).fit(chunked(X), chunked(y))
+    start = local_classifier(alpha=0.01).set_params(max_iter=1)
+    spec = clf.local_.network_.spec
+    draws = np.random.RandomState(0)
+    net = Network.from_spec(spec, first_weights(start, X, y, spec.n_parameters, draws))
+    trainer = Trainer(net, Adam(0.01), batch_size=64, shards=8, random_state=0, l2=0.01)
+    trainer.fit(X, np.searchsorted(clf.classes_, y), epochs=4, patience=11, restore_best=False)
+    assert weights(clf) == net.parameters.tobytes()
+
+
+def first_weights(
+    clf: MLPClassifier, X: NDArray[Any], y: NDArray[Any], count: int, draws: np.random.RandomState
+) -> NDArray[Any]:
+    """The weights that scikit-learn's estimator begins with: those of a fit that cannot move."""
+    still = clf.set_params(solver="sgd", learning_rate_init=1e-30, momentum=0.0, alpha=0.0).fit(X, y)
+    assert still.network_.n_parameters == count
+    return still.network_.parameters
+
+
+def test_predictions_scores_and_local_copies(four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    clf = DaskMLPClassifier(local_classifier(), shards=8, client=four_workers).fit(chunked(X), chunked(y))
+    local = clf.to_local()
+    assert isinstance(local, MLPClassifier)
+    assert clf.classes_.tolist() == ["low", "mid", "top"]
+    np.testing.assert_array_equal(clf.predict(chunked(X)).compute(), local.predict(X))
+    np.testing.assert_array_equal(clf.predict_proba(chunked(X)).compute(), local.predict_proba(X))
+    assert clf.score(chunked(X), chunked(y)) == pytest.approx(local.score(X, y))
+    assert local.score(X, y) > 0.8
+    assert local.get_params() == local_classifier().get_params()
+    assert (local.n_iter_, local.loss_curve_) == (4, clf.history_.loss)
+
+
+def test_frames_validation_and_weights(four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    frame, labels = pd.DataFrame(X, columns=list("abcde")), pd.Series(y, name="label")
+    rows, targets = dd.from_pandas(frame, npartitions=5), dd.from_pandas(labels, npartitions=5)
+    weight = dd.from_pandas(pd.Series(np.linspace(0.5, 2, len(X))), npartitions=5)
+    clf = DaskMLPClassifier(
+        local_classifier(early_stopping=True, n_iter_no_change=1, tol=0.5), shards=8, client=four_workers
+    )
+    clf.fit(rows, targets, weight, X_val=rows, y_val=targets)
+    assert clf.local_.feature_names_in_.tolist() == list("abcde")
+    assert clf.history_.stopped == "patience"
+    assert len(clf.local_.validation_loss_curve_) == len(clf.history_.loss)
+    predicted = clf.predict(rows)
+    assert predicted.divisions == rows.divisions
+    np.testing.assert_array_equal(predicted.compute(), clf.to_local().predict(frame))
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_regression(n_targets: int, four_workers: Client, X: NDArray[Any]) -> None:
+    y = X[:, 0] if n_targets == 1 else X[:, :2]
+    estimator = MLPRegressor(
+        hidden_layer_sizes=(16,), max_iter=20, batch_size=64, learning_rate_init=0.01, random_state=0
+    )
+    reg = DaskMLPRegressor(estimator, shards=8, client=four_workers).fit(chunked(X), chunked(y))
+    np.testing.assert_array_equal(reg.predict(chunked(X)).compute(), reg.to_local().predict(X))
+    assert reg.score(chunked(X), chunked(y)) == pytest.approx(reg.to_local().score(X, y))
+    assert reg.to_local().score(X, y) > 0.8
+
+
+def test_clones_pickles_and_nested_parameters(four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    clf = DaskMLPClassifier(local_classifier(), shards=8, client=four_workers)
+    clf.set_params(estimator__alpha=0.1, shards=4)
+    assert clone(clf).get_params()["estimator__alpha"] == 0.1
+    with pytest.raises(NotFittedError):
+        clf.predict(chunked(X))
+    clf.fit(chunked(X), chunked(y))
+    copy = pickle.loads(pickle.dumps(clf))
+    assert copy.client is None
+    np.testing.assert_array_equal(
+        copy.predict(chunked(X)).compute(scheduler="sync"), clf.to_local().predict(X)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "lbfgs"}, "solver must be stochastic on a cluster"),
+        ({"early_stopping": True}, "early_stopping=True needs X_val and y_val"),
+        ({"class_weight": "balanced"}, "class_weight must be None on a cluster"),
+        ({"warm_start": True}, "warm_start must be False on a cluster"),
+        ({"alpha": -1.0}, "alpha"),
+    ],
+)
+def test_refused_parameters(
+    options: dict[str, Any], message: str, four_workers: Client, X: NDArray[Any], y: NDArray[Any]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        DaskMLPClassifier(local_classifier(**options), client=four_workers).fit(chunked(X), chunked(y))
+
+
+def test_refused_arguments(four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    clf = DaskMLPClassifier(local_classifier(), shards=8, client=four_workers)
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        clf.fit(chunked(X), chunked(y), X_val=chunked(X))
+    with pytest.raises(ValueError, match=r"y_val has labels that y has not: \['odd'\]"):
+        clf.fit(chunked(X), chunked(y), X_val=chunked(X), y_val=chunked(np.full(len(X), "odd")))
+    with pytest.raises(ValueError, match="y must be labels in one column; got 2 dimensions"):
+        clf.fit(chunked(X), chunked(np.stack([y, y], axis=1)))
+    with pytest.raises(TypeError, match="estimator must be an MLPClassifier; got MLPRegressor"):
+        clf.set_params(estimator=MLPRegressor()).fit(chunked(X), chunked(y))

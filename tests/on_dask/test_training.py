@@ -1,0 +1,444 @@
+"""Training over workers: one machine's bits, whoever holds the rows and whoever is lost."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cloudpickle
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from distributed import Client, LocalCluster, get_worker
+from numpy.typing import NDArray
+
+from densegrad import Adam, Dense, Network, Trainer
+from densegrad.dask import train
+from densegrad.distributed import PeerLost
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
+
+SHARDS = 8
+
+
+@pytest.fixture(scope="module")
+def target(X: NDArray[Any]) -> NDArray[np.int64]:
+    return ((X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)).astype(np.int64)
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[tuple[LocalCluster, Client]]:
+    """Three workers, for tests that kill some."""
+    with (
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield cluster, client
+
+
+def trainer(**options: Any) -> Trainer:
+    layers = [Dense(16, dropout=0.1), Dense(3, "softmax")]
+    net = Network(5, layers, loss="log_loss", dtype="float32", random_state=0)
+    return Trainer(
+        net,
+        Adam(0.01),
+        **{"batch_size": 64, "shards": SHARDS, "random_state": 0, "schedule": "plateau"} | options,
+    )
+
+
+def same(a: Trainer, b: Trainer) -> bool:
+    """Weights, record, and what comes next."""
+    assert a.history is not None
+    assert b.history is not None
+    return (
+        a.network.parameters.tobytes() == b.network.parameters.tobytes()
+        and a.history.loss == b.history.loss
+        and a.history.validation_loss == b.history.validation_loss
+        and a.history.stopped == b.history.stopped
+        and (a.steps, a.epochs) == (b.steps, b.epochs)
+    )
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3, 4])
+def test_any_number_of_workers(n_workers: int, X: NDArray[Any], target: NDArray[Any]) -> None:
+    weight = np.linspace(0.5, 2, len(X))
+    here, there = trainer(), trainer()
+    here.fit(X, target, sample_weight=weight, epochs=3, validation=(X[:300], target[:300]))
+    with (
+        LocalCluster(n_workers, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        rows = da.from_array(X, chunks=(170, 3))
+        labels, weights = da.from_array(target, chunks=300), da.from_array(weight, chunks=170)
+        history = train(
+            client,
+            there,
+            rows,
+            labels,
+            sample_weight=weights,
+            epochs=3,
+            validation=(rows[:300], labels[:300]),
+        )
+    assert history is there.history
+    assert same(here, there)
+
+
+def chunked(array: NDArray[Any], size: int) -> da.Array:
+    return da.from_array(array, chunks=(size, *array.shape[1:]))
+
+
+def empty_first(array: NDArray[Any], X: NDArray[Any]) -> da.Array:
+    """Chunks of unknown size, of which the first ones are empty."""
+    rows, chosen = chunked(array, 170), chunked(X[:, 0], 170) < 1e9
+    return da.concatenate([rows[~chosen], rows[chosen]])
+
+
+def mixed(X: NDArray[Any]) -> da.Array:
+    return da.concatenate([chunked(X[:400], 200), chunked(X[400:].astype(np.float64), 200)])
+
+
+def frames(X: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+    return dd.from_pandas(pd.DataFrame(X), npartitions=5), dd.from_pandas(pd.Series(y), npartitions=5)
+
+
+COLLECTIONS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
+    "one partition": lambda X, y: (chunked(X, len(X)), chunked(y, len(X))),
+    "unknown and empty chunks": lambda X, y: (empty_first(X, X), empty_first(y, X)),
+    "frames": frames,
+    "CSR blocks": lambda X, y: (chunked(X, 170).map_blocks(scipy.sparse.csr_array), chunked(y, 170)),
+    "mixed types": lambda X, y: (mixed(X), chunked(y, 200)),
+}
+
+
+@pytest.mark.parametrize("kind", COLLECTIONS)
+def test_kinds_of_collections(kind: str, four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=2)
+    train(four_workers, there, *COLLECTIONS[kind](X, target), epochs=2)
+    assert same(here, there)
+
+
+def test_sorted_labels_and_persisted_rows(
+    four_workers: Client, X: NDArray[Any], target: NDArray[Any]
+) -> None:
+    """Each partition has one class, and all of them lie on one worker."""
+    order = np.argsort(target, kind="stable")
+    here, there = trainer(), trainer()
+    here.fit(X[order], target[order], epochs=2)
+    address = min(four_workers.nthreads())
+    rows, labels = four_workers.persist(
+        [da.from_array(X[order], chunks=(100, 5)), da.from_array(target[order], chunks=100)],
+        workers=[address],
+    )
+    train(four_workers, there, rows, labels, epochs=2)
+    assert same(here, there)
+
+
+def test_fewer_shards_than_workers(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    here, there = trainer(shards=2), trainer(shards=2)
+    here.fit(X, target, epochs=2)
+    train(four_workers, there, da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100), epochs=2)
+    assert same(here, there)
+
+
+def test_shards_that_are_averaged(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    here, there = trainer(average_every=4), trainer(average_every=4)
+    here.fit(X, target, epochs=2)
+    train(four_workers, there, chunked(X, 100), chunked(target, 100), epochs=2)
+    assert same(here, there)
+
+
+def test_a_second_training_continues(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, there = trainer(schedule=None), trainer(schedule=None)
+    here.fit(X, target, epochs=4)
+    train(four_workers, there, rows, labels, epochs=2)
+    train(four_workers, there, rows, labels, epochs=2)
+    assert here.network.parameters.tobytes() == there.network.parameters.tobytes()
+
+
+def test_two_trainings_at_once(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, trainers = trainer(), [trainer(), trainer()]
+    here.fit(X, target, epochs=2)
+    threads = [
+        threading.Thread(target=train, args=[four_workers, one, rows, labels], kwargs={"epochs": 2})
+        for one in trainers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert all(same(here, one) for one in trainers)
+
+
+class Record:
+    """A callback that notes where it is called."""
+
+    def __call__(self, epoch: int, logs: dict[str, float]) -> bool:
+        assert get_worker() is not None
+        assert {"loss", "validation_loss"} <= logs.keys()
+        return epoch == 2
+
+
+def test_callbacks_patience_and_progress(
+    four_workers: Client, X: NDArray[Any], target: NDArray[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    there = trainer()
+    options = {"validation": (rows[:200], labels[:200]), "epochs": 9}
+    train(four_workers, there, rows, labels, callbacks=[Record()], progress=True, **options)
+    assert there.history is not None
+    assert there.history.stopped == "callback"
+    assert len(there.history.loss) == 3
+    assert "epoch" in capsys.readouterr().err
+    here, there = trainer(), trainer()
+    here.fit(X, target, validation=(X[:200], target[:200]), epochs=9, patience=1, tol=0.1)
+    train(four_workers, there, rows, labels, patience=1, tol=0.1, **options)
+    assert here.history is not None
+    assert here.history.stopped == "patience"
+    assert same(here, there)
+
+
+class Kill:
+    """A callback that sends a signal to a worker at the end of an epoch: that of rank 0 or another one."""
+
+    def __init__(
+        self, folder: str, epochs: list[int], own: bool, sends: signal.Signals = signal.SIGKILL
+    ) -> None:
+        self.folder, self.epochs, self.own, self.sends = folder, epochs, own, sends
+
+    def __call__(self, epoch: int, logs: dict[str, float]) -> None:
+        mark = os.path.join(self.folder, f"killed-{epoch}")
+        if epoch in self.epochs and not os.path.exists(mark):
+            with open(mark, "w"):
+                pass
+            if self.own:
+                os.kill(os.getpid(), self.sends)
+            with open(os.path.join(self.folder, "pids")) as file:
+                others = [int(pid) for pid in file.read().split() if int(pid) != os.getpid()]
+            for pid in others:
+                try:
+                    os.kill(pid, self.sends)
+                    return
+                except ProcessLookupError:
+                    continue
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["rank 0", "another rank"])
+def test_a_killed_worker_changes_nothing(
+    own: bool,
+    own_cluster: tuple[LocalCluster, Client],
+    X: NDArray[Any],
+    target: NDArray[Any],
+    tmp_path: Any,
+) -> None:
+    _, client = own_cluster
+    (tmp_path / "pids").write_text(" ".join(str(pid) for pid in client.run(os.getpid).values()))
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=6)
+    kill = Kill(str(tmp_path), [1, 4], own)
+    train(client, there, rows, labels, epochs=6, callbacks=[kill], timeout=30)
+    assert (tmp_path / "killed-1").exists()
+    assert same(here, there)
+
+
+def test_a_killed_worker_at_any_moment(
+    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], rng: np.random.Generator
+) -> None:
+    _, client = own_cluster
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=12)
+    pid = rng.choice([*client.run(os.getpid).values()])
+    timer = threading.Timer(rng.uniform(0.2, 2), os.kill, [int(pid), signal.SIGKILL])
+    timer.start()
+    train(client, there, rows, labels, epochs=12, timeout=30)
+    timer.join()
+    assert same(here, there)
+
+
+def test_without_recovery_the_loss_is_told(
+    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], tmp_path: Any
+) -> None:
+    _, client = own_cluster
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    kill = Kill(str(tmp_path), [1], True)
+    with pytest.raises(PeerLost, match=r"rank \d on worker tcp://.* (has closed the connection|is gone)"):
+        train(client, trainer(), rows, labels, epochs=6, callbacks=[kill], recover=False, timeout=30)
+
+
+def test_a_worker_that_joins_is_welcome(
+    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any]
+) -> None:
+    cluster, client = own_cluster
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, there = trainer(schedule=None), trainer(schedule=None)
+    here.fit(X, target, epochs=4)
+    train(client, there, rows, labels, epochs=2)
+    cluster.scale(4)
+    client.wait_for_workers(4, timeout=60)
+    train(client, there, rows, labels, epochs=2)
+    assert here.network.parameters.tobytes() == there.network.parameters.tobytes()
+
+
+def test_a_worker_that_is_stopped(
+    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], tmp_path: Any
+) -> None:
+    """It lives and does not answer: after the time-out the others go on without it."""
+    _, client = own_cluster
+    pids = [*client.run(os.getpid).values()]
+    (tmp_path / "pids").write_text(" ".join(map(str, pids)))
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=4)
+    stop = Kill(str(tmp_path), [1], False, signal.SIGSTOP)
+    try:
+        train(client, there, chunked(X, 100), chunked(target, 100), epochs=4, callbacks=[stop], timeout=10)
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    assert (tmp_path / "killed-1").exists()
+    assert same(here, there)
+
+
+class Fail:
+    """A callback that raises."""
+
+    def __call__(self, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 1:
+            raise OSError("no space left")
+
+
+def test_an_error_of_one_rank_is_raised_once(
+    four_workers: Client, X: NDArray[Any], target: NDArray[Any]
+) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    there, here = trainer(), trainer()
+    here.fit(X, target, epochs=2)
+    with pytest.raises(OSError, match="no space left") as error:
+        train(four_workers, there, rows, labels, epochs=5, callbacks=[Fail()])
+    assert any("rank 0 on worker tcp://" in note for note in error.value.__notes__)
+    assert there.steps == here.steps
+    assert there.network.parameters.tobytes() == here.network.parameters.tobytes()
+    again = trainer()
+    train(four_workers, again, rows, labels, epochs=2)  # nothing is left behind
+    assert same(here, again)
+
+
+class Mark:
+    """A callback that tells the test, by a file, that the second epoch is done."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 1:
+            with open(self.path, "w"):
+                pass
+
+
+def interrupt_after(path: Any) -> None:
+    while not path.exists():
+        time.sleep(0.05)
+    _thread.interrupt_main()
+
+
+def test_ctrl_c(four_workers: Client, X: NDArray[Any], target: NDArray[Any], tmp_path: Any) -> None:
+    there, mark = trainer(), tmp_path / "mark"
+    thread = threading.Thread(target=interrupt_after, args=[mark], daemon=True)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            four_workers,
+            there,
+            chunked(X, 100),
+            chunked(target, 100),
+            epochs=100_000,
+            callbacks=[Mark(str(mark))],
+        )
+    assert there.epochs >= 2
+    here = trainer()
+    here.fit(X, target, epochs=there.epochs)
+    assert here.network.parameters.tobytes() == there.network.parameters.tobytes()
+
+
+def test_a_time_limit(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    there = trainer()
+    history = train(four_workers, there, rows, labels, epochs=100_000, max_time=1.0)
+    assert history.stopped == "max_time"
+
+
+def test_lost_rows_that_dask_cannot_load_again(
+    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], tmp_path: Any
+) -> None:
+    _, client = own_cluster
+    parts = client.scatter([X[k : k + 100] for k in range(0, 1000, 100)], hash=False)
+    rows = da.concatenate([da.from_delayed(part, (100, 5), np.float32) for part in parts])
+    labels = da.from_array(target, chunks=100)
+    kill = Kill(str(tmp_path), [1], True)
+    with pytest.raises(RuntimeError, match=r"partition \d+ of X .* cannot be computed again.*read_parquet"):
+        train(client, trainer(), rows, labels, epochs=6, callbacks=[kill], timeout=30)
+
+
+def with_nan(X: NDArray[Any]) -> NDArray[Any]:
+    X = X.copy()
+    X[730, 2] = np.nan
+    return X
+
+
+BAD: dict[str, tuple[Callable[[Any, Any], tuple[Any, Any]], str]] = {
+    "NaN": (lambda X, y: (with_nan(X), y), "partition 7 of X: X must be finite"),
+    "rows": (lambda X, y: (X, y[:-1]), "target must have 1000 rows, as X has; got 999"),
+    "classes": (lambda X, y: (X, y + 1), r"class numbers in \[0, 2\]"),
+    "columns": (lambda X, y: (X[:, :4], y), "must have 5 columns"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_rows(what: str, four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    change, message = BAD[what]
+    rows, labels = change(X, target)
+    there = trainer()
+    before = there.network.parameters.tobytes()
+    with pytest.raises(ValueError, match=message):
+        train(
+            four_workers,
+            there,
+            da.from_array(rows, chunks=(100, -1)),
+            da.from_array(labels, chunks=100),
+            timeout=30,
+        )
+    assert there.network.parameters.tobytes() == before
+
+
+def test_refused_arguments(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    with pytest.raises(TypeError, match=r"client must be a distributed\.Client; got str"):
+        train("tcp://…", trainer(), rows, labels)
+    with pytest.raises(TypeError, match="trainer must be a Trainer; got Network"):
+        train(four_workers, trainer().network, rows, labels)
+    with pytest.raises(TypeError, match=r"X must be a Dask Array.*got numpy\.ndarray"):
+        train(four_workers, trainer(), X, labels)
+    with pytest.raises(TypeError, match="target must be a Dask collection, as X is; got ndarray"):
+        train(four_workers, trainer(), rows, target)
+    with pytest.raises(ValueError, match="target must have as many partitions as X, 10; got 3"):
+        train(four_workers, trainer(), rows[rows[:, 0] < 9], dd.from_pandas(pd.Series(target), npartitions=3))
+    with pytest.raises(TypeError, match="checkpoint is not for a cluster"):
+        train(four_workers, trainer(), rows, labels, checkpoint="x")
+    with pytest.raises(ValueError, match="timeout"):
+        train(four_workers, trainer(), rows, labels, timeout=0)
+    with pytest.raises(ValueError, match="shards"):
+        train(four_workers, trainer(), rows[:5], labels[:5])
