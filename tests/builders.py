@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases import Shape
-from choices import Pairing, n_outputs
-from densegrad import Dense, Network
+from choices import HIDDEN, Pairing, n_outputs
+from densegrad import Blend, Dense, Network, Scale
 
 
 def make_network(
@@ -32,6 +32,19 @@ def make_network(
         W = network.weights[l].copy()
         W[-1] = random.normal(scale=0.3, size=W.shape[1])
         network.weights[l] = W
+    return network
+
+
+def elementwise_layers(n_inputs: int, dtype: str = "float64") -> Network:
+    """A network with every hidden activation in a blend, and two scales."""
+    blends = [layer for name in HIDDEN for layer in (Dense(4, "identity"), Blend(name))]
+    network = Network(
+        n_inputs, [Scale(), *blends, Scale(), Dense(3, "identity")], dtype=dtype, random_state=0
+    )
+    random = np.random.default_rng(0)
+    for l, layer in enumerate(network.layers, 1):
+        if layer.kind != "dense":
+            network.weights[l] = random.normal(1, 0.5, size=network.weights[l].shape)
     return network
 
 

@@ -216,12 +216,17 @@ class Passes:
 
 @dataclass
 class Reference:
-    """A network: `weights[l - 1]` is W_(l), the bias in its last row."""
+    """A network: `weights[l - 1]` is W_(l), the bias in its last row.
+
+    `kinds[l - 1]` is "dense", "scale" (z = v x) or "blend" (z = x + v (a(x) - x)). Of the latter two W_(l)
+    has one row, v, and y = z.
+    """
 
     weights: list[Array]
     activations: list[Any]
     loss: Loss
     dropout: list[float] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, network: Any) -> Reference:
@@ -237,19 +242,27 @@ class Reference:
                 network.label_smoothing,
             ),
             [layer.dropout for layer in network.layers],
+            [layer.kind for layer in network.layers],
         )
 
     @property
     def n_levels(self) -> int:
         return max(1, len(self.loss.levels))
 
+    def kind(self, l: int) -> str:
+        return self.kinds[l - 1] if self.kinds else "dense"
+
     def forward(self, X: Any, masks: list[Array] | None = None) -> tuple[list[Array], list[Array]]:
         """Return y_(0 … L) and z_(1 … L), the latter with a dummy at 0; masks are those of dropout."""
         outputs, preactivations = [np.asarray(X, np.float64)], [np.zeros(0)]
         for l, (W, activation) in enumerate(zip(self.weights, self.activations, strict=True), 1):
-            z = outputs[-1] @ W[:-1] + W[-1]
+            x, kind = outputs[-1], self.kind(l)
             head = l == len(self.weights)
-            y = functions_of(activation)[0](z)
+            if kind == "dense":
+                z = x @ W[:-1] + W[-1]
+                y = functions_of(activation)[0](z)
+            else:
+                y = z = W * x if kind == "scale" else x + W * (functions_of(activation)[0](x) - x)
             if head and self.n_levels > 1:
                 y = _quantile_outputs(z, self.n_levels)
             if masks is not None and not head:
@@ -271,7 +284,14 @@ class Reference:
         """Return L'_(0 … L) and dLoss/dW_(1 … L), from L'_(L)."""
         loss_gradients, weight_gradients = [loss_gradient], []
         for l in range(len(self.weights), 0, -1):
-            head = l == len(self.weights)
+            head, kind, x = l == len(self.weights), self.kind(l), outputs[l - 1]
+            if kind != "dense":
+                upper = loss_gradients[0] * (masks[l - 1] if masks is not None else 1.0)
+                v, (a, slope) = self.weights[l - 1], ACTIVATIONS[self.activations[l - 1]]
+                by_x, by_v = (v, x) if kind == "scale" else (1 + v * (slope(x) - 1), a(x) - x)
+                weight_gradients.insert(0, (upper * by_v).sum(axis=0, keepdims=True))
+                loss_gradients.insert(0, upper * by_x)
+                continue
             n_levels = self.n_levels if head else 1
             jacobian = local_jacobian(self.activations[l - 1], preactivations[l], n_levels)
             upper = loss_gradients[0] * (masks[l - 1] if masks is not None and not head else 1.0)

@@ -64,7 +64,9 @@ class ReferenceTrainer:
         if penalties.clip_norm:
             norm = math.sqrt(sum(float(np.sum(g * g)) for g in gradients))
             gradients = [g * min(1.0, penalties.clip_norm / norm) for g in gradients]
-        for W, gradient in zip(weights, gradients, strict=True):
+        for l, (W, gradient) in enumerate(zip(weights, gradients, strict=True), 1):
+            if self.network.kind(l) != "dense":
+                continue
             loss += penalties.l2 / total / 2 * np.sum(W[:-1] ** 2)
             loss += penalties.l1 / total * np.sum(np.abs(W[:-1]))
             gradient[:-1] += penalties.l2 / total * W[:-1] + penalties.l1 / total * np.sign(W[:-1])
@@ -72,14 +74,16 @@ class ReferenceTrainer:
         lr = self.optimizer.lr if lr is None else lr
         take_off = getattr(self, f"_{type(self.optimizer).__name__.lower()}")
         decay = (penalties.weight_decay + getattr(self.optimizer, "weight_decay", 0.0)) * factors[0]
-        for W, gradient, state, rates in zip(weights, gradients, self.state, self.rates, strict=True):
-            bias = np.arange(len(W))[:, np.newaxis] == len(W) - 1
+        parts = zip(weights, gradients, self.state, self.rates, strict=True)
+        for l, (W, gradient, state, rates) in enumerate(parts, 1):
+            n_decayed = len(W) - (self.network.kind(l) == "dense")  # rows that are no biases
+            bias = np.arange(len(W))[:, np.newaxis] >= n_decayed
             rate = lr * np.where(bias, rates.bias, rates.weights)
             self.epsilon = getattr(self.optimizer, "epsilon", 0.0) * np.where(bias, 1.0, rates.epsilon)
-            decayed = lr * rates.weights * decay * rates.decay * W[:-1]
+            decayed = lr * rates.weights * decay * rates.decay * W[:n_decayed]
             W -= take_off(rate, gradient, state)
-            W[:-1] -= decayed
-            if penalties.max_norm:
+            W[:n_decayed] -= decayed
+            if penalties.max_norm and n_decayed < len(W):
                 norms = np.sqrt(np.sum(W[:-1] ** 2, axis=0))
                 W[:-1] *= np.minimum(1.0, penalties.max_norm / np.maximum(norms, 1e-300))
         return float(loss)

@@ -27,7 +27,7 @@ HYPERPARAMETERS = dict.fromkeys(
 def core_network(activation: int = 0, loss: int = 0) -> _core.Network:
     return _core.Network(
         3,
-        [(4, activation, 0.0, True, ONES, None), (2, 0, 0.0, True, ONES, None)],
+        [(4, activation, 0.0, True, ONES, None, 0), (2, 0, 0.0, True, ONES, None, 0)],
         loss,
         0.0,
         (),

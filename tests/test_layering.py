@@ -26,6 +26,7 @@ LAYERS = [
     {"initializers", "spec"},
     {"samples", "storage", "per_layer", "products"},
     {"backpropagation", "second_derivatives"},
+    {"elementwise"},
     {"derivatives"},
     {"network"},
     {"gradient_check", "files", "interop.passes"},
@@ -97,7 +98,8 @@ RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
 SAME_ROW = {("initializers", "spec"), ("_core", "_cpp")}
 
 # What the kernels may see of the outside: the tables and the views, plain data all of them.
-KERNEL_HEADERS = {f"densegrad/{name}.hpp" for name in ("activations", "losses", "optimizers", "data")}
+KERNEL_TABLES = ("activations", "layers", "losses", "optimizers", "data")
+KERNEL_HEADERS = {f"densegrad/{name}.hpp" for name in KERNEL_TABLES}
 INTRINSICS = re.compile(r"\w*intrin\.h|arm_\w+\.h")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from builders import half_square
 from densegrad import Adam, Dense, Network, Trainer, _core
@@ -66,6 +67,7 @@ class Fit:
     custom: bool = False
     dropout: float = 0.0
     activation: Any = "tanh"
+    sparse: bool = False
     widths: tuple[int, ...] = (18, 9)
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 2
@@ -73,7 +75,10 @@ class Fit:
     def run(self, comm: Any = None, isa: str | None = None) -> str:
         """The hash of all that it leaves on a rank."""
         rng = np.random.default_rng(0)
-        X, target = rng.normal(size=(self.n, 7)), rng.normal(size=(self.n, 2))
+        X: Any = rng.normal(size=(self.n, 7)) * rng.integers(2, size=(self.n, 7))
+        target = rng.normal(size=(self.n, 2))
+        if self.sparse:
+            X = csr_array(X)
         weight = rng.choice([0.0, 0.5, 1.0, 3.0], self.n) if self.weighted else None
         layers = [
             *(Dense(n, self.activation, dropout=self.dropout) for n in self.widths),

@@ -41,6 +41,7 @@
 
 #include "densegrad/activations.hpp"
 #include "densegrad/data.hpp"
+#include "densegrad/layers.hpp"
 #include "densegrad/losses.hpp"
 #include "densegrad/optimizers.hpp"
 #include "precision.hpp"
@@ -118,6 +119,15 @@ template <class T> struct BackwardArgs {
     Index input_stride;
     Index n_in, n_out;
     Activation activation; // of layer l - 1; identity for the input layer
+};
+
+// What an elementwise layer has beside the arguments of forward and backward (elementwise.hpp). Its weights
+// are those of a dense layer of n_in = 0: [ceil(n / kLanes)][1][kLanes].
+template <class T> struct Elementwise {
+    LayerKind kind;
+    Activation activation; // of blend
+    const T *weights;
+    T *share; // out of the backward pass: delta dz/dv, like delta; summed over the batch by update_weights
 };
 
 // What the last layer does with z_(L).
@@ -236,14 +246,13 @@ template <class T> struct WeightArgs {
     Index n_leaves;         // at most kMaxLeaves
     const T *const *merges; // (n_merges,) buffers, added the last one first
     Index n_merges;
-    Index merge_at;           // where this layer's numbers, like weights, begin in each of them
-    T gradient_scale;         // applied to the sum before the step (gradient clipping; else 1)
-    const LayerStep<T> *step; // null: no update
-    T *state[2];              // like weights
-    double *penalty;          // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
-                              // BlockPosition::in_panels(); null: not wanted
-    const SparseView<T>
-        *sparse; // the columns, in place of `input`, of one leaf at most; null: they are dense
+    Index merge_at;              // where this layer's numbers, like weights, begin in each of them
+    T gradient_scale;            // applied to the sum before the step (gradient clipping; else 1)
+    const LayerStep<T> *step;    // null: no update
+    T *state[2];                 // like weights
+    double *penalty;             // out: (2, block_count) sums of w^2 and of |w|, bias row left out, by
+                                 // BlockPosition::in_panels(); null: not wanted
+    const SparseView<T> *sparse; // the columns, in place of `input`; null: they are dense
 
     bool starts_from_gradient() const {
         return gradient_mode == GradientMode::accumulate || gradient_mode == GradientMode::consume;
@@ -253,9 +262,13 @@ template <class T> struct WeightArgs {
     }
 };
 
-// Blocks of a layer's weights. The last block of a panel has the bias row too.
+// Lines of inputs whose blocks a panel has: at least one, for the bias row.
+template <class T> constexpr Index block_columns(Index n_in) { return n_in > 0 ? line_count<T>(n_in) : 1; }
+
+// Blocks of a layer's weights. The last block of a panel has the bias row too. Without inputs there is
+// nothing else in it.
 template <class T> constexpr Index block_count(Index n_in, Index n_out) {
-    return line_count<T>(n_in) * line_count<T>(n_out);
+    return block_columns<T>(n_in) * line_count<T>(n_out);
 }
 
 // Products of vectors with one or two others, over lines [line_begin, line_end).
@@ -286,7 +299,7 @@ template <class T> struct BlockPosition {
     Index panel, column;
 
     constexpr BlockPosition(Index n_in, Index n_out, Index number)
-        : columns(line_count<T>(n_in)), panels(line_count<T>(n_out)), panel(number / (2 * columns) * 2),
+        : columns(block_columns<T>(n_in)), panels(line_count<T>(n_out)), panel(number / (2 * columns) * 2),
           column(number - panel * columns) {
         if (panel + 1 < panels) {
             panel += column % 2;
@@ -324,6 +337,11 @@ template <class T> struct Kernels {
     void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
     void (*mask)(const MaskArgs<T> &, Index row_begin, Index row_end);
     void (*backward)(const BackwardArgs<T> &, Index row_begin, Index row_end);
+    // The same for elementwise layers; input_delta may be null, if only the share is wanted.
+    void (*elementwise_forward)(const ForwardArgs<T> &, const Elementwise<T> &, Index row_begin,
+                                Index row_end);
+    void (*elementwise_backward)(const BackwardArgs<T> &, const Elementwise<T> &, Index row_begin,
+                                 Index row_end);
     void (*loss_layer)(const LossLayerArgs<T> &, Index row_begin, Index row_end);
     void (*head_activate)(const HeadArgs<T> &, Index row_begin, Index row_end);
     void (*head_delta)(const HeadArgs<T> &, Index row_begin, Index row_end);

@@ -267,6 +267,23 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
     row_product<T>(product, row_begin, row_end, finish);
 }
 
+// Turns L'_(l-1) of some rows of a line, which stands in input_delta, into delta_(l-1).
+template <class T>
+DENSEGRAD_INLINE void finish_input_gradient(const BackwardArgs<T> &args, Index line, Index begin, Index end) {
+    const Index at = line * args.input_stride + begin * kLanes<T>;
+    const Index count = (end - begin) * kLanes<T>;
+    T *delta = args.input_delta + at;
+    if (args.loss_gradient)
+        __builtin_memcpy(args.loss_gradient + at, delta, static_cast<std::size_t>(count) * sizeof(T));
+    if (args.local) {
+        const T *local = args.local + at;
+        for (Index i = 0; i < count; i += kVecLanes<T>)
+            store<T>(delta + i, drop_negligible_delta<T>(load<T>(delta + i) * load<T>(local + i)));
+    } else {
+        multiply_by_local<T, true>(args.activation, args.output + at, delta, end - begin);
+    }
+}
+
 template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
     const bool fused = args.activation == Activation::relu && !args.local && !args.loss_gradient;
     const RowProductArgs<T> product{args.delta,       args.delta_stride,
@@ -276,20 +293,8 @@ template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, I
                                     args.n_in,        fused ? Epilogue::relu_local_gradient : Epilogue::none,
                                     args.output};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
-        if (fused)
-            return;
-        const Index at = line * args.input_stride + begin * kLanes<T>;
-        const Index count = (end - begin) * kLanes<T>;
-        T *delta = args.input_delta + at;
-        if (args.loss_gradient)
-            __builtin_memcpy(args.loss_gradient + at, delta, static_cast<std::size_t>(count) * sizeof(T));
-        if (args.local) {
-            const T *local = args.local + at;
-            for (Index i = 0; i < count; i += kVecLanes<T>)
-                store<T>(delta + i, drop_negligible_delta<T>(load<T>(delta + i) * load<T>(local + i)));
-        } else {
-            multiply_by_local<T, true>(args.activation, args.output + at, delta, end - begin);
-        }
+        if (!fused)
+            finish_input_gradient<T>(args, line, begin, end);
     });
 }
 

@@ -1,6 +1,7 @@
 // This file has the kernels of one instruction set. It is compiled once for each, with DENSEGRAD_ISA naming
 // it.
 #include "contract.hpp"
+#include "elementwise.hpp"
 #include "gather.hpp"
 #include "heads.hpp"
 #include "loss_layer.hpp"
@@ -15,10 +16,19 @@ namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
 template <class T>
-constexpr Kernels<T> kKernelsOf{gather<T>,     forward<T>,        mask<T>,
-                                backward<T>,   loss_layer<T>,     head_activate<T>,
-                                head_delta<T>, update_weights<T>, step_with_columns<T>,
-                                products<T>,   combine<T>};
+constexpr Kernels<T> kKernelsOf{gather<T>,
+                                forward<T>,
+                                mask<T>,
+                                backward<T>,
+                                elementwise_forward<T>,
+                                elementwise_backward<T>,
+                                loss_layer<T>,
+                                head_activate<T>,
+                                head_delta<T>,
+                                update_weights<T>,
+                                step_with_columns<T>,
+                                products<T>,
+                                combine<T>};
 
 } // namespace
 

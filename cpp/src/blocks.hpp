@@ -22,7 +22,7 @@ template <class T> struct BlockPlace {
     BlockPlace(const Layer<T> &layer, const BlockPosition<T> &position) {
         const Index first = position.column * kLanes<T>;
         at = position.panel * layer.panel() + first * kLanes<T>;
-        lines = position.column == position.columns - 1 ? layer.n_in + 1 - first : kLanes<T>;
+        lines = position.column == position.columns - 1 ? layer.rows() - first : kLanes<T>;
         lanes = std::min<Index>(kLanes<T>, layer.n_out - position.panel * kLanes<T>);
     }
 };
@@ -51,8 +51,7 @@ class SharedBlocks {
         Index total = 0;
         for (const Layer<T> &layer : layers)
             if (has_blocks(layer))
-                total +=
-                    line_count<T>(layer.n_out) * (layer.n_in + 1 + kBlockCost * line_count<T>(layer.n_in));
+                total += line_count<T>(layer.n_out) * layer.rows() + kBlockCost * layer.blocks();
         Index before = 0;
         for (std::size_t l = 1; l <= layers.size(); ++l) {
             const Layer<T> &layer = layers[l - 1];

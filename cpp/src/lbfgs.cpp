@@ -35,8 +35,8 @@ class LbfgsOf final : public Lbfgs {
           weights_before_(lines_, 1) {
         Index first = 0;
         for (const Layer<double> &layer : network.layers())
-            for (Index unit = 0; unit < layer.n_out; unit += kLine, first += layer.n_in + 1)
-                panels_.push_back({first, layer.n_in, std::min(kLine, layer.n_out - unit)});
+            for (Index unit = 0; unit < layer.n_out; unit += kLine, first += layer.rows())
+                panels_.push_back({first, layer.weights_in(), std::min(kLine, layer.n_out - unit)});
     }
 
     LbfgsResult minimise(const LbfgsSpec &spec) override;

@@ -23,7 +23,7 @@ Jacobian Network::jacobian(int l) const {
 std::int64_t Network::n_parameters() const {
     std::int64_t count = 0;
     for (int l = 1; l <= depth(); ++l)
-        count += (width(l - 1) + 1) * width(l);
+        count += weight_rows(l) * width(l);
     return count;
 }
 
@@ -43,14 +43,16 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
         levels_.push_back(static_cast<T>(spec.loss.parameter));
     Index n_in = spec.n_inputs;
     for (const LayerSpec &layer : spec.layers) {
-        layers_.push_back(Layer<T>{n_in, layer.n_units, layer.activation, layer.dropout, layer.trainable,
-                                   layer.rates, layer.custom});
+        const bool elementwise = is_elementwise(layer.kind);
+        layers_.push_back(Layer<T>{n_in, layer.n_units, elementwise ? Activation::identity : layer.activation,
+                                   layer.dropout, layer.trainable, layer.rates, layer.custom, layer.kind,
+                                   elementwise ? layer.activation : Activation::identity});
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
     Index first_weight = 0;
     for (Layer<T> &layer : layers_) {
-        checked_product(line_count<T>(layer.n_out) * kLanes<T>, layer.n_in + 1);
+        checked_product(line_count<T>(layer.n_out) * kLanes<T>, layer.rows());
         weights_.plan<T>(layer.weight_count());
         layer.first_weight = first_weight;
         first_weight += layer.weight_count();
@@ -102,12 +104,12 @@ template <class T> void NetworkOf<T>::check_targets(const Targets &targets) cons
 
 template <class T> void NetworkOf<T>::set_weights(int l, const RowsView &weights, std::int64_t first_row) {
     check_layer(l, 1);
-    if (first_row < 0 || weights.n_rows < 0 || weights.n_rows > layer(l).n_in + 1 - first_row ||
+    if (first_row < 0 || weights.n_rows < 0 || weights.n_rows > layer(l).rows() - first_row ||
         weights.n_columns != layer(l).n_out)
         throw std::invalid_argument(
             "rows " + std::to_string(first_row) + " ... of the weights of layer " + std::to_string(l) +
             " are (" + std::to_string(weights.n_rows) + ", " + std::to_string(weights.n_columns) + "), of (" +
-            std::to_string(layer(l).n_in + 1) + ", " + std::to_string(layer(l).n_out) + ") in all");
+            std::to_string(layer(l).rows()) + ", " + std::to_string(layer(l).n_out) + ") in all");
     const Change change(caller_lock_);
     rows_to_lines<T>(weights, layer(l).weights, layer(l).panel(), first_row);
     layer(l).transposed_is_current = false;
@@ -122,7 +124,7 @@ template <class T> void NetworkOf<T>::set_parameters(const void *numbers, Scalar
     const std::int64_t size = scalar == Scalar::float32 ? sizeof(float) : sizeof(double);
     const char *at = static_cast<const char *>(numbers);
     for (Layer<T> &layer : layers_) {
-        const RowsView view{at, scalar, layer.n_in + 1, layer.n_out, layer.n_out, 1};
+        const RowsView view{at, scalar, layer.rows(), layer.n_out, layer.n_out, 1};
         rows_to_lines<T>(view, layer.weights, layer.panel());
         at += size * layer.parameters();
     }
@@ -131,7 +133,7 @@ template <class T> void NetworkOf<T>::set_parameters(const void *numbers, Scalar
 
 template <class T> void NetworkOf<T>::lines_to_parameters(const T *lines, T *out) const {
     for (const Layer<T> &layer : layers_) {
-        lines_to_rows<T>(lines, layer.panel(), layer.n_in + 1, layer.n_out, out);
+        lines_to_rows<T>(lines, layer.panel(), layer.rows(), layer.n_out, out);
         lines += layer.weight_count();
         out += layer.parameters();
     }
@@ -139,7 +141,7 @@ template <class T> void NetworkOf<T>::lines_to_parameters(const T *lines, T *out
 
 template <class T> void NetworkOf<T>::parameters_to_lines(const T *numbers, T *lines) const {
     for (const Layer<T> &layer : layers_) {
-        const RowsView view{numbers, Precision<T>::scalar, layer.n_in + 1, layer.n_out, layer.n_out, 1};
+        const RowsView view{numbers, Precision<T>::scalar, layer.rows(), layer.n_out, layer.n_out, 1};
         rows_to_lines<T>(view, lines, layer.panel());
         lines += layer.weight_count();
         numbers += layer.parameters();
@@ -172,7 +174,7 @@ template <class T> void NetworkOf<T>::read_out(Quantity quantity, int l, T *out)
     check_layer(l, quantity == Quantity::output || quantity == Quantity::loss_gradient ? 0 : 1);
     const std::size_t i = static_cast<std::size_t>(l);
     const auto from_weights = [&](const T *lines) {
-        lines_to_rows<T>(lines, layer(l).panel(), layer(l).n_in + 1, layer(l).n_out, out);
+        lines_to_rows<T>(lines, layer(l).panel(), layer(l).rows(), layer(l).n_out, out);
     };
     const auto from_cache = [&](const T *lines) {
         lines_to_rows<T>(lines, cache_->stride, cached_rows_, width(l), out);
@@ -236,16 +238,17 @@ template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
             arena.plan<T>(layers_[i].transposed_count());
         arena.allocate();
         for (std::size_t i = begin; i < end; ++i)
-            layers_[i].transposed = arena.take<T>(layers_[i].transposed_count());
+            if (!layers_[i].elementwise())
+                layers_[i].transposed = arena.take<T>(layers_[i].transposed_count());
         return arena;
     };
-    if (layers_.size() > 1 && !layers_[1].transposed)
+    if (layers_.size() > 1 && !layers_.back().transposed) // the head is dense
         transposed_ = allocate(1, layers_.size());
-    if (first_layer && !layers_[0].transposed)
+    if (first_layer && !layers_[0].elementwise() && !layers_[0].transposed)
         first_transposed_ = allocate(0, 1);
     for (std::size_t i = first_layer ? 0 : 1; i < layers_.size(); ++i) {
         Layer<T> &layer = layers_[i];
-        if (layer.transposed_is_current)
+        if (layer.transposed_is_current || layer.elementwise())
             continue;
         kernels_.update_weights(refresh(layer, LayerState<T>{}, layer.transposed, false), 0, layer.blocks());
         layer.transposed_is_current = true;
@@ -254,7 +257,7 @@ template <class T> void NetworkOf<T>::need_transposed(bool first_layer) {
 
 template <class T> void NetworkOf<T>::refresh_transposed(const SharedBlocks &blocks, Team &team) {
     blocks.share(team, [&](const BlockRange &range) {
-        if (range.l > 1)
+        if (range.l > 1 && layers_[range.l - 1].transposed)
             kernels_.update_weights(
                 refresh(layers_[range.l - 1], LayerState<T>{}, layers_[range.l - 1].transposed, false),
                 range.begin, range.end);
@@ -278,7 +281,7 @@ template <class T> void NetworkOf<T>::need_gradients() {
 template <class T> double NetworkOf<T>::work(const RowsView &rows) const {
     const double entries =
         static_cast<double>(rows.n_stored) / static_cast<double>(std::max<Index>(rows.n_rows, 1));
-    double work = has_sparse_rows(rows) ? layers_[0].sparse_work(entries) : layers_[0].work();
+    double work = reads_sparse(rows) ? layers_[0].sparse_work(entries) : layers_[0].work();
     for (std::size_t i = 1; i < layers_.size(); ++i)
         work += layers_[i].work();
     return work;
@@ -308,7 +311,7 @@ void NetworkOf<T>::for_slices(const RowsView &rows, const Targets &targets, int 
     };
     const auto count_of = [&](Index slice) { return std::min(longest, n - slice * longest); };
     PassOptions options = PassOptions::predicting();
-    options.sparse = has_sparse_rows(rows);
+    options.sparse = reads_sparse(rows);
     const auto make = [&](int members) {
         auto pass = std::make_unique<Pass<T>>(layers_, longest, members, options);
         reserve_entries(*pass, rows, longest);
@@ -444,7 +447,7 @@ void NetworkOf<T>::prepare_cache(const RowsView &rows, int n_threads, bool loss_
     has_loss_gradients_ = false;
     PassOptions options;
     options.loss_gradients = loss_gradients;
-    options.sparse = has_sparse_rows(rows);
+    options.sparse = reads_sparse(rows);
     if (!cache_ || cache_->rows != rows.n_rows || cache_->options.loss_gradients != loss_gradients ||
         cache_->options.sparse != options.sparse || static_cast<int>(cache_->scratch.size()) < n_threads)
         cache_ = std::make_unique<Pass<T>>(layers_, rows.n_rows, n_threads, options);
@@ -651,7 +654,7 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
 template <class T>
 std::unique_ptr<Pass<T>> NetworkOf<T>::make_pass(const RowsView &rows, Index piece, int n_threads) const {
     PassOptions options;
-    options.sparse = has_sparse_rows(rows);
+    options.sparse = reads_sparse(rows);
     auto pass = std::make_unique<Pass<T>>(layers_, piece, n_threads, options);
     reserve_entries(*pass, rows, piece);
     if (pass->sparse)
@@ -698,14 +701,15 @@ template <class T> void NetworkOf<T>::poison_padding() {
     for (Layer<T> &layer : layers_) {
         for (T *weights : {layer.weights, layer.gradient})
             if (weights)
-                fill_padding<T>(weights, layer.panel(), layer.n_in + 1, layer.n_out, nan);
+                fill_padding<T>(weights, layer.panel(), layer.rows(), layer.n_out, nan);
         if (layer.transposed)
             fill_padding<T>(layer.transposed, layer.n_out * kLanes<T>, layer.n_out, layer.n_in, nan);
     }
     if (!cache_)
         return;
     for (std::size_t l = 0; l <= layers_.size(); ++l)
-        for (T *buffer : {cache_->output[l], cache_->local[l], cache_->delta[l], cache_->loss_gradient[l]})
+        for (T *buffer : {cache_->output[l], cache_->local[l], cache_->delta[l], cache_->loss_gradient[l],
+                          cache_->share[l]})
             if (buffer)
                 fill_padding<T>(buffer, cache_->stride, cache_->rows, width(static_cast<int>(l)), nan);
 }

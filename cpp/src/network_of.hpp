@@ -83,6 +83,10 @@ template <class T> class NetworkOf final : public Network {
     // `work`. It gives at most `requested` (0: all there are).
     static int choose_threads(int requested, double work, Index rows, Index piece);
     bool has_custom_activation() const;
+    // Whether a pass takes sparse rows as they are. An elementwise first layer gets them dense.
+    bool reads_sparse(const RowsView &rows) const {
+        return has_sparse_rows(rows) && !layers_[0].elementwise();
+    }
     void check_rows(const RowsView &rows) const;
     void check_targets(const Targets &targets) const;
 

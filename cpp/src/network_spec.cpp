@@ -74,6 +74,16 @@ void check_spec(const NetworkSpec &spec) {
         const bool head = i + 1 == spec.layers.size();
         check_width(layer.n_units, "the number of units of a layer");
         check_number(static_cast<int>(layer.activation), kActivationCount, "activation");
+        check_number(static_cast<int>(layer.kind), kLayerKindCount, "layer kind");
+        const LayerKindRow &kind = kLayerKinds[static_cast<int>(layer.kind)];
+        if (kind.elementwise && head)
+            throw std::invalid_argument("the head must be a dense layer");
+        if (kind.elementwise && layer.n_units != (i > 0 ? spec.layers[i - 1].n_units : spec.n_inputs))
+            throw std::invalid_argument("an elementwise layer must have as many units as inputs");
+        if (kind.elementwise && layer.activation == Activation::custom)
+            throw std::invalid_argument("an elementwise layer takes no custom activation");
+        if (!kind.has_activation && layer.activation != Activation::identity)
+            throw std::invalid_argument(std::string("a layer of kind '") + kind.name + "' has no activation");
         if (!head && kActivations[static_cast<int>(layer.activation)].head_only)
             throw std::invalid_argument(std::string("activation '") +
                                         kActivations[static_cast<int>(layer.activation)].name +

@@ -72,13 +72,13 @@ template <class T> void limit_norms(const std::vector<Layer<T>> &layers, double 
             T *weights = layer.weights + panel * layer.panel();
             for (Index j = 0; j < std::min<Index>(kLanes<T>, layer.n_out - panel * kLanes<T>); ++j) {
                 double factor = 1.0;
-                double norm = norm_of_unit(weights + j, layer.n_in, factor);
+                double norm = norm_of_unit(weights + j, layer.weights_in(), factor);
                 if (std::isinf(norm)) { // the squares are too large
                     factor = kOfLargeNumbers;
-                    norm = norm_of_unit(weights + j, layer.n_in, factor);
+                    norm = norm_of_unit(weights + j, layer.weights_in(), factor);
                 }
                 if (norm > limit * factor)
-                    for (Index i = 0; i < layer.n_in; ++i)
+                    for (Index i = 0; i < layer.weights_in(); ++i)
                         weights[i * kLanes<T> + j] *= static_cast<T>(limit / norm * factor);
             }
         });

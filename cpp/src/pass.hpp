@@ -41,6 +41,7 @@ struct PassOptions {
 //     local[l]          written by forward if dy/dz has a buffer; of the head also by the loss layer
 //     delta[l]          written by the loss layer or head_delta (l = L), then by backward, which reads
 //                       delta[l + 1], output[l] and local[l] and changes none of them
+//     share[l]          of elementwise layers written by backward, beside delta[l - 1]
 //     loss_gradient[l]  written beside delta[l]; nobody reads it on the way
 //     row_loss, scratch overwritten by every loss layer
 //
@@ -56,6 +57,7 @@ template <class T> struct Pass {
     std::vector<T *> local;         // dy_(l)/dz_(l), l = 1 ... L, if it has a buffer
     std::vector<T *> delta;         // dLoss/dz_(l), l = 1 ... L; L'_(0) at 0 if needed
     std::vector<T *> loss_gradient; // L'_(l), l = 0 ... L, if asked for, at 0 if needed
+    std::vector<T *> share;         // delta_(l) dz_(l)/dv_(l) of elementwise layers
     double *row_loss;               // (rows,)
     std::vector<T *> scratch;       // one per thread, for the head
     Arena arena, input_arena;
@@ -68,6 +70,7 @@ template <class T> struct Pass {
         local.resize(depth + 1);
         delta.resize(depth + 1);
         loss_gradient.resize(depth + 1);
+        share.resize(depth + 1);
         scratch.resize(static_cast<std::size_t>(n_threads));
         if (options.sparse)
             sparse = std::make_unique<SparseBatch<T>>(rows, layers[0].n_in);
@@ -116,6 +119,8 @@ template <class T> struct Pass {
                 visit(local[l], count);
             if (l > 0)
                 visit(delta[l], count);
+            if (l > 0 && layers[l - 1].elementwise())
+                visit(share[l], count);
             if (l > 0 && options.loss_gradients)
                 visit(loss_gradient[l], count);
         }

@@ -65,6 +65,10 @@ BackwardArgs<T> backward_args(const std::vector<Layer<T>> &layers, const Pass<T>
             l == 1 ? Activation::identity : layers[l - 2].activation};
 }
 
+template <class T> Elementwise<T> elementwise(const Layer<T> &layer, const Pass<T> &pass, std::size_t l) {
+    return {layer.kind, layer.blended, layer.weights, pass.share[l]};
+}
+
 template <class T>
 LossLayerArgs<T> loss_layer_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch,
                                  int thread) {
@@ -116,9 +120,15 @@ bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, co
         }
         if (custom)
             args.dropout = {};
+        const Layer<T> &layer = layers[l - 1];
         const double work =
-            l == 1 && pass.sparse ? layers[0].sparse_work(pass.sparse->mean_entries()) : layers[l - 1].work();
-        if (!watch.run(begin, end, work, [&](Index from, Index to) { kernels.forward(args, from, to); }))
+            l == 1 && pass.sparse ? layer.sparse_work(pass.sparse->mean_entries()) : layer.work();
+        if (!watch.run(begin, end, work, [&](Index from, Index to) {
+                if (layer.elementwise())
+                    kernels.elementwise_forward(args, elementwise(layer, pass, l), from, to);
+                else
+                    kernels.forward(args, from, to);
+            }))
             return false;
     }
     return true;
@@ -148,18 +158,27 @@ void loss_rows(const std::vector<Layer<T>> &layers, const LossArgs<T> &loss, con
         kernels.head_delta(head_args(layers, pass, thread), begin, end);
 }
 
-// Goes from delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. Returns
-// false if it was stopped on the way.
+// Goes from delta_(L) to delta_(1), and with input_gradient on to L'_(0), which lands in delta[0]. It leaves
+// the shares of elementwise layers, too. Returns false if it was stopped on the way.
 template <class T>
 bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, bool input_gradient,
                    const Kernels<T> &kernels, StopWatch &watch, Index begin, Index end) {
     if (begin >= end)
         return true;
-    const std::size_t last = input_gradient ? 0 : 1;
+    const std::size_t last = input_gradient || layers[0].elementwise() ? 0 : 1;
     for (std::size_t l = layers.size(); l > last; --l) {
-        const BackwardArgs<T> args = backward_args(layers, pass, l);
-        if (!watch.run(begin, end, layers[l - 1].work(),
-                       [&](Index from, Index to) { kernels.backward(args, from, to); }))
+        const Layer<T> &layer = layers[l - 1];
+        BackwardArgs<T> args = backward_args(layers, pass, l);
+        if (l == 1 && !input_gradient) {
+            args.input_delta = nullptr;
+            args.loss_gradient = nullptr;
+        }
+        if (!watch.run(begin, end, layer.work(), [&](Index from, Index to) {
+                if (layer.elementwise())
+                    kernels.elementwise_backward(args, elementwise(layer, pass, l), from, to);
+                else
+                    kernels.backward(args, from, to);
+            }))
             return false;
     }
     return true;

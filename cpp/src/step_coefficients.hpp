@@ -4,6 +4,8 @@
 
 #include "densegrad/trainer.hpp"
 
+#include "layer.hpp"
+
 #include "../kernels/contract.hpp"
 
 #include <bit>
@@ -38,7 +40,7 @@ class PowersOf {
 template <class T> class StepCoefficients {
   public:
     StepCoefficients(const OptimizerSpec &spec, const Regularisation &regularisation,
-                     const std::vector<LayerRates> &layers, std::int64_t steps_done)
+                     const std::vector<Layer<T>> &layers, std::int64_t steps_done)
         : spec_(spec), regularisation_(regularisation), layers_(layers), steps_(layers.size()),
           beta_1_powers_(spec.beta_1), beta_2_powers_(spec.beta_2), t_(steps_done) {
         step_.optimizer = spec.optimizer;
@@ -72,7 +74,7 @@ template <class T> class StepCoefficients {
         }
         step_.second_moment_scale = static_cast<T>(1.0 / unbiased_2);
         for (std::size_t i = 0; i < steps_.size(); ++i) {
-            const LayerRates &factors = layers_[i];
+            const LayerRates &factors = layers_[i].rates;
             OptimizerStep<T> &weights = steps_[i].weights;
             weights = step_;
             weights.learning_rate = static_cast<T>(rate * factors.weights);
@@ -81,6 +83,12 @@ template <class T> class StepCoefficients {
             weights.l1 = static_cast<T>(regularisation_.l1 / weight);
             weights.decay = static_cast<T>(learning_rate * weight_decay * factors.weights * factors.decay);
             OptimizerStep<T> &bias = steps_[i].bias;
+            // The weights of an elementwise layer lie in the bias row. They have a decay, but no penalties.
+            if (layers_[i].elementwise()) {
+                bias = weights;
+                bias.l2 = bias.l1 = T(0);
+                continue;
+            }
             bias = step_; // neither penalties nor decay
             bias.learning_rate = static_cast<T>(rate * factors.bias);
             bias.epsilon = static_cast<T>(spec_.epsilon);
@@ -97,7 +105,7 @@ template <class T> class StepCoefficients {
 
     const OptimizerSpec &spec_;
     const Regularisation &regularisation_;
-    std::vector<LayerRates> layers_;
+    const std::vector<Layer<T>> &layers_;
     std::vector<LayerStep<T>> steps_;
     PowersOf beta_1_powers_, beta_2_powers_;
     std::int64_t t_;

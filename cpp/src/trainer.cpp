@@ -185,13 +185,13 @@ template <class T> void TrainerOf<T>::check_state(int l, int s) const {
 template <class T> void TrainerOf<T>::get_state(int l, int s, void *out) const {
     check_state(l, s);
     const Read read(network_.caller_lock());
-    lines_to_rows<T>(states_[static_cast<std::size_t>(l - 1)].state[s], layer(l).panel(), layer(l).n_in + 1,
+    lines_to_rows<T>(states_[static_cast<std::size_t>(l - 1)].state[s], layer(l).panel(), layer(l).rows(),
                      layer(l).n_out, static_cast<T *>(out));
 }
 
 template <class T> void TrainerOf<T>::set_state(int l, int s, const RowsView &state) {
     check_state(l, s);
-    if (state.n_rows != layer(l).n_in + 1 || state.n_columns != layer(l).n_out)
+    if (state.n_rows != layer(l).rows() || state.n_columns != layer(l).n_out)
         throw std::invalid_argument("the optimizer state of a layer must have the shape of its weights");
     const Change change(network_.caller_lock());
     rows_to_lines<T>(state, states_[static_cast<std::size_t>(l - 1)].state[s], layer(l).panel());
@@ -466,10 +466,7 @@ template <class T> void TrainerOf<T>::run(Epoch &epoch, Team &team) {
     const Shards &shards = spec.shards;
     if (has_penalty())
         refresh_all(epoch, false, team);
-    std::vector<LayerRates> rates;
-    for (const Layer<T> &layer : network_.layers())
-        rates.push_back(layer.rates);
-    StepCoefficients<T> coefficients(optimizer_, regularisation_, rates, steps_);
+    StepCoefficients<T> coefficients(optimizer_, regularisation_, network_.layers(), steps_);
     const auto factor_of = [](const double *factors, Index step) { return factors ? factors[step] : 1.0; };
     // After some 20 us of work a look at the clock takes nothing; a custom loss takes its own time.
     constexpr double kWorkBetweenQuestions = 1 << 20;
@@ -621,7 +618,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     // are called for one leaf at a time, since what they give may depend on the other rows.
     Index leaves = 1;
     const bool calls_user = spec.custom_loss || network_.has_custom_activation();
-    const bool sparse = has_sparse_rows(spec.rows); // the columns of its entries are those of one leaf
+    const bool sparse = network_.reads_sparse(spec.rows); // the columns of its entries are those of one leaf
     while (!calls_user && !sparse && leaves < shards.count && 2 * leaves * leaf <= kPieceRows)
         leaves *= 2;
     const Index piece = spec.custom_loss ? leaf : std::min(leaves * leaf, kPieceRows);

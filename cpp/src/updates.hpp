@@ -30,10 +30,10 @@ template <class T> WeightArgs<T> sum(const Layer<T> &layer, const Pass<T> &pass,
     WeightArgs<T> args{};
     args.input = pass.output[l - 1];
     args.input_stride = pass.stride;
-    args.delta = pass.delta[l];
+    args.delta = layer.elementwise() ? pass.share[l] : pass.delta[l];
     args.delta_stride = pass.stride;
     args.n_rows = rows;
-    args.n_in = layer.n_in;
+    args.n_in = layer.weights_in();
     args.n_out = layer.n_out;
     args.weights = layer.weights;
     args.gradient = layer.gradient;
@@ -104,7 +104,7 @@ WeightArgs<T> sum_and_update(const Layer<T> &layer, const LayerState<T> &state, 
 template <class T>
 WeightArgs<T> refresh(const Layer<T> &layer, const LayerState<T> &state, T *transposed, bool has_penalty) {
     WeightArgs<T> args{};
-    args.n_in = layer.n_in;
+    args.n_in = layer.weights_in();
     args.n_out = layer.n_out;
     args.weights = layer.weights;
     args.transposed = transposed;
@@ -116,7 +116,7 @@ template <class T>
 WeightArgs<T> update_from_stored(const Layer<T> &layer, const LayerState<T> &state, std::size_t l,
                                  const LayerStep<T> &step, T gradient_scale, bool has_penalty) {
     WeightArgs<T> args{};
-    args.n_in = layer.n_in;
+    args.n_in = layer.weights_in();
     args.n_out = layer.n_out;
     args.weights = layer.weights;
     args.start = layer.gradient;

@@ -34,7 +34,7 @@ from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
 from densegrad.gradient_check import GradientReport, check_function, check_gradients
-from densegrad.layers import Dense, LayerRates
+from densegrad.layers import Blend, Dense, LayerRates, Scale
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
@@ -53,6 +53,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Backpropagation",
+    "Blend",
     "Dense",
     "GradientReport",
     "History",
@@ -66,6 +67,7 @@ __all__ = [
     "NetworkSpec",
     "RMSprop",
     "Samples",
+    "Scale",
     "TabularClassifier",
     "TabularEncoder",
     "TabularRegressor",

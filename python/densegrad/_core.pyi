@@ -41,6 +41,7 @@ class _Tables(TypedDict):
     activations: dict[str, _ActivationRow]
     losses: dict[str, _LossRow]
     optimizers: dict[str, _OptimizerRow]
+    layer_kinds: list[str]
 
 def shuffle(order: NDArray[np.int64], random: np.random.RandomState | np.random.Generator) -> None: ...
 def powers(bases: ArrayLike, exponent: float) -> NDArray[np.float64]: ...
@@ -77,7 +78,7 @@ class Network:
     def __init__(
         self,
         n_inputs: int,
-        layers: list[tuple[int, int, float, bool, tuple[float, ...], _Activation | None]],
+        layers: list[tuple[int, int, float, bool, tuple[float, ...], _Activation | None, int]],
         loss: int,
         parameter: float,
         levels: tuple[float, ...],

@@ -111,7 +111,7 @@ def powers(bases not None, double exponent):
 
 
 def tables():
-    """Return the rows of the tables of activations, losses and optimizers, by their names."""
+    """Return the rows of the tables of activations, losses and optimizers by their names, and the layer kinds."""
     cdef int i
     initializers = {<int>cpp.Initializer.glorot: "glorot", <int>cpp.Initializer.glorot_logistic: "glorot_logistic",
                     <int>cpp.Initializer.he: "he"}
@@ -142,7 +142,8 @@ def tables():
             "state_count": cpp.kOptimizers[i].state_count,
             "squares_state": None if cpp.kOptimizers[i].squares_state < 0 else cpp.kOptimizers[i].squares_state,
         }
-    return {"activations": activations, "losses": losses, "optimizers": optimizers}
+    layer_kinds = [cpp.kLayerKinds[i].name.decode() for i in range(cpp.kLayerKindCount)]
+    return {"activations": activations, "losses": losses, "optimizers": optimizers, "layer_kinds": layer_kinds}
 
 
 def built_instruction_sets():
@@ -716,13 +717,14 @@ cdef class Network:
         spec.n_inputs = n_inputs
         self.dtype = _float32 if dtype == _float32 else _float64
         self.custom_activations = []
-        for units, activation, dropout, trainable, rates, custom in layers:
+        for units, activation, dropout, trainable, rates, custom, kind in layers:
             layer.custom = self.custom_of(custom, units)
             layer.n_units = units
             layer.activation = <cpp.Activation><int>activation
             layer.dropout = dropout
             layer.trainable = trainable
             layer.rates.weights, layer.rates.bias, layer.rates.decay, layer.rates.epsilon = rates
+            layer.kind = <cpp.LayerKind><int>kind
             spec.layers.push_back(layer)
         spec.loss.loss = <cpp.Loss>loss
         spec.loss.parameter = parameter

@@ -84,6 +84,14 @@ cdef extern from "densegrad/caller_lock.hpp" namespace "densegrad" nogil:
         cbool begin_read(StopRequest stop) except +
         void end_read()
 
+cdef extern from "densegrad/layers.hpp" namespace "densegrad" nogil:
+    cdef enum class LayerKind(int):
+        dense
+    cdef struct LayerKindRow:
+        const char *name
+    const LayerKindRow *kLayerKinds
+    int kLayerKindCount
+
 cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
     cdef struct CppCustomActivation "densegrad::CustomActivation":
         cbool (*function)(void *, const void *, int64_t, void *, void *) noexcept
@@ -97,6 +105,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         cbool trainable
         LayerRates rates
         CppCustomActivation custom
+        LayerKind kind
     cdef struct LossSpec:
         Loss loss
         double parameter

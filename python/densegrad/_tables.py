@@ -1,4 +1,4 @@
-"""The core's tables of activations, losses and optimizers: the one place that names them is in C++."""
+"""The core's tables of activations, losses, optimizers, kinds of layers: one place names them, in C++."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ OPTIMIZERS: Final = _TABLES["optimizers"]
 
 ACTIVATION_NUMBER: Final = {name: i for i, name in enumerate(ACTIVATIONS)}
 LOSS_NUMBER: Final = {name: i for i, name in enumerate(LOSSES)}
+LAYER_KIND_NUMBER: Final = {name: i for i, name in enumerate(_TABLES["layer_kinds"])}
 OPTIMIZER_NUMBER: Final = {name: i for i, name in enumerate(OPTIMIZERS)}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad.layers import Dense
 from densegrad.per_layer import PerLayer, numbers_text, shown_layers
 from densegrad.products import Affine, Head
 from densegrad.spec import NetworkSpec
@@ -134,9 +135,11 @@ class Backpropagation:
         dLoss/dW_(l) of shape (n_(l-1) + 1, n_l), the bias in the last row, l = 1 … L.
     local_gradients : PerLayer of LocalGradients
         dy_(l)/dz_(l), dy_(l)/dy_(l-1) and dy_(l)/dW_(l), l = 1 … L; and dy_(L+1)/dy_(L), the
-        LossLayerGradient.
+        LossLayerGradient. Those of `Scale` and `Blend` also have the diagonals, as `by_input` and
+        `by_weight`.
     preactivations : PerLayer of ndarray
-        z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L. Computed on first use.
+        z_(l) = [y_(l-1), 1] W_(l), of shape (batch, n_l), l = 1 … L. Computed on first use. Of `Scale` and
+        `Blend` it is y_(l).
     sample_losses : ndarray of shape (batch,)
         The loss of each sample, in float64, without its weight. Computed on first use.
     weights : PerLayer of ndarray
@@ -174,6 +177,8 @@ class Backpropagation:
 
         @cache
         def preactivation(l: int) -> NDArray[Any]:
+            if not isinstance(self.spec.layers[l - 1], Dense):
+                return self.outputs[l]  # type: ignore[no-any-return]
             return read_only(Affine(self.weights[l])(self.outputs[l - 1]))
 
         return PerLayer(1, self.spec.depth, preactivation)

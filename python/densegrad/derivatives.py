@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from densegrad import _validation
 from densegrad.backpropagation import Backpropagation, read_only
+from densegrad.elementwise import ElementwiseGradients
 from densegrad.per_layer import PerLayer
 from densegrad.products import Affine, product
 from densegrad.samples import Samples
@@ -57,15 +58,17 @@ class PerSampleGradients(PerLayer[NDArray[Any]]):
     """The weight gradients of each sample's own loss, by layer; `Network.per_sample_gradients` makes them.
 
     ``gradients[l]`` has shape (batch, n_(l-1) + 1, n_l). It is the outer product of [y_(l-1), 1] and
-    dLoss/dz_(l), and is built when it is asked for.
+    dLoss/dz_(l), and is built when it is asked for. Of elementwise layers it has shape (batch, 1, n_l).
     """
 
     def __init__(self, p: Backpropagation, max_bytes: int | None) -> None:
         super().__init__(1, p.spec.depth, self.layer)
         self._outputs = p.outputs
+        self._local_gradients = p.local_gradients
         # Those of the mean times the number of samples: each delta counts for its own sample alone.
         self._deltas = [delta * len(delta) for delta in p.deltas]
         self._max_bytes = max_bytes
+        self._shapes = p.spec.weight_shapes
 
     def layer(self, l: int, rows: Any = None) -> NDArray[Any]:
         """Return the gradients by W_(l) of some rows, (n_rows, n_(l-1) + 1, n_l).
@@ -83,8 +86,12 @@ class PerSampleGradients(PerLayer[NDArray[Any]]):
             If the result is larger than `max_bytes`.
         """
         l = self._checked(l)
-        y = some_rows(self._outputs[l - 1], rows)
         delta = some_rows(self._deltas[l - 1], rows)
+        local = self._local_gradients[l]
+        if isinstance(local, ElementwiseGradients):
+            of_weights: NDArray[Any] = (delta * some_rows(local.by_weight, rows))[:, np.newaxis, :]
+            return of_weights
+        y = some_rows(self._outputs[l - 1], rows)
         ones = np.ones((len(y), 1), y.dtype)
         shape = (len(y), y.shape[1] + 1, delta.shape[1])
         check_size(f"the gradients by W_({l})", shape, y.dtype, self._max_bytes, "`layer(l, rows)`")
@@ -96,11 +103,14 @@ class PerSampleGradients(PerLayer[NDArray[Any]]):
     @cached_property
     def squared_norms(self) -> PerLayer[NDArray[np.float64]]:
         """The squared norms of each sample's gradient by W_(l), (batch,): |[y_(l-1), 1]|² |delta_(l)|²."""
-        squares = [
-            read_only((_squares(self._outputs[l - 1]) + 1) * _squares(self._deltas[l - 1]))
-            for l in self._numbers
-        ]
+        squares = [read_only(self._squares_of(l)) for l in self._numbers]
         return PerLayer(1, len(squares), lambda l: squares[l - 1])
+
+    def _squares_of(self, l: int) -> NDArray[np.float64]:
+        local, delta = self._local_gradients[l], self._deltas[l - 1]
+        if isinstance(local, ElementwiseGradients):
+            return _squares(delta.astype(np.float64) * local.by_weight)
+        return (_squares(self._outputs[l - 1]) + 1) * _squares(delta)
 
     @property
     def norms(self) -> NDArray[np.float64]:
@@ -112,7 +122,7 @@ class PerSampleGradients(PerLayer[NDArray[Any]]):
         raise TypeError("per-sample gradients cannot be pickled; pickle the arrays that you need")
 
     def __repr__(self) -> str:
-        shapes = [(len(d), self._outputs[l].shape[1] + 1, d.shape[1]) for l, d in enumerate(self._deltas)]
+        shapes = [(len(d), *shape) for d, shape in zip(self._deltas, self._shapes, strict=True)]
         norms = self.norms
         return (
             f"{type(self).__name__} of {len(norms)} samples, norms {norms.min():.4g} ... {norms.max():.4g}; "
@@ -143,16 +153,32 @@ def hessian_vector_product(
     output_changes: list[NDArray[Any]] = []  # R y_(1), …
     for l in range(1, L + 1):
         V, W, y = v[l - 1], p.weights[l], p.outputs[l - 1]
-        if l == 1:  # the input does not change
+        local = p.local_gradients[l]
+        if isinstance(local, ElementwiseGradients):
+            preactivation_change = V * local.by_weight
+            if l > 1:
+                preactivation_change += local.by_input * output_changes[-1]
+        elif l == 1:  # the input does not change
             preactivation_change = Affine(V)(y, n_threads)
         else:
             map_of_both = Affine(np.concatenate([V[:-1], W[:-1], V[-1:]]))
             preactivation_change = map_of_both(np.hstack([y, output_changes[-1]]), n_threads)
         preactivation_changes.append(preactivation_change)
-        output_changes.append(_through(p.local_gradients[l].wrt_preactivation, preactivation_change))
+        output_changes.append(_through(local.wrt_preactivation, preactivation_change))
     delta_change = _head_change(p, samples, preactivation_changes[-1], output_changes[-1], loss_hessian)
     products: list[NDArray[Any]] = []
     for l in range(L, 0, -1):
+        local = p.local_gradients[l]
+        if isinstance(local, ElementwiseGradients):
+            change = output_changes[l - 2] if l > 1 else np.zeros_like(p.outputs[0])
+            of_weights = delta_change * local.by_weight + p.deltas[l] * local.mixed * change
+            products.append(of_weights.sum(axis=0, dtype=np.float64).astype(p.spec.dtype))
+            if l > 1:
+                gradient_change = delta_change * local.by_input + p.deltas[l] * local.mixed * v[l - 1]
+                if local.curvature is not None:
+                    gradient_change += p.deltas[l] * local.curvature * change
+                delta_change = _below(p, l - 1, gradient_change, preactivation_changes[l - 2])
+            continue
         extended = np.concatenate([p.outputs[l - 1], np.ones((len(delta_change), 1), p.spec.dtype)], axis=1)
         if l == 1:
             products.append(product(extended.T, delta_change, n_threads))
@@ -164,11 +190,19 @@ def hessian_vector_product(
         gradient_change = product(
             np.hstack([delta_change, p.deltas[l]]), np.concatenate([W.T, V.T]), n_threads
         )
-        delta_change = p.local_gradients[l - 1].wrt_preactivation * gradient_change
-        curvature = _curvature(p, l - 1)
-        if curvature is not None:
-            delta_change += curvature * preactivation_changes[l - 2] * p.loss_gradients[l - 1]
+        delta_change = _below(p, l - 1, gradient_change, preactivation_changes[l - 2])
     return np.concatenate([of_layer.reshape(-1) for of_layer in reversed(products)])
+
+
+def _below(
+    p: Backpropagation, l: int, gradient_change: NDArray[Any], preactivation_change: NDArray[Any]
+) -> NDArray[Any]:
+    """Return R dLoss/dz_(l) of a hidden layer from R dLoss/dy_(l) and R z_(l)."""
+    delta_change: NDArray[Any] = p.local_gradients[l].wrt_preactivation * gradient_change
+    curvature = _curvature(p, l)
+    if curvature is not None:
+        delta_change += curvature * preactivation_change * p.loss_gradients[l]
+    return delta_change
 
 
 def _through(local: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
@@ -181,6 +215,8 @@ def _through(local: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
 
 def _curvature(p: Backpropagation, l: int) -> NDArray[Any] | None:
     """Return a''(z_(l)), or None if it is zero everywhere."""
+    if isinstance(p.local_gradients[l], ElementwiseGradients):
+        return None  # y_(l) = z_(l)
     return activation_curvature(
         p.spec.layers[l - 1].activation,
         lambda: p.preactivations[l],

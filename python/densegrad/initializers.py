@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from densegrad import _arrays
 from densegrad._tables import ACTIVATIONS
 from densegrad._validation import RandomSource
-from densegrad.layers import Dense, Initializer
+from densegrad.layers import Dense, Initializer, Layer
 
 __all__ = ["glorot_uniform", "glorot_uniform_logistic", "he_uniform"]
 
@@ -106,12 +106,15 @@ _UNIFORM: Final[dict[Initializer, Uniform]] = {
 
 
 def initial_rows(
-    layer: Dense, shape: tuple[int, int], dtype: np.dtype[Any], random: RandomSource
+    layer: Layer, shape: tuple[int, int], dtype: np.dtype[Any], random: RandomSource
 ) -> Iterator[NDArray[Any]]:
     """Yield the rows of a layer's initial W, some at a time; the bias row, the last one, may be left out.
 
-    `shape` is that of W with the bias row.
+    `shape` is that of W with the bias row. Elementwise layers begin with ones.
     """
+    if not isinstance(layer, Dense):
+        yield np.ones(shape, dtype)
+        return
     n_rows, n_out = shape
     n_in = n_rows - 1
     initializer: Initializer = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, astuple, dataclass
+from dataclasses import KW_ONLY, astuple, dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ from densegrad._activations import (
     checked_activation,
     value_and_derivative,
 )
-from densegrad._tables import ACTIVATION_NUMBER
+from densegrad._tables import ACTIVATION_NUMBER, ACTIVATIONS, LAYER_KIND_NUMBER
 from densegrad._validation import RandomSource
 from densegrad.typing import ActivationName
 
@@ -138,6 +138,8 @@ class Dense:
     'sin (custom)'
     """
 
+    kind: ClassVar[str] = "dense"
+
     units: int
     activation: ActivationName | CustomActivation = "relu"
     _: KW_ONLY
@@ -149,10 +151,7 @@ class Dense:
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
         object.__setattr__(self, "activation", checked_activation(self.activation))
-        object.__setattr__(self, "dropout", _validation.real("dropout", self.dropout, 0, 1, closed="left"))
-        object.__setattr__(self, "trainable", _validation.boolean("trainable", self.trainable))
-        if not isinstance(self.rates, LayerRates):
-            raise TypeError(f"rates must be a LayerRates; got {self.rates!r}")
+        _check_training(self)
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
 
@@ -167,21 +166,165 @@ class Dense:
         return self.activation if isinstance(self.activation, str) else "custom"
 
 
-def core_layer(layer: Dense) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class Scale:
+    """An elementwise layer with one factor a unit: y_(l) = v y_(l-1).
+
+    W_(l) is v, of shape (1, n_(l-1)), and begins with ones. In front of the first dense layer it learns how
+    much each input counts.
+
+    Parameters
+    ----------
+    dropout, trainable, rates
+        As for `Dense`. The weight decay counts v; `l1`, `l2` and `max_norm` do not.
+    units : int, default 0
+        The number of units of the layer below; a network fills it in.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from densegrad import Dense, LayerRates, Network, Scale
+    >>> net = Network(3, [Scale(rates=LayerRates(6.0)), Dense(2, "softmax")], loss="log_loss", random_state=0)
+    >>> net.weights[1]
+    array([[1., 1., 1.]], dtype=float32)
+    """
+
+    kind: ClassVar[str] = "scale"
+    activation: ClassVar[str] = "identity"
+
+    _: KW_ONLY
+    dropout: float = 0.0
+    trainable: bool = True
+    rates: LayerRates = LayerRates()
+    units: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", _validation.integer("units", self.units, 0))
+        _check_training(self)
+
+    @property
+    def activation_name(self) -> str:
+        """The layer as text where others show their activation: "scale"."""
+        return self.kind
+
+    @property
+    def activation_kind(self) -> str:
+        """The activation's name in the core's table."""
+        return self.activation
+
+
+_BLENDED = [name for name, row in ACTIVATIONS.items() if not (row["head_only"] or name == "custom")]
+
+
+@dataclass(frozen=True)
+class Blend:
+    """An elementwise layer that blends an activation with the identity: y_(l) = x + v (a(x) - x).
+
+    x is y_(l-1). W_(l) is v, of shape (1, n_(l-1)), and begins with ones: y_(l) = a(x). Where v is 0, the
+    unit is linear.
+    Below it stands as a rule a dense layer with the activation "identity".
+
+    Parameters
+    ----------
+    activation : str, default "relu"
+        a, one of `activations()` but "exp" and "softmax".
+    dropout, trainable, rates
+        As for `Dense`. The weight decay counts v; `l1`, `l2` and `max_norm` do not.
+    units : int, default 0
+        The number of units of the layer below; a network fills it in.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from densegrad import Blend, Dense, Network
+    >>> layers = [Dense(8, "identity"), Blend("mish", dropout=0.1), Dense(1, "identity")]
+    >>> Network(3, layers, random_state=0).weights[2].shape
+    (1, 8)
+    """
+
+    kind: ClassVar[str] = "blend"
+
+    activation: str = "relu"
+    _: KW_ONLY
+    dropout: float = 0.0
+    trainable: bool = True
+    rates: LayerRates = LayerRates()
+    units: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", _validation.integer("units", self.units, 0))
+        _validation.choice("activation", self.activation, _BLENDED)
+        _check_training(self)
+
+    @property
+    def activation_name(self) -> str:
+        """The layer as text where others show their activation, such as "blend mish"."""
+        return f"{self.kind} {self.activation}"
+
+    @property
+    def activation_kind(self) -> str:
+        """The activation's name in the core's table."""
+        return self.activation
+
+
+Layer: TypeAlias = Dense | Scale | Blend
+
+
+def _check_training(layer: Layer) -> None:
+    object.__setattr__(layer, "dropout", _validation.real("dropout", layer.dropout, 0, 1, closed="left"))
+    object.__setattr__(layer, "trainable", _validation.boolean("trainable", layer.trainable))
+    if not isinstance(layer.rates, LayerRates):
+        raise TypeError(f"rates must be a LayerRates; got {layer.rates!r}")
+
+
+def core_layer(layer: Layer) -> tuple[Any, ...]:
     """Return the layer as the core takes it."""
     custom = None if isinstance(layer.activation, str) else partial(value_and_derivative, layer.activation)
-    number, rates = ACTIVATION_NUMBER[layer.activation_kind], astuple(layer.rates)
-    return layer.units, number, layer.dropout, layer.trainable, rates, custom
+    number, kind = ACTIVATION_NUMBER[layer.activation_kind], LAYER_KIND_NUMBER[layer.kind]
+    return layer.units, number, layer.dropout, layer.trainable, astuple(layer.rates), custom, kind
 
 
-def checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
+def checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers of a network, the head last."""
-    if isinstance(layers, Dense) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a sequence of Dense; got {layers!r}")
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a sequence of Dense, Scale or Blend; got {layers!r}")
     checked = tuple(layers)
     for l, layer in enumerate(checked, 1):
-        if not isinstance(layer, Dense):
-            raise TypeError(f"layers must be a sequence of Dense; layer {l} is {layer!r}")
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers must be a sequence of Dense, Scale or Blend; layer {l} is {layer!r}")
     if not checked:
         raise ValueError("layers must hold at least one layer, the head")
+    if not isinstance(checked[-1], Dense):
+        raise ValueError(f"layers must end with a Dense layer, the head; got {checked[-1]!r}")
     return checked
+
+
+def of_a_network(n_inputs: int, layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return layers without what belongs to the making of a network, elementwise ones with their units."""
+    resolved: list[Layer] = []
+    n_in = n_inputs
+    for l, layer in enumerate(checked_layers(layers), 1):
+        if isinstance(layer, Dense):
+            resolved.append(replace(layer, initializer=None))
+        elif layer.units in (0, n_in):
+            resolved.append(replace(layer, units=n_in))
+        else:
+            raise ValueError(
+                f"units of layer {l}, a {type(layer).__name__}, must be 0 or {n_in}, as below it;"
+                f" got {layer.units}"
+            )
+        n_in = resolved[-1].units
+    return tuple(resolved)
+
+
+def head_of(layers: tuple[Layer, ...]) -> Dense:
+    """Return the head of checked layers."""
+    return cast(Dense, layers[-1])

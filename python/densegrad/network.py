@@ -34,8 +34,9 @@ from densegrad.derivatives import (
     hessian_vector_product,
     some_rows,
 )
+from densegrad.elementwise import ElementwiseGradients
 from densegrad.initializers import initial_rows
-from densegrad.layers import Dense, checked_layers, core_layer
+from densegrad.layers import Dense, Layer, checked_layers, core_layer
 from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.spec import NetworkSpec
@@ -77,7 +78,7 @@ class Network(_core.Network):
     ----------
     n_inputs : int
         n_0, the number of columns of X.
-    layers : sequence of Dense
+    layers : sequence of Dense, Scale or Blend
         The last one is the head.
     loss : str or callable, default "squared_error"
         One of `losses()`, summed over the outputs of a sample. Or a custom loss: a callable (y_true, y_pred)
@@ -103,7 +104,7 @@ class Network(_core.Network):
     ----------
     n_inputs, depth, n_targets, n_parameters : int
         n_0, L, the number of values in a row of the target, and the number of weights with the biases.
-    layers : tuple of Dense
+    layers : tuple of Dense, Scale and Blend
     loss : str
         "custom" for a callable.
     target_kind : {"values", "probabilities", "classes"}
@@ -152,7 +153,7 @@ class Network(_core.Network):
     def __init__(
         self,
         n_inputs: int,
-        layers: Iterable[Dense],
+        layers: Iterable[Layer],
         *,
         loss: LossName | CustomLoss = "squared_error",
         dtype: Any = "float32",
@@ -536,10 +537,7 @@ class Network(_core.Network):
                 read_only(array)
         L = self.depth
         local_gradients: list[Any] = [
-            LocalGradients(
-                read_only(self._local_gradient(l, local[l - 1], outputs[l])), outputs[l - 1], weights[l - 1]
-            )
-            for l in range(1, L + 1)
+            self._local_gradients(l, local[l - 1], outputs, weights[l - 1]) for l in range(1, L + 1)
         ]
         local_gradients.append(LossLayerGradient(gradients[L]))
         compared = PassTargets(
@@ -754,6 +752,14 @@ class Network(_core.Network):
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         p = self._both_passes(samples, None, n_threads)
         return hessian_vector_product(p, samples, list(self.spec.split(vector)), loss_hessian, n_threads)
+
+    def _local_gradients(
+        self, l: int, diagonal: NDArray[Any] | None, outputs: list[Any], W: NDArray[Any]
+    ) -> LocalGradients:
+        local, layer = read_only(self._local_gradient(l, diagonal, outputs[l])), self.layers[l - 1]
+        if isinstance(layer, Dense):
+            return LocalGradients(local, outputs[l - 1], W)
+        return ElementwiseGradients(local, outputs[l - 1], W, layer)
 
     def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
         if diagonal is not None:

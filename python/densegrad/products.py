@@ -42,6 +42,23 @@ class Affine(_core.Network):
         return self._predict(X, n_threads)
 
 
+class Unit(_core.Network):
+    """One unit, y = a(x), of an elementwise activation."""
+
+    def __init__(self, activation: str, dtype: np.dtype[Any]) -> None:
+        layer = core_layer(Dense(1, activation))
+        super().__init__(1, [layer], LOSS_NUMBER["squared_error"], 0.0, (), 0.0, dtype)
+        self._set_weights(1, np.array([[1], [0]], dtype))
+
+    def __call__(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return a(x) and a'(x), of the shape of x."""
+        column = np.ascontiguousarray(x).reshape(-1, 1)
+        targets = _core.Targets(None, np.zeros_like(column), None)
+        _, outputs, _, _, _, local, _ = self._backpropagate(_core.Rows(column), targets, 1, None)
+        assert local[0] is not None
+        return outputs[1].reshape(x.shape), local[0].reshape(x.shape)
+
+
 def product(A: NDArray[Any], B: NDArray[Any], n_threads: int | None = None) -> NDArray[Any]:
     """Return A B, of two matrices of one dtype."""
     no_bias = np.zeros((1, B.shape[1]), B.dtype)

@@ -15,7 +15,7 @@ from densegrad import _validation, _versions
 from densegrad._activations import CustomActivation
 from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSSES
-from densegrad.layers import Dense, LayerRates, checked_layers
+from densegrad.layers import Blend, Dense, Layer, LayerRates, Scale, checked_layers, head_of, of_a_network
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class NetworkSpec:
     ----------
     n_inputs : int
         n_0, the number of columns of X.
-    layers : sequence of Dense
-        l = 1 … L, the head last. Their initializers are dropped: they belong to the making of a network.
+    layers : sequence of Dense, Scale or Blend
+        l = 1 … L, the head last, a Dense. Their initializers are dropped: they belong to the making of a
+        network. `Scale` and `Blend` get their number of units.
     loss : Loss
     dtype : {"float32", "float64"}
 
@@ -41,14 +42,14 @@ class NetworkSpec:
     """
 
     n_inputs: int
-    layers: tuple[Dense, ...]
+    layers: tuple[Layer, ...]
     loss: Loss
     dtype: np.dtype[Any]
 
     def __post_init__(self) -> None:
-        layers = tuple(replace(layer, initializer=None) for layer in checked_layers(self.layers))
-        object.__setattr__(self, "layers", layers)
+        checked_layers(self.layers)
         object.__setattr__(self, "n_inputs", _validation.integer("n_inputs", self.n_inputs, 1))
+        object.__setattr__(self, "layers", of_a_network(self.n_inputs, self.layers))
         object.__setattr__(self, "dtype", _validation.float_dtype(self.dtype))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class NetworkSpec:
     @property
     def head(self) -> Dense:
         """The last layer."""
-        return self.layers[-1]
+        return head_of(self.layers)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -86,8 +87,9 @@ class NetworkSpec:
         return self.n_inputs if l == 0 else self.layers[l - 1].units
 
     def weight_shape(self, l: int) -> tuple[int, int]:
-        """Return the shape of W_(l), l = 1 … L; the bias is the last row."""
-        return self.width(l - 1) + 1, self.width(l)
+        """Return the shape of W_(l), l = 1 … L. The bias is the last row; elementwise layers have one row."""
+        n_in, n_out = self.width(l - 1), self.width(l)
+        return (n_in + 1 if isinstance(self.layers[l - 1], Dense) else 1), n_out
 
     @property
     def weight_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -174,7 +176,7 @@ class NetworkSpec:
                 **description["loss_parameters"],
             )
             layers = tuple(
-                Dense(units, custom or activation, dropout=dropout, **_from_marks(marks))
+                _layer(units, custom or activation, dropout, marks)
                 for (units, activation, dropout, *marks), custom in zip(
                     description["layers"],
                     custom_activations or repeat(None, len(description["layers"])),
@@ -186,10 +188,23 @@ class NetworkSpec:
             raise ValueError(f"not the description of a network: {error!r}") from error
 
 
-def _marks(layer: Dense) -> list[Any]:
+def _marks(layer: Layer) -> list[Any]:
     """Return what a layer has beside the usual; other layers have no marks, so that older files are read."""
+    kind = [] if isinstance(layer, Dense) else [layer.kind]
     rates = [] if layer.rates == LayerRates() else [["rates", *astuple(layer.rates)]]
-    return [*([] if layer.trainable else ["frozen"]), *rates]
+    return [*kind, *([] if layer.trainable else ["frozen"]), *rates]
+
+
+def _layer(units: Any, activation: Any, dropout: Any, marks: list[Any]) -> Layer:
+    kind = marks[0] if marks and marks[0] in ("scale", "blend") else "dense"
+    arguments = {"dropout": dropout, **_from_marks(marks[kind != "dense" :])}
+    if kind == "dense":
+        return Dense(units, activation, **arguments)
+    if kind == "blend":
+        return Blend(activation, units=units, **arguments)
+    if activation != Scale.activation:
+        raise ValueError(f"a scale layer has no activation; got {activation!r}")
+    return Scale(units=units, **arguments)
 
 
 def _from_marks(marks: list[Any]) -> dict[str, Any]:

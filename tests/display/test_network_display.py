@@ -13,7 +13,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch
 
-from densegrad import Dense, MLPClassifier, Network
+from densegrad import Blend, Dense, MLPClassifier, Network, Scale
 from densegrad.display import NetworkDisplay
 
 KINDS = ("layers", "loss_layer", "forward", "backward", "detail")
@@ -257,3 +257,20 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "densegrad[plot]" in done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_elementwise_layers_are_shown(kind: str) -> None:
+    layers = [Scale(), Dense(4, "identity"), Blend("mish"), Dense(3, "softmax")]
+    network = Network(3, layers, loss="log_loss", dtype="float64", random_state=0)
+    network.weights[3] = [[0.5, 1.0, 1.5, 2.0]]
+    X, target = np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 1, 2, 0])
+    for layer in (1, 2, 3, 4, 5) if kind == "detail" else (None,):
+        display = NetworkDisplay.from_network(network, X, target, kind=kind, layer=layer)
+        display.figure_.canvas.draw()
+        words = " ".join(text.get_text() for text in display.axes_.texts)
+        assert kind in ("loss_layer", "detail") or "blend mish" in words
+        plt.close(display.figure_)
+    page = network.backpropagate(X, target).to_html()
+    assert "mish(" in page
+    assert "blend mish" in network._repr_html_()

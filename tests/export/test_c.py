@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from assertions import refused, same_bits
-from builders import make_network, make_rows
+from builders import elementwise_layers, make_network, make_rows
 from choices import DTYPES, HIDDEN, NAN, Pairing
 from densegrad import Dense, MLPClassifier, Network, activations
 from densegrad.export import to_c
@@ -41,7 +41,7 @@ def all_activations(dtype: str) -> Network:
 
 @pytest.mark.parametrize("toolchain", params(TOOLCHAINS))
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["softmax", "quantiles", "one layer"])
+@pytest.mark.parametrize("kind", ["softmax", "quantiles", "one layer", "elementwise"])
 def test_same_bits(
     toolchain: Toolchain, dtype: str, kind: str, rng: np.random.Generator, tmp_path: Path
 ) -> None:
@@ -49,6 +49,8 @@ def test_same_bits(
         network = all_activations(dtype)
     elif kind == "quantiles":
         network = make_network(SHAPE, QUANTILES, "tanh", dtype)
+    elif kind == "elementwise":
+        network = elementwise_layers(SHAPE[1], dtype)
     else:
         network = make_network((60, 9, 2), None, dtype=dtype)
     X = make_rows(SHAPE, rng, dtype) * np.exp(2 * rng.normal(size=(SHAPE[0], 1))).astype(dtype)

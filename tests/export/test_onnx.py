@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 import densegrad
 from assertions import refused
-from builders import make_network, make_rows, regression
+from builders import elementwise_layers, make_network, make_rows, regression
 from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
 from densegrad import Dense, MLPClassifier, MLPRegressor, Network
 from densegrad.export import to_onnx
@@ -71,6 +71,13 @@ def test_networks(hidden: str, pairing: Pairing, dtype: str, run: Run, rng: np.r
     outputs = run(to_onnx(network), X)
     assert list(outputs) == ["y"]
     assert_near(outputs["y"], network.predict(X), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_elementwise_layers(dtype: str, run: Run, rng: np.random.Generator) -> None:
+    network = elementwise_layers(SHAPE[1], dtype)
+    X = make_rows(SHAPE, rng, dtype)
+    assert_near(run(to_onnx(network), X)["y"], network.predict(X), TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("opset", [13, 18, 21])

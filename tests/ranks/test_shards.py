@@ -166,6 +166,17 @@ def test_one_result_with_a_custom_activation() -> None:
     Fit(activation=(np.sin, np.cos), dropout=0.2).check((2, 5))
 
 
+@pytest.mark.parametrize(("n", "shards", "batch"), [(203, 8, 48), (3000, 2, 2600), (4097, 64, 1024)])
+def test_one_result_with_sparse_rows(n: int, shards: int, batch: int) -> None:
+    fit = Fit(n=n, shards=shards, batch=batch, weighted=True, sparse=True)
+    assert fit.run() == Fit(n=n, shards=shards, batch=batch, weighted=True).run()
+    fit.check((2, 5))
+
+
+def test_one_result_with_sparse_rows_and_plain_descent() -> None:
+    Fit(sparse=True, optimizer=SGD(0.05, momentum=0.0, nesterov=False)).check((2, 5))
+
+
 def test_one_result_with_wide_layers() -> None:
     # Tiles of the gradient for each rank, in place of the whole.
     Fit(widths=(100, 90), options={"clip_norm": 0.1}).check((2, 3, 5))

@@ -1,4 +1,5 @@
-// A dense network has layers l = 1 ... L, then a loss layer. y_(0) = x, y_(l) = a_(l)([y_(l-1), 1] W_(l)).
+// A network has layers l = 1 ... L, then a loss layer. y_(0) = x. Of a dense layer, as the head always is,
+// y_(l) = a_(l)([y_(l-1), 1] W_(l)). layers.hpp has the other kinds.
 //
 // Arrays that go in are views of any strides and either precision. Arrays that come out are written in C
 // order in the network's own precision. Bad arguments throw std::invalid_argument, and calls out of order
@@ -8,6 +9,7 @@
 #include "densegrad/activations.hpp"
 #include "densegrad/caller_lock.hpp"
 #include "densegrad/data.hpp"
+#include "densegrad/layers.hpp"
 #include "densegrad/losses.hpp"
 
 #include <cstdint>
@@ -39,6 +41,7 @@ struct LayerSpec {
     bool trainable = true; // whether trainers update the weights
     LayerRates rates = {};
     CustomActivation custom{};
+    LayerKind kind = LayerKind::dense;
 };
 
 struct LossSpec {
@@ -57,7 +60,7 @@ struct NetworkSpec {
 
 // These can be read out, layer by layer, in C order and the network's precision.
 enum class Quantity : int {
-    weights,         // W_(l), (n_(l-1) + 1, n_(l)), l = 1 ... L
+    weights,         // W_(l), (weight_rows(l), n_(l)), l = 1 ... L
     weight_gradient, // dLoss/dW_(l) of the last backward pass, like the weights
     // What the last forward or backpropagate left, (cached_rows(), n_(l)):
     output,         // y_(l), l = 0 ... L
@@ -98,10 +101,13 @@ class Network {
     std::int64_t width(int l) const {
         return l == 0 ? spec().n_inputs : spec().layers[static_cast<std::size_t>(l - 1)].n_units;
     }
-    std::int64_t weight_rows(int l) const { return width(l - 1) + 1; } // of W_(l), the bias the last one
-    std::int64_t n_targets() const { return n_targets_; }              // values a row of the target has
-    Jacobian jacobian(int l) const;                                    // of layer l = 1 ... L
-    std::int64_t n_parameters() const;                                 // weights, biases included
+    // Rows of W_(l): n_(l-1) + 1, the bias the last one, or 1 of an elementwise layer.
+    std::int64_t weight_rows(int l) const {
+        return is_elementwise(spec().layers[static_cast<std::size_t>(l - 1)].kind) ? 1 : width(l - 1) + 1;
+    }
+    std::int64_t n_targets() const { return n_targets_; } // values a row of the target has
+    Jacobian jacobian(int l) const;                       // of layer l = 1 ... L
+    std::int64_t n_parameters() const;                    // weights, biases included
     CallerLock &caller_lock() const { return caller_lock_; }
 
     virtual void get(Quantity quantity, int l, void *out) const = 0;

@@ -91,7 +91,10 @@ class Detail:
         # Forward, from the left to the right.
         c.box(4.55, above, 1.9, 0.85, c.colours.faint, f"f_({l})")
         c.text(4.55, above + 0.17, f"$z_{{({l})}} = f_{{({l})}}$", 11, zorder=5)
-        c.text(4.55, above - 0.17, rf"$[\,y_{{({l - 1})}}, 1\,] \cdot W_{{({l})}}$", 11, zorder=5)
+        inputs = rf"$y_{{({l - 1})}},\ W_{{({l})}}$"
+        if not passes.is_elementwise(l):
+            inputs = rf"$[\,y_{{({l - 1})}}, 1\,] \cdot W_{{({l})}}$"
+        c.text(4.55, above - 0.17, inputs, 11, zorder=5)
         c.box(8.05, above, 1.9, 0.85, c.colours.faint, f"a_({l})")
         c.text(8.05, above + 0.17, rf"$a_{{({l})}}(z_{{({l})}})$", 11, zorder=5)
         c.text(8.05, above - 0.18, passes.activations[l - 1], 10, f"activation {l}", zorder=5)

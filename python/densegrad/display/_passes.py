@@ -23,6 +23,8 @@ class Passes:
     activations : tuple of str
         Of the layers 1 … L.
     loss_name : str
+    kinds : tuple of str
+        Of the layers 1 … L: "dense", "scale" or "blend".
     weights : sequence of ndarray
         W_(1) … W_(L).
     p : Backpropagation or None
@@ -32,6 +34,7 @@ class Passes:
     widths: tuple[int, ...]
     activations: tuple[str, ...]
     loss_name: str
+    kinds: tuple[str, ...]
     weights: Sequence[NDArray[Any]]
     p: Backpropagation | None = None
     target: NDArray[Any] | None = None
@@ -44,6 +47,7 @@ class Passes:
             widths,
             tuple(layer.activation_name for layer in network.layers),
             network.loss,
+            tuple(layer.kind for layer in network.layers),
             [network.weights[l] for l in range(1, network.depth + 1)],
             p,
             None if target is None else np.asarray(target),
@@ -59,7 +63,8 @@ class Passes:
         widths = tuple(p.outputs[l].shape[1] for l in range(L + 1))
         activations = tuple(layer.activation_name for layer in p.spec.layers)
         weights = [p.weights[l] for l in range(1, L + 1)]
-        return cls(widths, activations, p.spec.loss.name, weights, p, p.target)
+        kinds = tuple(layer.kind for layer in p.spec.layers)
+        return cls(widths, activations, p.spec.loss.name, kinds, weights, p, p.target)
 
     def check(self, p: Backpropagation) -> None:
         """Raise ValueError if a pass is not one of this network, or the target not one of its rows."""
@@ -85,16 +90,24 @@ class Passes:
         """Return W_(l)."""
         return self.weights[l - 1]
 
+    def is_elementwise(self, l: int) -> bool:
+        """Tell whether each unit of layer l depends on its own input and weight alone."""
+        return self.kinds[l - 1] != "dense"
+
     def preactivation(self, l: int, sample: int) -> NDArray[Any]:
         """Return z_(l) of a sample: [y_(l-1), 1] · W_(l), of shape (n_l,)."""
         assert self.p is not None
         W = self.weight(l)
+        if self.is_elementwise(l):
+            return np.asarray(self.p.outputs[l][sample])
         z: NDArray[Any] = np.einsum("i,ij->j", self.p.outputs[l - 1][sample], W[:-1]) + W[-1]
         return z
 
     def jacobian(self, l: int, sample: int) -> NDArray[Any]:
         """Return dy_(l)/dy_(l-1) of a sample, (n_l, n_(l-1)); those of a batch may not fit into memory."""
         assert self.p is not None
+        if self.is_elementwise(l):
+            return np.diag(self.p.local_gradients[l].by_input[sample])
         slopes = self.p.local_gradients[l].wrt_preactivation[sample]
         W = self.weight(l)[:-1]
         jacobian: NDArray[Any] = (
@@ -105,6 +118,9 @@ class Passes:
     def sample_weight_gradient(self, l: int, sample: int) -> NDArray[Any]:
         """Return the share of one sample in dLoss/dW_(l): [y_(l-1), 1]ᵀ · dLoss/dz_(l)."""
         assert self.p is not None
+        if self.is_elementwise(l):
+            own: NDArray[Any] = self.p.local_gradients[l].by_weight[sample] * self.p.deltas[l][sample]
+            return own[np.newaxis]
         share: NDArray[Any] = np.multiply.outer(
             np.append(self.p.outputs[l - 1][sample], 1.0), self.p.deltas[l][sample]
         )

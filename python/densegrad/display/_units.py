@@ -136,21 +136,23 @@ class Units:
             sizes = np.nan_to_num(np.abs(W).astype(np.float64))  # a gradient may be no number: a thin line
             largest = float(sizes.max()) or 1.0
             ends = {}
-            for i, j in np.ndindex(W.shape):
-                w = float(W[i, j])
+            # From unit i to unit j; of an elementwise layer to the unit beside it.
+            places = {(j if passes.is_elementwise(l) else i, j): (i, j) for i, j in np.ndindex(W.shape)}
+            for (i, j), at in places.items():
+                w = float(W[at])
                 bias = i == passes.widths[l - 1]
                 y = self._bias_y(l - 1) if bias else self._unit_y(l - 1, i)
                 start = (self.x(l - 1) + (BIAS_RADIUS if bias else RADIUS), y)
                 ends[i, j] = start, (self.x(l) - RADIUS, self._unit_y(l, j))
                 colour = c.colours.forward if w >= 0 else c.colours.backward
-                c.line(*ends[i, j], colour, 0.5 + 2.2 * float(sizes[i, j]) / largest, f"w {l} {i} {j}")
+                c.line(*ends[i, j], colour, 0.5 + 2.2 * float(sizes[at]) / largest, f"w {l} {i} {j}")
             if not has_numbers(passes, l):
                 continue
             for (i, j), (x, y) in places_on_lines(ends).items():
                 c.text(
                     x,
                     y,
-                    short(float(W[i, j]), 2),
+                    short(float(W[places[i, j]]), 2),
                     7.5,
                     f"weight {l} {i} {j}",
                     zorder=4,

@@ -86,10 +86,10 @@ class Walk:
         return Table(name, values, quantity=quantity, column_names=columns, most=self.most, **options).html()
 
     def _matrix(self, name: str, l: int, values: NDArray[Any], quantity: str, remark: str = "") -> str:
-        """Return a table of the shape of W_(l), the bias its last row."""
-        return self._table(
-            name, values, quantity, l, row_names=self._unit_names(l - 1), bias=True, remark=remark
-        )
+        """Return a table of the shape of W_(l), the bias its last row; an elementwise layer has one row."""
+        dense = not self.passes.is_elementwise(l)
+        row_names = self._unit_names(l - 1) if dense else None
+        return self._table(name, values, quantity, l, row_names=row_names, bias=dense, remark=remark)
 
     def _views(self, one: Callable[[int], list[str]], batch: list[str]) -> str:
         """Return the views of each sample and of the whole batch; one of them is seen at a time."""
@@ -165,11 +165,7 @@ class Walk:
         by_W = quotient("y", "W", l, l)
         z_batch = np.stack([passes.preactivation(l, s) for s in range(min(passes.batch, self.most))])
         activation = escape(passes.activations[l - 1])
-        text = (
-            f"{symbol('z', l)} = [ {symbol('y', l - 1)} , 1 ] · {symbol('W', l)}"
-            f"; {symbol('y', l)} = {activation}( {symbol('z', l)} )"
-        )
-        spoken = f"z {l} equals y {l - 1} with a 1 appended, times W {l}; y {l} equals {activation} of z {l}"
+        text, spoken = _forward_formulas(passes.kinds[l - 1], activation, l)
 
         def local(s: int) -> list[str]:
             tables = [
@@ -183,7 +179,11 @@ class Walk:
                 ),
             ]
             if slopes.ndim == 2:
-                by_own_weights = np.multiply.outer(np.append(p.outputs[l - 1][s], 1), slopes[s])
+                by_own_weights = (
+                    (p.local_gradients[l].by_weight[s] * slopes[s])[np.newaxis]
+                    if passes.is_elementwise(l)
+                    else np.multiply.outer(np.append(p.outputs[l - 1][s], 1), slopes[s])
+                )
                 tables.append(
                     self._matrix(
                         by_W,
@@ -379,6 +379,27 @@ class Walk:
             else f"the forward pass of layer {l}"
         )
         return f'<a href="#step-{number + 1}" data-step="{number}">{name}</a>'
+
+
+def _forward_formulas(kind: str, activation: str, l: int) -> tuple[str, str]:
+    """Return the formulas of a layer's forward pass, and the words of them."""
+    x, W, z, y = symbol("y", l - 1), symbol("W", l), symbol("z", l), symbol("y", l)
+    if kind == "dense":
+        return (
+            f"{z} = [ {x} , 1 ] · {W}; {y} = {activation}( {z} )",
+            f"z {l} equals y {l - 1} with a 1 appended, times W {l}; y {l} equals {activation} of z {l}",
+        )
+    if kind == "scale":
+        return (
+            f"{z} = {W} ∘ {x}; {y} = {z}",
+            f"z {l} equals W {l} times y {l - 1}, unit by unit; y {l} equals z {l}",
+        )
+    name = activation.removeprefix("blend ")
+    return (
+        f"{z} = {x} + {W} ∘ ( {name}( {x} ) − {x} ); {y} = {z}",
+        f"z {l} equals y {l - 1} plus W {l} times the difference of {name} of y {l - 1} and y {l - 1},"
+        f" unit by unit; y {l} equals z {l}",
+    )
 
 
 def _chain(l: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad.export.functions import C_FUNCTIONS, LISTS, NUMBERS, no_form
+from densegrad.layers import Blend, Dense, Scale
 from densegrad.network import Network
 from densegrad.spec import NetworkSpec
 
@@ -205,6 +206,10 @@ def _layer_calls(spec: NetworkSpec) -> Iterator[str]:
             raise no_form(l, layer, "C")
         target = "y" if l == spec.depth else "ba"[l % 2]
         n = layer.units
+        if not isinstance(layer, Dense):
+            yield _elementwise(l, layer, source, target)
+            source = target
+            continue
         yield f"    @product({source}, {spec.width(l - 1)}, &@W{l}[0][0], {n}, {target});\n"
         if activation == "softmax":
             yield f"    @softmax({target}, {n});\n"
@@ -215,6 +220,15 @@ def _layer_calls(spec: NetworkSpec) -> Iterator[str]:
         source = target
     if len(spec.loss.quantile_levels) > 1:
         yield f"    @quantiles(y, {spec.head.units}, {len(spec.loss.quantile_levels)});\n"
+
+
+def _elementwise(l: int, layer: Scale | Blend, source: str, target: str) -> str:
+    loop = f"    for (size_t j = 0; j < {layer.units}; ++j)\n"
+    x, v = f"{source}[j]", f"@W{l}[0][j]"
+    if isinstance(layer, Scale):
+        return f"{loop}        {target}[j] = {x} * {v};\n"
+    a = x if layer.activation == "identity" else f"@rounded(@{layer.activation}({x}))"
+    return f"{loop}        {target}[j] = @fma({v}, {a} - {x}, {x});\n"
 
 
 def _functions(calls: list[str]) -> Iterator[str]:

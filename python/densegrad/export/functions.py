@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from densegrad._tables import activations
-from densegrad.layers import Dense
+from densegrad.layers import Layer
 
 #: The standard normal distribution's cdf(-a) is exp(-a² / 2) P(a) / Q(a) for a ≥ 0, highest powers first.
 NORMAL: Final = {
@@ -346,7 +346,7 @@ static void @quantiles(REAL *y, size_t n, size_t n_levels)
 }
 
 
-def no_form(l: int, layer: Dense, language: str) -> ValueError:
+def no_form(l: int, layer: Layer, language: str) -> ValueError:
     """Return the error of a layer whose activation cannot be exported."""
     return ValueError(
         f"the activation {layer.activation_name!r} of layer {l} has no form in {language}; only"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad.export.functions import LEAKY_SLOPE, NORMAL, SELU_SCALE, SELU_SCALE_ALPHA, no_form
+from densegrad.layers import Dense, Scale
 from densegrad.network import Network
 
 #: From here on, every operator that the graphs use has the form that they use.
@@ -145,6 +146,14 @@ def add_network(g: Graph, network: Network, x: str) -> str:
     y = x
     for l, layer in enumerate(spec.layers, 1):
         W = network.weights[l]
+        if not isinstance(layer, Dense):
+            v = g.constant(W, f"v{l}")
+            if isinstance(layer, Scale):
+                y = g.node("Mul", y, v)
+            else:
+                a = _ACTIVATIONS[layer.activation](g, y)
+                y = g.node("Add", y, g.node("Mul", v, g.node("Sub", a, y)))
+            continue
         z = g.node("Gemm", y, g.constant(W[:-1], f"W{l}"), g.constant(W[-1], f"b{l}"))
         y = _ACTIVATIONS[layer.activation_kind](g, z)
     n_levels = len(spec.loss.quantile_levels)
