@@ -252,7 +252,7 @@ class Blend:
 
     kind: ClassVar[str] = "blend"
 
-    activation: str = "relu"
+    activation: HiddenActivationName | Literal["exp"] = "relu"
     _: KW_ONLY
     dropout: float = 0.0
     trainable: bool = True

@@ -14,6 +14,7 @@ from densegrad import _core
 from densegrad._tables import LOSS_NUMBER
 from densegrad.layers import Dense, core_layer
 from densegrad.spec import NetworkSpec
+from densegrad.typing import ActivationName
 
 
 class Affine(_core.Network):
@@ -45,7 +46,7 @@ class Affine(_core.Network):
 class Unit(_core.Network):
     """One unit, y = a(x), of an elementwise activation."""
 
-    def __init__(self, activation: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, activation: ActivationName, dtype: np.dtype[Any]) -> None:
         layer = core_layer(Dense(1, activation))
         super().__init__(1, [layer], LOSS_NUMBER["squared_error"], 0.0, (), 0.0, dtype)
         self._set_weights(1, np.array([[1], [0]], dtype))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
@@ -83,7 +83,7 @@ class Recipe:
     #: Arguments of `LearningRateRule`.
     learning_rate: tuple[float, str, float]
     schedule: AnySchedule | None
-    batch_size: int | str
+    batch_size: int | Literal["auto"]
     max_iter: int
     shuffle: bool
     random_state: Any
