@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from assertions import assert_close, refused, same_bits
 from builders import half_square
@@ -293,3 +294,15 @@ def test_bad_elementwise_layers() -> None:
     refused("sequence of Dense, Scale or Blend", lambda: Network(2, Scale()))  # type: ignore[arg-type]
     network = mixed_network()
     refused("W_", lambda: network.weights.__setitem__(1, np.ones(5)))
+
+
+def test_sparse_rows_give_the_numbers_of_dense_ones(rng: np.random.Generator) -> None:
+    X, target = data(rng, 300)
+    X[rng.random(X.shape) < 0.7] = 0
+    ends = []
+    for rows in (X, csr_array(X)):
+        network = mixed_network()
+        p = network.backpropagate(rows, target)
+        Trainer(network, random_state=0, batch_size=50).fit(rows, target, epochs=3)
+        ends.append([*p.weight_gradients, network.predict(rows), network.parameters])
+    assert all(same_bits(a, b) for a, b in zip(*ends, strict=True))

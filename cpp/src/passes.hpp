@@ -169,6 +169,8 @@ bool backward_rows(const std::vector<Layer<T>> &layers, const Pass<T> &pass, boo
     for (std::size_t l = layers.size(); l > last; --l) {
         const Layer<T> &layer = layers[l - 1];
         BackwardArgs<T> args = backward_args(layers, pass, l);
+        if (layer.elementwise())
+            args.output = pass.output[l - 1]; // x, also of the first layer
         if (l == 1 && !input_gradient) {
             args.input_delta = nullptr;
             args.loss_gradient = nullptr;

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, astuple, dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from numpy.typing import NDArray
 
@@ -19,7 +19,7 @@ from densegrad._activations import (
 )
 from densegrad._tables import ACTIVATION_NUMBER, ACTIVATIONS, LAYER_KIND_NUMBER
 from densegrad._validation import RandomSource
-from densegrad.typing import ActivationName
+from densegrad.typing import ActivationName, HiddenActivationName
 
 #: Draws the weights of a layer, (n_in, n_out), or one row more, the biases.
 Initializer: TypeAlias = Callable[[int, int, RandomSource], NDArray[Any]]
