@@ -14,6 +14,7 @@ from densegrad import _core
 from densegrad._tables import LOSS_NUMBER
 from densegrad.layers import Dense, core_layer
 from densegrad.spec import NetworkSpec
+from densegrad.typing import ActivationName
 
 
 class Affine(_core.Network):
