@@ -10,6 +10,7 @@ typedef float __m256 __attribute__((vector_size(32)));
 typedef double __m256d __attribute__((vector_size(32)));
 typedef float __m512 __attribute__((vector_size(64)));
 typedef double __m512d __attribute__((vector_size(64)));
+typedef long long __m512i __attribute__((vector_size(64)));
 
 DENSEGRAD_EMULATED float emulated_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DENSEGRAD_EMULATED double emulated_fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
@@ -44,4 +45,11 @@ DENSEGRAD_EMULATED __m512 _mm512_insertf32x4(__m512 a, __m128 b, int part) {
     for (int i = 0; i < 4; ++i)
         a[4 * part + i] = b[i];
     return a;
+}
+
+DENSEGRAD_EMULATED unsigned _mm512_test_epi64_mask(__m512i a, __m512i b) {
+    unsigned mask = 0;
+    for (int i = 0; i < 8; ++i)
+        mask |= static_cast<unsigned>((a[i] & b[i]) != 0) << i;
+    return mask;
 }
