@@ -48,6 +48,22 @@ def test_training_and_losses(cuts: str, n_columns: int, isa: str, rng: np.random
     assert trained(network(n_columns), *blocks) == trained(network(n_columns), X, target, weight)
 
 
+@pytest.mark.parametrize("cuts", CUTS)
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+def test_validation_of_shards(kind: Any, cuts: str, rng: np.random.Generator) -> None:
+    X, target = matrix(rng, 21), rng.integers(0, 3, 300)
+    X[rng.random(X.shape) < 0.9] = 0
+    weight = rng.uniform(0.5, 2, 300)
+    losses = []
+    blocks = [np.split(array, CUTS[cuts]) for array in (X, target, weight)]
+    for rows in ((kind(X), target, weight), ([kind(block) for block in blocks[0]], *blocks[1:])):
+        trainer = Trainer(network(), Adam(0.01), batch_size=64, shards=8, random_state=0)
+        history = trainer.fit(X, target, epochs=2, validation=rows)
+        losses.append(history.validation_loss)
+    assert losses[0] == losses[1]
+    assert losses[0][1] == pytest.approx(trainer.network.evaluate(X, target, weight), rel=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_blocks_of_all_kinds(dtype: str, isa: str, rng: np.random.Generator) -> None:
     X, target = matrix(rng, 21), rng.integers(0, 3, 300)

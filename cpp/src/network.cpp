@@ -299,22 +299,21 @@ template <class T> bool NetworkOf<T>::has_custom_activation() const {
 
 template <class T>
 template <class Rows, class Finish>
-void NetworkOf<T>::for_slices(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop,
-                              Rows run_rows, Finish finish) const {
+void NetworkOf<T>::for_slices(const RowsView &rows, Index first, Index n, const Targets &targets,
+                              int n_threads, StopRequest stop, Rows run_rows, Finish finish) const {
     // This is small enough for the outputs of two layers to stay in the L2 cache, and large enough to reuse
     // the weights.
-    const Index n = rows.n_rows;
     const Index longest = std::min(kBatchSlice, std::max<Index>(1, n));
     const Index slices = (n + longest - 1) / longest;
     const auto slice_batch = [&](Index slice) {
-        return Batch<T>{&rows, targets, nullptr, slice * longest, 0, 1.0, 0};
+        return Batch<T>{&rows, targets, nullptr, first + slice * longest, 0, 1.0, 0};
     };
     const auto count_of = [&](Index slice) { return std::min(longest, n - slice * longest); };
     PassOptions options = PassOptions::predicting();
     options.sparse = reads_sparse(rows);
     const auto make = [&](int members) {
         auto pass = std::make_unique<Pass<T>>(layers_, longest, members, options);
-        reserve_entries(*pass, rows, longest);
+        reserve_entries(*pass, rows, first, n, longest);
         return pass;
     };
     StopWatch watch(stop);
@@ -359,7 +358,7 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
     const Index n_out = layers_.back().n_out;
     T *y = static_cast<T *>(out);
     for_slices(
-        rows, {}, choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows), stop,
+        rows, 0, rows.n_rows, {}, choose_threads(n_threads, work(rows), rows.n_rows, rows.n_rows), stop,
         [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
             Index begin, Index end) {
             return forward_rows(layers_, pass, batch, done, true, kernels_, watch, thread, begin, end);
@@ -367,32 +366,6 @@ void NetworkOf<T>::predict(const RowsView &rows, void *out, int n_threads, StopR
         [&](const Pass<T> &pass, const Batch<T> &batch, Index count) {
             lines_to_rows<T>(pass.output.back(), pass.stride, count, n_out, y + batch.first_row * n_out);
         });
-}
-
-// Rows [begin, end) of a view.
-RowsView rows_between(const RowsView &rows, Index begin, Index end) {
-    RowsView part = rows;
-    part.n_rows = end - begin;
-    const auto skip = [](const void *from, Index bytes) {
-        return from ? static_cast<const void *>(static_cast<const char *>(from) + bytes) : nullptr;
-    };
-    if (rows.indptr)
-        part.indptr = skip(rows.indptr, begin * (rows.wide_indices ? 8 : 4));
-    else
-        part.data = skip(rows.data, begin * rows.row_stride * (rows.scalar == Scalar::float32 ? 4 : 8));
-    return part;
-}
-
-// The targets of the rows from `begin` on.
-template <class T> Targets targets_from(const Targets &targets, Index begin) {
-    Targets part = targets;
-    if (part.classes)
-        part.classes += begin;
-    if (part.values)
-        part.values = static_cast<const T *>(part.values) + begin * part.n_targets;
-    if (part.sample_weight)
-        part.sample_weight += begin;
-    return part;
 }
 
 template <class T>
@@ -417,11 +390,10 @@ void NetworkOf<T>::evaluate_sums(const RowsView &rows, const Targets &targets, c
     for (Index i = 0; i < count; ++i) {
         if (ends[i] < begin || ends[i] > rows.n_rows)
             throw std::invalid_argument("the ends of parts must ascend up to the number of rows");
-        const RowsView part = rows_between(rows, begin, ends[i]);
-        const Targets part_targets = targets_from<T>(targets, begin);
-        slices.assign(static_cast<std::size_t>((part.n_rows + kBatchSlice - 1) / kBatchSlice), 0.0);
+        const Index n = ends[i] - begin;
+        slices.assign(static_cast<std::size_t>((n + kBatchSlice - 1) / kBatchSlice), 0.0);
         for_slices(
-            part, part_targets, threads, stop,
+            rows, begin, n, targets, threads, stop,
             [&](const Pass<T> &pass, const Batch<T> &batch, std::size_t done, StopWatch &watch, int thread,
                 Index first, Index last) {
                 if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, first, last))
@@ -429,14 +401,14 @@ void NetworkOf<T>::evaluate_sums(const RowsView &rows, const Targets &targets, c
                 kernels_.loss_layer(loss_layer_args(loss_args(), pass, batch, thread), first, last);
                 return true;
             },
-            [&](const Pass<T> &pass, const Batch<T> &batch, Index n) {
-                slices[static_cast<std::size_t>(batch.first_row / kBatchSlice)] =
-                    add_weighted_losses(0.0, pass.row_loss, batch, n);
+            [&](const Pass<T> &pass, const Batch<T> &batch, Index rows_of_slice) {
+                slices[static_cast<std::size_t>((batch.first_row - begin) / kBatchSlice)] =
+                    add_weighted_losses(0.0, pass.row_loss, batch, rows_of_slice);
             });
         sums[i] = 0.0;
         for (const double slice : slices)
             sums[i] += slice;
-        weights[i] = total_weight(part_targets.sample_weight, part.n_rows);
+        weights[i] = total_weight(targets.sample_weight ? targets.sample_weight + begin : nullptr, n);
         begin = ends[i];
     }
 }
@@ -451,7 +423,7 @@ void NetworkOf<T>::prepare_cache(const RowsView &rows, int n_threads, bool loss_
     if (!cache_ || cache_->rows != rows.n_rows || cache_->options.loss_gradients != loss_gradients ||
         cache_->options.sparse != options.sparse || static_cast<int>(cache_->scratch.size()) < n_threads)
         cache_ = std::make_unique<Pass<T>>(layers_, rows.n_rows, n_threads, options);
-    reserve_entries(*cache_, rows, rows.n_rows);
+    reserve_entries(*cache_, rows, 0, rows.n_rows, rows.n_rows);
 }
 
 template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_threads, StopRequest stop) {
@@ -656,7 +628,7 @@ std::unique_ptr<Pass<T>> NetworkOf<T>::make_pass(const RowsView &rows, Index pie
     PassOptions options;
     options.sparse = reads_sparse(rows);
     auto pass = std::make_unique<Pass<T>>(layers_, piece, n_threads, options);
-    reserve_entries(*pass, rows, piece);
+    reserve_entries(*pass, rows, 0, rows.n_rows, piece);
     if (pass->sparse)
         pass->sparse->reserve_columns();
     return pass;

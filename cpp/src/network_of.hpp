@@ -106,12 +106,12 @@ template <class T> class NetworkOf final : public Network {
     void read_out(Quantity quantity, int l, T *out) const;
     void read_gradient(T *out) const;
     void read_local_gradient(int l, T *out) const;
-    // Goes through slices of the rows, each with a small pass: run_rows(pass, batch, layers done by
-    // forward_custom, watch, thread, begin, end) → whether it was not stopped, then finish(pass, batch,
-    // rows).
+    // Goes through slices of rows first ... first + n - 1, each with a small pass: run_rows(pass, batch,
+    // layers done by forward_custom, watch, thread, begin, end) → whether it was not stopped, then
+    // finish(pass, batch, rows).
     template <class Rows, class Finish>
-    void for_slices(const RowsView &rows, const Targets &targets, int n_threads, StopRequest stop,
-                    Rows run_rows, Finish finish) const;
+    void for_slices(const RowsView &rows, Index first, Index n, const Targets &targets, int n_threads,
+                    StopRequest stop, Rows run_rows, Finish finish) const;
 
     NetworkSpec spec_;
     const Kernels<T> &kernels_;

@@ -10,11 +10,12 @@
 
 namespace densegrad {
 
-// Makes room in a sparse pass for any `piece` rows on end.
-template <class T> void reserve_entries(const Pass<T> &pass, const RowsView &rows, Index piece) {
+// Makes room in a sparse pass that goes over rows first ... first + n - 1, `piece` of them at a time.
+template <class T>
+void reserve_entries(const Pass<T> &pass, const RowsView &rows, Index first, Index n, Index piece) {
     if (pass.sparse)
-        pass.sparse->reserve(most_entries(rows, rows.n_rows, std::max<Index>(rows.n_rows, 1), piece,
-                                          [](Index r) { return r; }));
+        pass.sparse->reserve(
+            most_entries(rows, n, std::max<Index>(n, 1), piece, [first](Index r) { return first + r; }));
 }
 
 inline std::uint64_t mix_bits(std::uint64_t x) { // the finaliser of SplitMix64 (Steele, Lea, Flood 2014)

@@ -194,7 +194,7 @@ class Scale:
     """
 
     kind: ClassVar[str] = "scale"
-    activation: ClassVar[str] = "identity"
+    activation: ClassVar[Literal["identity"]] = "identity"
 
     _: KW_ONLY
     dropout: float = 0.0

@@ -306,7 +306,7 @@ class _Run:
 
     def _wait(self, job: Job, futures: list[Any], ends: dict[int, Outcome]) -> None:
         """Wait until each rank has ended or is lost, and note how, without the trainers."""
-        client, wait = self._client, imported("distributed").wait
+        client, distributed = self._client, imported("distributed")
         addresses = job.placement.addresses
         first_end = None
         self._written, looked = 0.0, monotonic()
@@ -343,8 +343,9 @@ class _Run:
                 looked = monotonic()
             pending = [future for rank, future in enumerate(futures) if rank not in ends]
             if pending:
-                with suppress(TimeoutError):
-                    wait(pending, timeout=_POLL, return_when="FIRST_COMPLETED")
+                # A task that the scheduler gave up counts as done: its end is looked at above.
+                with suppress(TimeoutError, distributed.client.FuturesCancelledError):
+                    distributed.wait(pending, timeout=_POLL, return_when="FIRST_COMPLETED")
 
     def _look_at_checkpoint(self, job: Job) -> None:
         """Get the newest checkpoint of rank 0, whose worker may be lost next."""
