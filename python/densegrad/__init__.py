@@ -25,10 +25,9 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
-from densegrad import _core, initializers, schedules
+from densegrad import _core, _versions, initializers, schedules
 from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from densegrad.estimators import MLPClassifier, MLPRegressor
     from densegrad.tabular import TabularClassifier, TabularEncoder, TabularRegressor
 
-__version__ = _version("densegrad")
 __all__ = [
     "SGD",
     "Adagrad",
@@ -97,6 +95,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _versions.installed()
     # scikit-learn takes a second to import and is only needed by the estimators; pictures and other libraries
     # need no import of their own.
     if name in ("MLPClassifier", "MLPRegressor"):

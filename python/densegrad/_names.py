@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 #: In lower case, without hyphens, underscores and spaces.
@@ -58,6 +57,8 @@ def suggestion(value: str, allowed: Iterable[str]) -> str | None:
     other = _OTHER_NAMES.get(plain)
     if other is not None and _plain(other) in by_plain:
         return by_plain[_plain(other)]
+    from difflib import get_close_matches  # only an error needs it
+
     close = get_close_matches(plain, by_plain, n=1, cutoff=0.7)
     return by_plain[close[0]] if close else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Final
 
 #: Of the state that `__getstate__` returns; goes up when an older version could no longer read it.
@@ -14,6 +13,9 @@ PICKLE_FORMAT: Final = 1
 @cache
 def installed() -> str:
     """Return the version of densegrad that runs."""
+    # Here, since it would take a third of the time to import densegrad.
+    from importlib.metadata import version
+
     return version("densegrad")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
-from densegrad import _core
+from densegrad import _core, _versions
 
 
 def config() -> dict[str, Any]:
     """Return version, compiler, instruction sets (built, supported and chosen), OpenMP and threads."""
     return {
-        "version": version("densegrad"),
+        "version": _versions.installed(),
         "compiler": _core.compiler(),
         "instruction_sets_built": _core.built_instruction_sets(),
         "instruction_sets_supported": _core.supported_instruction_sets(),
