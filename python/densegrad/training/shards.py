@@ -230,7 +230,7 @@ def rows_of_shard(batch_size: int | str, shards: int) -> int:
         return 64
     if batch_size % shards:
         raise ValueError(
-            f"batch_size must be a multiple of shards={shards}, so that each gives as many rows; got {batch_size}"
+            f"batch_size must be a multiple of shards={shards}, as many rows of each; got {batch_size}"
         )
     return batch_size // shards
 
