@@ -178,7 +178,8 @@ class Backpropagation:
         @cache
         def preactivation(l: int) -> NDArray[Any]:
             if not isinstance(self.spec.layers[l - 1], Dense):
-                return self.outputs[l]  # type: ignore[no-any-return]
+                z: NDArray[Any] = self.outputs[l]
+                return z
             return read_only(Affine(self.weights[l])(self.outputs[l - 1]))
 
         return PerLayer(1, self.spec.depth, preactivation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from densegrad.spec import NetworkSpec
 from densegrad.training.trainer import Trainer
 
 
-class _OnCluster(BaseEstimator):
+class _OnCluster(BaseEstimator, ABC):
     """What both estimators share."""
 
     _local: ClassVar[type[Any]]
@@ -155,11 +156,13 @@ class _OnCluster(BaseEstimator):
         check_is_fitted(self)
         return copy.deepcopy(self.local_)
 
+    @abstractmethod
     def _targets_of(self, client: Any, y: Any) -> Any:
-        raise NotImplementedError
+        """Return the targets in a collection: the labels that any of its blocks has, or their number."""
 
+    @abstractmethod
     def _target_of(self, targets: Any, y: Any) -> Any:
-        raise NotImplementedError
+        """Return the collection of the network's target for y."""
 
     def __sklearn_clone__(self) -> Any:
         parameters = self.get_params(deep=False)

@@ -29,13 +29,20 @@ class Communicator(Protocol):
     """
 
     @property
-    def rank(self) -> int: ...  # noqa: D102
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+
     @property
-    def size(self) -> int: ...  # noqa: D102
+    def size(self) -> int:
+        """Number of processes."""
+
     @property
-    def cuts(self) -> Sequence[int] | None: ...  # noqa: D102
+    def cuts(self) -> Sequence[int] | None:
+        """Where the shards of each rank begin and end."""
+
     @property
-    def timeout(self) -> float: ...  # noqa: D102
+    def timeout(self) -> float:
+        """Seconds that one call may take."""
 
     def all_to_all(self, send: Sequence[memoryview], receive: Sequence[memoryview]) -> None:
         """Move send[j] to rank j, whose receive[rank] it fills; each has `size` buffers.
