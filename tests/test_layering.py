@@ -46,7 +46,7 @@ LAYERS = [
     {"estimators.rows"},
     {"estimators.docs", "estimators.sklearn_callbacks", "estimators.warn", "estimators.weights"},
     {"estimators.decorators", "estimators.parameters", "estimators.targets"},
-    {"estimators.validation"},
+    {"estimators.best_weights", "estimators.validation"},
     {"estimators.training", "estimators.lbfgs"},
     {"estimators.fitted_network"},
     {"estimators.persistence"},

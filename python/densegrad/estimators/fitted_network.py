@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from densegrad._arrays import check_finite_rows
 from densegrad._losses import Loss
+from densegrad.estimators.best_weights import BestWeights
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.rows import columns_named
 from densegrad.estimators.training import Training
@@ -54,7 +55,7 @@ class FittedNetwork(BaseEstimator):
             if self._training is None:
                 self._training = Training(self._network_of(weights))
             weights.give(self._training.network)
-            self._training.best_parameters = self._training.last_parameters = None
+            self._training.kept = BestWeights()
         assert self._training is not None
         return self._training.network
 

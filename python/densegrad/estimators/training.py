@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from densegrad import _validation
-from densegrad._arrays import all_finite
+from densegrad.estimators.best_weights import BestWeights
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.validation import Validation, split_rows
 from densegrad.estimators.warn import warn
@@ -72,9 +72,8 @@ class Training:
     best: BestSoFar = field(default_factory=BestSoFar)
     #: The parameter `scoring` that `best.score` was measured by.
     scoring: Any = None
-    #: Of early stopping: the weights that scored best, and the last ones while the network has the best.
-    best_parameters: NDArray[Any] | None = None
-    last_parameters: NDArray[Any] | None = None
+    #: Of early stopping.
+    kept: BestWeights = field(default_factory=BestWeights)
     #: Of early stopping: the number of rows, and the generator's state that the split was drawn with.
     split: tuple[int, dict[str, Any]] | None = None
     #: Rows trained on so far.
@@ -102,7 +101,8 @@ class Training:
             )
         if spec != known:
             other.network = Network.from_spec(spec, self.network.parameters)
-            other.descent = other.lbfgs = other.best_parameters = other.last_parameters = None
+            other.descent = other.lbfgs = None
+            other.kept = BestWeights()
             other.best = BestSoFar()  # losses and scores of another network are no measure for this one
         return other
 
@@ -128,8 +128,8 @@ class Training:
         if self.stopping is None or self.stopping.weights is None:
             return self
         other = copy.copy(self)
-        other.network = Network.from_spec(self.network.spec, self.stopping.weights)
-        other.best_parameters, other.last_parameters = self.stopping.weights, self.network.parameters
+        other.network = Network.from_spec(self.network.spec, self.network.parameters)
+        other.kept = BestWeights(self.stopping.weights).restored(other.network)
         return other
 
     def to_state(self) -> dict[str, Any]:
@@ -146,8 +146,7 @@ class Training:
             "order": self._order_state(),
             "best": asdict(self.best),
             "scoring": self.scoring,
-            "best_parameters": self.best_parameters,
-            "last_parameters": self.last_parameters,
+            **self.kept.to_state(),
             "split": None if split is None else [split[0], generator_in(split[1])],
             "n_rows_seen": self.n_rows_seen,
         }
@@ -188,8 +187,7 @@ class Training:
             _validation.number("score", best["score"]),
         )
         training.scoring = state["scoring"]
-        for name in ("best_parameters", "last_parameters"):
-            setattr(training, name, _checked_parameters(name, state[name], network))
+        training.kept = BestWeights.from_state(state, network)
         if state["split"] is not None:
             n_rows, drawn_with = state["split"]
             split = _validation.integer("split", n_rows, 1), drawn_with.get_state(legacy=False)
@@ -276,11 +274,11 @@ class Training:
         rows, validation, so_far = plan.rows, plan.validation, plan.so_far
         n_rows = plan.samples.n_rows if rows is None else len(rows)
         by_score = validation is not None and recipe.early_stopping
-        self._go_on_from_the_last()
+        self.kept = self.kept.resumed(network)
         keeps_weights = by_score and recipe.restore_best
         if validation is not None:
-            self._prepare_best(recipe.scoring, keeps_weights)
-        best = self.best_parameters if keeps_weights else None
+            self._begin_judging_by(recipe.scoring, keeps_weights)
+        best = self.kept.best if keeps_weights else None
         stopping = NoImprovement(self.best, rule, recipe.tol, recipe.n_iter_no_change, by_score, best)
         self.stopping = stopping
         rates = Rates(descent, recipe.schedule, rule)
@@ -294,7 +292,7 @@ class Training:
         def after_epoch(epoch: Epoch) -> bool:
             self.n_rows_seen += epoch.n_rows
             if keeps_weights:
-                self.best_parameters = stopping.weights  # for a callback that pickles the estimator
+                self.kept = BestWeights(stopping.weights)  # for a callback that pickles the estimator
             rule.after_epoch(self.n_rows_seen)
             return rates.after_epoch(epoch.monitored())
 
@@ -321,36 +319,22 @@ class Training:
             if self.order is not None:
                 self.order.pause()
             if stopping.weights is not None:
-                self._restore(stopping.weights, diverged)
+                kept = BestWeights(stopping.weights).restored(network)
+                if diverged or kept.last is None:
+                    # The optimizer's state is of no more use than the last weights.
+                    self.descent, kept = None, BestWeights(kept.best)
+                self.kept = kept
 
-    def _go_on_from_the_last(self) -> None:
-        """Take back the last weights of early stopping, unless others than the best ones are there now."""
-        last, self.last_parameters = self.last_parameters, None
-        if last is None:
-            return
-        assert self.best_parameters is not None
-        if np.array_equal(self.network.parameters, self.best_parameters):
-            self.network.parameters = last
-        else:
-            self.best_parameters = None
-
-    def _prepare_best(self, scoring: Any, keeps_weights: bool) -> None:
+    def _begin_judging_by(self, scoring: Any, keeps_weights: bool) -> None:
         """Forget a best score that was measured by another `scoring`, or whose weights are not here."""
-        if not keeps_weights or scoring != self.scoring:
-            self.best_parameters = None
-        if scoring != self.scoring or (keeps_weights and self.best_parameters is None):
+        changed = scoring != self.scoring
+        if changed or not keeps_weights:
+            self.kept = BestWeights()
+        if changed or (keeps_weights and self.kept.best is None):
             self.best.score = -math.inf
-        if keeps_weights and self.best_parameters is None:
-            self.best_parameters = self.network.parameters
+        if keeps_weights and self.kept.best is None:
+            self.kept = BestWeights(self.network.parameters)
         self.scoring = scoring
-
-    def _restore(self, best: NDArray[Any], diverged: bool) -> None:
-        last, self.network.parameters = self.network.parameters, best
-        self.best_parameters = best
-        if diverged or not all_finite(last):
-            self.descent = None  # the optimizer's state is of no more use than the last weights
-        else:
-            self.last_parameters = last
 
 
 def rows_of_batch(batch_size: int | str, n_rows: int) -> int:
@@ -378,15 +362,6 @@ def _initial_weights(
         limit = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
         weights = symmetric_uniform(limit, (n_in, n_out), random)
         yield np.vstack([weights, symmetric_uniform(limit, (n_out,), random)])
-
-
-def _checked_parameters(name: str, value: Any, network: Network) -> NDArray[Any] | None:
-    if value is None:
-        return None
-    array: NDArray[Any] = value
-    if (array.shape, array.dtype) != ((network.n_parameters,), network.dtype):
-        raise ValueError(f"{name} must have shape ({network.n_parameters},), {network.dtype}")
-    return array
 
 
 def _same(a: Any, b: Any) -> bool:
