@@ -52,9 +52,9 @@ def epoch(**changes: Any) -> Any:
 
 
 def test_an_epoch_of_the_core() -> None:
-    loss, n_steps, stopped = epoch()
-    assert np.isfinite(loss)
-    assert (n_steps, stopped) == (2, False)
+    loss_sum, n_rows, n_steps, stopped = epoch()
+    assert np.isfinite(loss_sum)
+    assert (n_rows, n_steps, stopped) == (8, 2, False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from assertions import assert_close, same_bits
 from builders import make_network, make_rows, make_target
 from cases import SHAPE_NAMES, SHAPES
 from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
-from densegrad import Dense, Network, Trainer, initializers
+from densegrad import Dense, Network, Trainer, initializers, losses
 from reference import ACTIVATIONS, Reference, local_jacobian
 
 
@@ -147,6 +147,30 @@ def test_backward_takes_any_loss_gradient(head: str, rng: np.random.Generator) -
     assert_close(input_gradient, loss_gradients[0], "float64", 8)
     for l in range(1, network.depth + 1):
         assert_close(network.weight_gradients[l], weight_gradients[l - 1], "float64", 8)
+
+
+@pytest.mark.parametrize("loss", [name for name in losses() if name != "custom"])
+@pytest.mark.parametrize("units", [1, 2])
+def test_a_head_without_activation_is_what_the_loss_asks_for(loss: Any, units: int) -> None:
+    classes = "softmax" if units > 1 else "logistic"
+    of_loss = {"log_loss": classes, "focal": classes, "poisson": "exp", "gamma": "exp", "tweedie": "exp"}
+    if loss == "gaussian_nll":
+        units *= 2
+    head = of_loss.get(loss, "identity")
+    network = Network(3, [Dense(4), Dense(units)], loss=loss, random_state=0)
+    assert [layer.activation for layer in network.layers] == ["relu", head]
+    named = Network(3, [Dense(4, "relu"), Dense(units, head)], loss=loss, random_state=0)  # type: ignore[arg-type]
+    assert network.spec == named.spec
+    np.testing.assert_array_equal(network.parameters, named.parameters)
+
+
+def test_a_head_without_activation_fits_negative_targets() -> None:
+    X = np.linspace(-1, 1, 50)[:, np.newaxis]
+    network = Network(1, [Dense(8, "tanh"), Dense(1)], random_state=0)
+    Trainer(network, random_state=0).fit(X, -2 - X, epochs=600)
+    assert network.evaluate(X, -2 - X) < 0.05
+    custom = Network(1, [Dense(1)], loss=lambda t, y: (np.sum(y - t, axis=1), np.ones_like(y)))
+    assert custom.layers[-1].activation == "identity"
 
 
 @pytest.mark.parametrize("entries", [0, 2])

@@ -103,9 +103,9 @@ template <class T> struct TrainerOf<T>::Epoch {
     std::vector<double> leaf_losses = std::vector<double>(static_cast<std::size_t>(spec.shards.count));
     std::vector<double> node_losses = std::vector<double>(plan.nodes.size());
     std::vector<Index> leaf_ends = std::vector<Index>(static_cast<std::size_t>(spec.shards.count));
-    double loss = 0.0; // sum over the batches so far
+    double loss = spec.loss_before; // sum over the batches so far
     Index steps_done = 0;
-    Index rows_done = 0; // of batches that have weight
+    Index rows_done = spec.rows_before; // of batches that have weight
     bool failed = false; // the custom loss gave no gradient
     bool ended = false;  // by the exchange
     StopWatch watch{spec.stop};
@@ -650,7 +650,7 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     if (spec.custom_loss)
         epoch.custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);
     run_team(threads, [&](Team &team) { run(epoch, team); });
-    return {epoch.loss / static_cast<double>(std::max<Index>(epoch.rows_done, 1)), epoch.steps_done,
+    return {epoch.loss, epoch.rows_done, epoch.steps_done,
             epoch.failed || epoch.ended || (!shards.exchange && epoch.watch.stopped())};
 }
 

@@ -158,7 +158,9 @@ class Trainer:
         factors: tuple[NDArray[np.float64] | None, ...] = ...,
         shards: _Shards | None = None,
         exchange: _Exchange | None = None,
-    ) -> tuple[float, int, bool]: ...
+        loss_before: float = 0.0,
+        rows_before: int = 0,
+    ) -> tuple[float, int, int, bool]: ...
 
 @final
 class Lbfgs:

@@ -1030,8 +1030,11 @@ cdef class Trainer:
 
     def epoch(self, Rows rows not None, Targets targets not None, order, learning_rates not None,
               int64_t batch_size, int n_threads, double deadline, custom, factors=(None, None, None), shards=None,
-              exchange=None):
-        """Run one epoch and return its loss, the number of its steps, and whether it was stopped before its end.
+              exchange=None, double loss_before=0.0, int64_t rows_before=0):
+        """Run an epoch, or a part of one.
+
+        Return the sum over its rows of the loss of their batch, the number of these rows, the number of the
+        steps, and whether it was stopped before its end. Sum and rows go on from `loss_before` and `rows_before`.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
         time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
@@ -1073,6 +1076,8 @@ cdef class Trainer:
         spec.decay_factors = <const double *>call.factors[0].buf
         spec.dropout_factors = <const double *>call.factors[1].buf
         spec.smoothing_factors = <const double *>call.factors[2].buf
+        spec.loss_before = loss_before
+        spec.rows_before = rows_before
         spec.batch_size = batch_size
         spec.n_threads = n_threads
         spec.stop = call.stop_request(deadline)
@@ -1083,7 +1088,7 @@ cdef class Trainer:
         with nogil:
             result = core.epoch(spec)
         call.finish()
-        return result.loss, result.n_steps, result.stopped
+        return result.loss_sum, result.n_rows, result.n_steps, result.stopped
 
 
 @cython.final

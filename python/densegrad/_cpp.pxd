@@ -183,6 +183,8 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         const int64_t *order
         int64_t n_order, batch_size
         const double *learning_rates
+        double loss_before
+        int64_t rows_before
         const double *decay_factors
         const double *dropout_factors
         const double *smoothing_factors
@@ -192,8 +194,8 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         void *context
         Shards shards
     cdef struct EpochResult:
-        double loss
-        int64_t n_steps
+        double loss_sum
+        int64_t n_rows, n_steps
         cbool stopped
     cdef cppclass CppTrainer "densegrad::Trainer":
         EpochResult epoch(const EpochSpec &spec) except +

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _validation
 from densegrad._tables import LOSSES, losses
+from densegrad.typing import ActivationName
 
 #: A custom loss maps the targets of a batch and y_(L) to the loss of each row, (batch,), and its derivative
 #: by y_(L), (batch, n_L).
@@ -60,6 +61,15 @@ class Loss:
                 raise ValueError(f"{parameter} is of the loss {owner}; the loss is {name}")
         number, levels = _parameter(name, given.get(LOSSES[name]["parameter"] or ""))
         return cls(name, loss if callable(loss) else None, number, levels, label_smoothing)
+
+    def head_activation(self, units: int) -> ActivationName:
+        """Return the activation of a head of so many units whose layer does not name one."""
+        heads = LOSSES[self.name]["heads"]
+        if "identity" in heads:
+            return "identity"
+        if "softmax" in heads:
+            return "softmax" if units > 1 else "logistic"
+        return "exp"
 
     @property
     def parameters(self) -> dict[str, Any]:

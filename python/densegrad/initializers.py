@@ -106,28 +106,31 @@ _UNIFORM: Final[dict[Initializer, Uniform]] = {
 
 
 def initial_rows(
-    layer: Layer, shape: tuple[int, int], dtype: np.dtype[Any], random: RandomSource
+    layer: Layer,
+    initializer: Initializer | None,
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    random: RandomSource,
 ) -> Iterator[NDArray[Any]]:
     """Yield the rows of a layer's initial W, some at a time; the bias row, the last one, may be left out.
 
-    `shape` is that of W with the bias row. Elementwise layers begin with ones.
+    `shape` is that of W with the bias row. Without an initializer the activation says which. Elementwise
+    layers begin with ones.
     """
     if not isinstance(layer, Dense):
         yield np.ones(shape, dtype)
         return
     n_rows, n_out = shape
     n_in = n_rows - 1
-    initializer: Initializer = (
-        BY_NAME[ACTIVATIONS[layer.activation_kind]["initializer"]]
-        if layer.initializer is None
-        else layer.initializer
+    draw: Initializer = (
+        BY_NAME[ACTIVATIONS[layer.activation_kind]["initializer"]] if initializer is None else initializer
     )
-    if isinstance(initializer, FunctionType):  # others need not be hashable
-        initializer = _UNIFORM.get(initializer, initializer)
-    if isinstance(initializer, Uniform):
-        yield from initializer.chunks(n_in, n_out, random)
+    if isinstance(draw, FunctionType):  # others need not be hashable
+        draw = _UNIFORM.get(draw, draw)
+    if isinstance(draw, Uniform):
+        yield from draw.chunks(n_in, n_out, random)
         return
-    drawn = _arrays.real_array("initializer", initializer(n_in, n_out, random))
+    drawn = _arrays.real_array("initializer", draw(n_in, n_out, random))
     if drawn.shape not in ((n_in, n_out), shape):
         raise ValueError(
             f"initializer must return weights of shape {(n_in, n_out)} or, with the bias row, {shape}; "

@@ -17,6 +17,7 @@ from densegrad._activations import (
     checked_activation,
     value_and_derivative,
 )
+from densegrad._losses import Loss
 from densegrad._tables import ACTIVATION_NUMBER, ACTIVATIONS, LAYER_KIND_NUMBER
 from densegrad._validation import RandomSource
 from densegrad.typing import ActivationName, HiddenActivationName
@@ -100,9 +101,11 @@ class Dense:
     ----------
     units : int
         n_(l), the number of outputs.
-    activation : str or tuple of callable, default "relu"
-        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. Set it explicitly for the
-        last layer: "identity" for regression, "softmax" for classes. "relu" cannot output negative numbers.
+    activation : str or tuple of callable, default "default"
+        a_(l), one of `activations()`; "exp" and "softmax" only at the last layer. "default" is "relu" in a
+        hidden layer. At the last layer it is what the loss asks for: "softmax" for log_loss and focal, or
+        "logistic" with one unit; "exp" for poisson, gamma and tweedie; "identity" for all other losses. The
+        layers of a network have that name in its place.
 
         Or a custom activation: two functions of z, the value and the derivative, such as
         ``(np.sin, np.cos)``. Each gets a copy of z_(l), (rows, n_(l)), and returns an array of that shape,
@@ -141,7 +144,7 @@ class Dense:
     kind: ClassVar[str] = "dense"
 
     units: int
-    activation: ActivationName | CustomActivation = "relu"
+    activation: ActivationName | Literal["default"] | CustomActivation = "default"
     _: KW_ONLY
     dropout: float = 0.0
     initializer: Initializer | None = None
@@ -150,7 +153,8 @@ class Dense:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _validation.integer("units", self.units, 1))
-        object.__setattr__(self, "activation", checked_activation(self.activation))
+        if self.activation != "default":
+            object.__setattr__(self, "activation", checked_activation(self.activation))
         _check_training(self)
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
@@ -307,13 +311,16 @@ def checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     return checked
 
 
-def of_a_network(n_inputs: int, layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """Return layers without what belongs to the making of a network, elementwise ones with their units."""
+def of_a_network(n_inputs: int, layers: Iterable[Layer], loss: Loss) -> tuple[Layer, ...]:
+    """Return layers without initializers, with their default activations, and elementwise ones with units."""
     resolved: list[Layer] = []
     n_in = n_inputs
-    for l, layer in enumerate(checked_layers(layers), 1):
+    checked = checked_layers(layers)
+    for l, layer in enumerate(checked, 1):
         if isinstance(layer, Dense):
-            resolved.append(replace(layer, initializer=None))
+            default = loss.head_activation(layer.units) if l == len(checked) else "relu"
+            activation = default if layer.activation == "default" else layer.activation
+            resolved.append(replace(layer, activation=activation, initializer=None))
         elif layer.units in (0, n_in):
             resolved.append(replace(layer, units=n_in))
         else:

@@ -165,15 +165,17 @@ class Network(_core.Network):
         label_smoothing: float = 0.0,
     ) -> None:
         random = _validation.random_source(random_state)
-        with_initializers = checked_layers(layers)
+        given = checked_layers(layers)
         checked_loss = Loss.checked(
             loss, delta=delta, quantile=quantile, power=power, gamma=gamma, label_smoothing=label_smoothing
         )
-        spec = NetworkSpec(n_inputs, with_initializers, checked_loss, dtype)
+        spec = NetworkSpec(n_inputs, given, checked_loss, dtype)
         self._make(spec)
-        for l, layer in enumerate(with_initializers, 1):
+        initializers = (layer.initializer if isinstance(layer, Dense) else None for layer in given)
+        for l, initializer in enumerate(initializers, 1):
             row = 0
-            for rows in initial_rows(layer, spec.weight_shape(l), spec.dtype, random):
+            layer, shape = spec.layers[l - 1], spec.weight_shape(l)
+            for rows in initial_rows(layer, initializer, shape, spec.dtype, random):
                 self._set_weights(l, rows, row)
                 row += len(rows)
 

@@ -31,7 +31,7 @@ class NetworkSpec:
         n_0, the number of columns of X.
     layers : sequence of Dense, Scale or Blend
         l = 1 … L, the head last, a Dense. Their initializers are dropped: they belong to the making of a
-        network. `Scale` and `Blend` get their number of units.
+        network. `Scale` and `Blend` get their number of units, and default activations their names.
     loss : Loss
     dtype : {"float32", "float64"}
 
@@ -49,7 +49,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         checked_layers(self.layers)
         object.__setattr__(self, "n_inputs", _validation.integer("n_inputs", self.n_inputs, 1))
-        object.__setattr__(self, "layers", of_a_network(self.n_inputs, self.layers))
+        object.__setattr__(self, "layers", of_a_network(self.n_inputs, self.layers, self.loss))
         object.__setattr__(self, "dtype", _validation.float_dtype(self.dtype))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ template <class T> void run(const Case &c, int n_threads, Hash &hash) {
     epoch.n_threads = n_threads;
     std::vector<double> losses;
     for (int i = 0; i < 3; ++i)
-        losses.push_back(trainer->epoch(epoch).loss);
+        losses.push_back(trainer->epoch(epoch).loss());
     hash.add(losses);
 
     for (int l = 1; l <= network->depth(); ++l) {

@@ -146,7 +146,7 @@ std::vector<double> train(const Data<T> &data, const Solver &solver, Activation 
         penalties.weight_decay = 0.01;
         const auto trainer = network->make_trainer(solver.optimizer, penalties, 3);
         for (int i = 0; i < 2; ++i)
-            results.push_back(trainer->epoch(epoch).loss);
+            results.push_back(trainer->epoch(epoch).loss());
     }
     network->get_parameters(w.data());
     results.insert(results.end(), w.begin(), w.end()); // exact

@@ -72,7 +72,7 @@ def test_dead_and_saturated_units_are_counted() -> None:
 
 
 def test_a_relu_head_that_says_nothing_is_dead() -> None:
-    network = Network(1, [Dense(1)], random_state=0)
+    network = Network(1, [Dense(1, "relu")], random_state=0)
     network.weights[1] = [[-1.0], [-1.0]]
     diagnostics = Diagnostics(network, [[0.5], [1.0]], [1.0, 2.0])
     diagnostics.record(0)

@@ -68,6 +68,9 @@ struct EpochSpec {
     std::int64_t n_order = 0;
     std::int64_t batch_size = 0;
     const double *learning_rates = nullptr; // one a step: (ceil(n_order / batch_size),)
+    // loss_sum and n_rows of the call before, if this one goes on with its epoch.
+    double loss_before = 0.0;
+    std::int64_t rows_before = 0;
     // One factor a step of the weight decay, of every layer's dropout and of the loss's label smoothing;
     // null: ones. The latter two are in [0, 1].
     const double *decay_factors = nullptr;
@@ -81,9 +84,14 @@ struct EpochSpec {
 };
 
 struct EpochResult {
-    double loss = 0.0; // mean over the rows gone through of the loss of their batch, penalties included
+    // Over the rows gone through, the sum of the loss of their batch, penalties included. Rows of batches
+    // without weight do not count.
+    double loss_sum = 0.0;
+    std::int64_t n_rows = 0;
     std::int64_t n_steps = 0;
     bool stopped = false; // stop, custom_loss or exchange asked for it
+
+    double loss() const { return loss_sum / static_cast<double>(n_rows > 0 ? n_rows : 1); }
 };
 
 // Network::make_trainer makes it. It shares the network's CallerLock: epoch and set_... are changes,

@@ -46,13 +46,12 @@ def saturated_share(slopes: NDArray[Any], activation: str) -> float:
 
 
 class Diagnostics:
-    """A callback that records, layer by layer, the sizes of both passes after an epoch.
+    """A callback that records, layer by layer, the sizes of both passes after an epoch or every few steps.
 
     It goes into ``callbacks`` of `Trainer.fit` or of an estimator. Both passes run on a fixed sample of the
     rows, without dropout and penalties. The training's numbers are the same bits with it and without it.
 
-    Between the epochs, `over` records every few steps of a fit on batches. In a loop of `Trainer.step` call
-    `record` after a step.
+    In a loop of `Trainer.step` call `record` after a step.
 
     Parameters
     ----------
@@ -63,13 +62,16 @@ class Diagnostics:
     sample_weight : array-like or None
     every : int, default 1
         Record the epochs 0, every, 2 · every, …
+    every_steps : int or None, default None
+        Record the steps every_steps, 2 · every_steps, … in place of epochs. A step is an update of the
+        weights. Steps are counted from 1, over all epochs, as in `Trainer.steps`.
     max_rows : int or None, default 128
         The sample: at most so many rows, spread evenly over X. None takes all.
 
     Attributes
     ----------
     epochs : list of int
-        The numbers of the epochs recorded; those of the steps, if `over` or `record` counts steps.
+        The numbers of the epochs recorded, or of the steps.
     unit : {"epoch", "step"}
         What `epochs` counts.
     outputs, loss_gradients, weight_gradients : dict of int to list of float
@@ -109,12 +111,16 @@ class Diagnostics:
         sample_weight: Any = None,
         *,
         every: int = 1,
+        every_steps: int | None = None,
         max_rows: int | None = 128,
     ) -> None:
         is_network(model)
         _check_whole("every", every)
+        _check_whole("every_steps", every_steps, none=True)
+        if every_steps is not None and every != 1:
+            raise ValueError(f"every and every_steps cannot both be given; got {every} and {every_steps}")
         _check_whole("max_rows", max_rows, none=True)
-        self.model, self.every = model, every
+        self.model, self.every, self.every_steps = model, every, every_steps
         n_rows = count_rows(X)
         if n_rows == 0 or len(target) != n_rows:
             raise ValueError(
@@ -126,7 +132,7 @@ class Diagnostics:
         self._weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         self._last: dict[int, NDArray[Any]] = {}
         self._steps = 0
-        self.unit = "epoch"
+        self.unit = "epoch" if every_steps is None else "step"
         self.epochs: list[int] = []
         self.outputs: dict[int, list[float]] = {}
         self.loss_gradients: dict[int, list[float]] = {}
@@ -136,7 +142,9 @@ class Diagnostics:
         self.saturated: dict[int, list[float]] = {}
 
     def __call__(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record the epoch if it is its turn."""
+        """Record the epoch if it is its turn; with `every_steps` do nothing."""
+        if self.every_steps is not None:
+            return
         if self.unit == "step":
             raise ValueError(
                 "these Diagnostics record steps: give a fit's callbacks other ones for its epochs"
@@ -144,11 +152,15 @@ class Diagnostics:
         if epoch % self.every == 0:
             self.record(epoch)
 
-    def over(self, batches: Iterable[Any], *, every: int = 1) -> Iterable[Any]:
-        """Return batches for a fit, and record every few steps.
+    def after_step(self, step: int) -> None:
+        """Record the step of this number; a fit calls this every `every_steps` steps."""
+        self.record(step)
 
-        Each batch makes one step. The steps are counted from 1, over all epochs. The record of a step is made
-        when the fit asks for the next batch.
+    def over(self, batches: Iterable[Any], *, every: int = 1) -> Iterable[Any]:
+        """Return batches for `partial_fit` or a loop of your own, and record every few of them.
+
+        Each batch makes one step. The steps are counted from 1, over all batches. The record of a step is
+        made when the next batch is asked for. In a fit take `every_steps`.
 
         Parameters
         ----------
@@ -166,7 +178,7 @@ class Diagnostics:
         Raises
         ------
         ValueError
-            If `every` is not as described, or epochs have been recorded before.
+            If `every` is not as described, epochs have been recorded before, or `every_steps` was given.
 
         Examples
         --------
@@ -183,6 +195,8 @@ class Diagnostics:
         [5, 10, 15, 20]
         """
         _check_whole("every", every)
+        if self.every_steps is not None:
+            raise ValueError("these Diagnostics record the steps of a fit, by every_steps: use other ones")
         if self.unit == "epoch" and self.epochs:
             raise ValueError("these Diagnostics have recorded epochs: use other ones for the steps")
         self.unit = "step"

@@ -38,7 +38,7 @@ from densegrad.spec import NetworkSpec
 from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.history import Epoch
 from densegrad.training.loop import advice_on_divergence
-from densegrad.training.observers import Observers
+from densegrad.training.observers import Observers, StepObservers
 from densegrad.training.rates import LearningRateRule
 from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
 from densegrad.typing import ActivationName
@@ -575,12 +575,18 @@ def _refuse_impossible(
     recipe: Recipe, incremental: bool, validation: tuple[Any, Any, Any], saver: Checkpoint | None
 ) -> None:
     """Raise ValueError if the solver cannot do what the call asks for."""
+    observers = StepObservers(recipe.callbacks)
     if incremental and recipe.early_stopping:
         raise ValueError("partial_fit does not support early_stopping=True")
     if recipe.optimizer is None and any(part is not None for part in validation):
         raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
     if recipe.optimizer is None and saver is not None:
         raise ValueError("checkpoint needs a stochastic solver; got solver='lbfgs'")
+    if recipe.optimizer is None and observers:
+        raise ValueError(
+            "callbacks with every_steps need a stochastic solver; got solver='lbfgs', whose iterations are"
+            " what callbacks see as epochs"
+        )
 
 
 def _resumed(

@@ -95,7 +95,9 @@ dropout : float or list of float, default=0.0
     callbacks : list of callable or None, default=None
         Functions that fit calls as ``f(epoch, logs)`` after each epoch. `epoch` counts from 0. `logs` has
         'loss', 'learning_rate' and 'seconds' of the training. With validation rows it also has
-        'validation_loss' and 'score'. A callback ends the fit if it returns True. ``set_callbacks`` sets
+        'validation_loss' and 'score'. A callback ends the fit if it returns True. One with an attribute
+        `every_steps` and a method ``after_step(step)`` is also called every so many updates, as
+        :class:`densegrad.display.Diagnostics` may be. ``set_callbacks`` sets
         scikit-learn's own callbacks, if its version has them.
     progress : bool, default=False
         Whether fit shows a progress bar."""

@@ -17,7 +17,6 @@ from densegrad._losses import Loss
 from densegrad._tables import LOSSES
 from densegrad.layers import Dense
 from densegrad.samples import check_lowest
-from densegrad.typing import ActivationName
 
 CLASSIFICATION_LOSSES = [name for name, row in LOSSES.items() if row["target"] != "values"]
 #: Losses of regression, and those among them whose predictions are positive.
@@ -318,8 +317,8 @@ class Values:
 
     def head(self, loss: Loss) -> Dense:
         """Return the layer whose outputs stand for these targets."""
-        activation: ActivationName = "exp" if loss.name in POSITIVE_LOSSES else "identity"
-        return Dense(self.n_targets * loss.outputs_per_target, activation)
+        units = self.n_targets * loss.outputs_per_target
+        return Dense(units, loss.head_activation(units))
 
     def check_validation(self, y: NDArray[Any]) -> None:
         """Raise ValueError if validation data has another number of columns."""

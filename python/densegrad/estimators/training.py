@@ -29,6 +29,7 @@ from densegrad.training.descent import GradientDescent
 from densegrad.training.history import Epoch
 from densegrad.training.lbfgs import Lbfgs
 from densegrad.training.loop import epochs
+from densegrad.training.observers import StepObservers
 from densegrad.training.order import CumulativeOrder, generator_in
 from densegrad.training.rates import RULES, LearningRateRule, Rates, checked_memory
 from densegrad.training.sources import Rows
@@ -284,7 +285,16 @@ class Training:
         rates = Rates(descent, recipe.schedule, rule)
         rates.state = self.schedule_state
         draw_order = (lambda _: rows) if self.order is None else self.order.of_epoch
-        source = Rows(descent, plan.samples, n_rows, plan.batch_size, draw_order, rates, recipe.n_threads)
+        source = Rows(
+            descent,
+            plan.samples,
+            n_rows,
+            plan.batch_size,
+            draw_order,
+            rates,
+            recipe.n_threads,
+            StepObservers(() if incremental else recipe.callbacks),
+        )
         # partial_fit does not know how long training will last: max_iter epochs like this one.
         rates.first = 0 if incremental else so_far.first
         rates.last = rates.first + source.n_steps * recipe.max_iter

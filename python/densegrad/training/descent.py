@@ -59,6 +59,22 @@ class StepNumbers(NamedTuple):
         return StepNumbers(self.learning_rates[begin:end], *factors)
 
 
+class Part(NamedTuple):
+    """What the updates of an epoch, or of its first part, have come to."""
+
+    #: Over the rows, the sum of the loss of their batch. Rows of batches without weight do not count.
+    loss_sum: float = 0.0
+    n_rows: int = 0
+    steps: int = 0
+    #: Whether the deadline came before the last update.
+    stopped: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The mean over the rows of the loss of their batch."""
+        return self.loss_sum / max(self.n_rows, 1)
+
+
 class Numbers(NamedTuple):
     """The weights and the optimizer's state in one vector, and the number of updates made."""
 
@@ -166,12 +182,34 @@ class GradientDescent:
         stopped : bool
             Whether the deadline came before the last update.
         """
+        part = self.run_part(
+            samples, order, numbers, batch_size, n_threads, deadline, shards=shards, exchange=exchange
+        )
+        return part.loss, part.steps, part.stopped
+
+    def run_part(
+        self,
+        samples: Samples,
+        order: NDArray[np.int64] | None,
+        numbers: StepNumbers,
+        batch_size: int,
+        n_threads: int | None,
+        deadline: float = math.inf,
+        so_far: Part | None = None,
+        shards: Shards | None = None,
+        exchange: Exchange | None = None,
+    ) -> Part:
+        """Make updates of an epoch after those of `so_far`; return all of them together.
+
+        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part.
+        """
+        so_far = so_far or Part()
         custom = None
         if (y_true := samples.custom_target) is not None:
             loss_function = self.network.custom_loss
             assert loss_function is not None
             custom = lambda rows, y_pred: custom_rows(loss_function, y_true[rows], y_pred)  # noqa: E731
-        return self._core.epoch(
+        loss_sum, n_rows, steps, stopped = self._core.epoch(
             samples.rows,
             samples.targets,
             order,
@@ -183,7 +221,10 @@ class GradientDescent:
             numbers[1:],
             shards,
             exchange,
+            so_far.loss_sum,
+            so_far.n_rows,
         )
+        return Part(loss_sum, n_rows, so_far.steps + steps, stopped)
 
     # --- state ---
 

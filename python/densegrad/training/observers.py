@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from densegrad import _validation
 from densegrad.training.history import Epoch
 
 #: Called after each epoch with its number, from 0, and its figures by name; True ends the fit.
@@ -19,6 +21,33 @@ def callbacks_from(callbacks: Any) -> tuple[Callback, ...]:
     if not all(callable(function) for function in given):
         raise TypeError(f"callbacks must be an iterable of callables f(epoch, logs); got {callbacks!r}")
     return given
+
+
+class StepObservers:
+    """The callbacks that are also called in the middle of an epoch, every few updates.
+
+    These have an attribute `every_steps`, a whole number, and a method ``after_step(step)``.
+    """
+
+    def __init__(self, callbacks: tuple[Callback, ...] = ()) -> None:
+        self._callbacks: list[tuple[int, Callable[[int], Any]]] = [
+            (_validation.integer("every_steps", every, 1), callback.after_step)  # type: ignore[attr-defined]
+            for callback in callbacks
+            if (every := getattr(callback, "every_steps", None)) is not None
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)
+
+    def next_after(self, step: int) -> int:
+        """Return the number of the next update after `step` that one of them is to see."""
+        return min(((step // every + 1) * every for every, _ in self._callbacks), default=sys.maxsize)
+
+    def see(self, step: int) -> None:
+        """Call those whose turn it is after the update of this number, from 1."""
+        for every, after_step in self._callbacks:
+            if step % every == 0:
+                after_step(step)
 
 
 class Observers:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from densegrad import _validation
 from densegrad.samples import Samples, samples_of
-from densegrad.training.descent import GradientDescent
+from densegrad.training.descent import GradientDescent, Part, StepNumbers
+from densegrad.training.observers import StepObservers
 from densegrad.training.rates import Rates
 
 
@@ -51,6 +52,8 @@ class Rows:
         Called with n_rows, returns the row numbers of the next epoch, or None for all in ascending order.
     rates : Rates
     n_threads : int or None
+    observers : StepObservers
+        See updates in the middle of an epoch.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Rows:
         draw_order: Callable[[int], NDArray[np.int64] | None],
         rates: Rates,
         n_threads: int | None,
+        observers: StepObservers,
     ) -> None:
         self._descent = descent
         self._samples = samples
@@ -70,22 +74,46 @@ class Rows:
         self._draw_order = draw_order
         self._rates = rates
         self._n_threads = n_threads
+        self._observers = observers
         self.n_steps = math.ceil(n_rows / batch_size)
 
     def epoch(self, deadline: float) -> Run:
-        """Make the updates of the next epoch, in one call of the core."""
+        """Make the updates of the next epoch, in one call of the core from one observer to the next."""
         numbers = self._rates.of_epoch(self.n_steps)
         order = self._draw_order(self._n_rows)
-        began = monotonic()
-        loss, steps, stopped = self._descent.run(
-            self._samples, order, numbers, self._batch_size, self._n_threads, deadline
-        )
-        seconds = monotonic() - began
-        if steps == 0:
-            return Run(loss, 0, 0.0, seconds, stopped)
+        first, part, seconds = self._descent.steps, Part(), 0.0
+        while part.steps < self.n_steps and not part.stopped:
+            end = min(self._observers.next_after(first + part.steps) - first, self.n_steps)
+            began = monotonic()
+            part = self._run_until(end, part, order, numbers, deadline)
+            seconds += monotonic() - began
+            if part.steps == end:
+                self._observers.see(first + end)
+            if part.steps < self.n_steps and monotonic() >= deadline:  # an observer may have taken long
+                part = part._replace(stopped=True)
+        if part.steps == 0:
+            return Run(part.loss, 0, 0.0, seconds, part.stopped)
         self._descent.epochs += 1
-        n_rows = min(steps * self._batch_size, self._n_rows)
-        return Run(loss, n_rows, float(numbers.learning_rates[steps - 1]), seconds, stopped)
+        n_rows = min(part.steps * self._batch_size, self._n_rows)
+        rate = float(numbers.learning_rates[part.steps - 1])
+        return Run(part.loss, n_rows, rate, seconds, part.stopped)
+
+    def _run_until(
+        self,
+        end: int,
+        so_far: Part,
+        order: NDArray[np.int64] | None,
+        numbers: StepNumbers,
+        deadline: float,
+    ) -> Part:
+        """Make the updates of an epoch from those of `so_far` up to number `end`, which is not made."""
+        if so_far.steps > 0 or end < self.n_steps:
+            begin_row, end_row = so_far.steps * self._batch_size, min(end * self._batch_size, self._n_rows)
+            order = np.arange(begin_row, end_row) if order is None else order[begin_row:end_row]
+            numbers = numbers.between(so_far.steps, end)
+        return self._descent.run_part(
+            self._samples, order, numbers, self._batch_size, self._n_threads, deadline, so_far
+        )
 
     def is_late(self, deadline: float) -> bool:
         """Tell whether no further epoch is to begin."""
@@ -102,15 +130,22 @@ class Batches:
         Gone over once an epoch.
     rates : Rates
     n_threads : int or None
+    observers : StepObservers
     """
 
     def __init__(
-        self, descent: GradientDescent, batches: Iterable[Any], rates: Rates, n_threads: int | None
+        self,
+        descent: GradientDescent,
+        batches: Iterable[Any],
+        rates: Rates,
+        n_threads: int | None,
+        observers: StepObservers,
     ) -> None:
         self._descent = descent
         self._batches = batches
         self._rates = rates
         self._n_threads = n_threads
+        self._observers = observers
         #: Updates of an epoch; None if not known.
         self.n_steps = len(batches) if isinstance(batches, Sized) else None
 
@@ -128,6 +163,7 @@ class Batches:
             loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self._n_threads)
             total += loss * samples.n_rows
             n_rows += samples.n_rows
+            self._observers.see(self._descent.steps)
             if monotonic() >= deadline:
                 break
         if n_rows == 0:

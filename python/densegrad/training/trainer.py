@@ -24,7 +24,7 @@ from densegrad.training.descent import GradientDescent, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
-from densegrad.training.observers import Callback, Observers, callbacks_from
+from densegrad.training.observers import Callback, Observers, StepObservers, callbacks_from
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import AnySchedule
 from densegrad.training.sharded_rows import ShardedRows, validation_loss
@@ -313,6 +313,9 @@ class Trainer(TrainerState):
             Seconds after which the fit ends, also in the middle of an epoch.
         callbacks : iterable of callables
             Called after each epoch with its number, from 0, and its figures by name. True ends the fit.
+            One with an attribute `every_steps` and a method ``after_step(step)``, such as
+            ``Diagnostics(…, every_steps=10)``, is also called after each update whose number it divides.
+            The numbers are those of `steps`.
         progress : bool, default False
             Show a progress bar.
         checkpoint : str or path-like or None
@@ -373,6 +376,11 @@ class Trainer(TrainerState):
         saver: Checkpoint | None,
     ) -> History:
         epochs = _validation.integer("epochs", epochs, 1)
+        step_observers = StepObservers(callbacks)
+        if step_observers and self.shards > 1:
+            raise ValueError(
+                f"callbacks with every_steps need shards=1; got shards={self.shards}. Let them see epochs"
+            )
         deadline = math.inf if max_time is None else monotonic() + _validation.real("max_time", max_time, 0)
         validate = self._validate_by(validation, scoring)
         progress = _validation.boolean("progress", progress)
@@ -389,7 +397,7 @@ class Trainer(TrainerState):
             )
             if self._ranks.rank > 0:
                 callbacks, progress, saver = (), False, None
-        source = self._source(X, target, sample_weight, epochs)
+        source = self._source(X, target, sample_weight, epochs, step_observers)
         so_far = Progress(0, self.steps, source.n_steps, "")
         if saver is not None and saver.resumes():
             so_far = self._resume(saver, so_far, epochs, stopping)
@@ -455,14 +463,16 @@ class Trainer(TrainerState):
         is_part = self._ranks is not None
         return nonempty(samples_of(self.network.spec, X, target, sample_weight, is_part=is_part))
 
-    def _source(self, X: Any, target: Any, sample_weight: Any, epochs: int) -> Rows | ShardedRows | Batches:
+    def _source(
+        self, X: Any, target: Any, sample_weight: Any, epochs: int, observers: StepObservers
+    ) -> Rows | ShardedRows | Batches:
         if target is None and not isinstance(X, Samples):
             if self.shards > 1:
                 raise ValueError("target must be given with X: shards are parts of rows in memory")
             batches = checked_batches(X, epochs)
             if sample_weight is not None:
                 raise ValueError("sample_weight must come with each batch: (X, target, sample_weight)")
-            return Batches(self._descent, batches, self._rates, self.n_threads)
+            return Batches(self._descent, batches, self._rates, self.n_threads, observers)
         samples = self._samples(X, target, sample_weight)
         if self.shards > 1:
             source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
@@ -478,6 +488,7 @@ class Trainer(TrainerState):
             self._drawn_order,
             self._rates,
             self.n_threads,
+            observers,
         )
 
     def _validate_by(
