@@ -27,9 +27,14 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["gallery/**/*.md", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
+exclude_patterns = [
+    "gallery/**/*.md",
+    "sg_execution_times.rst",
+    "gallery/sg_execution_times.rst",
+]
 nitpicky = False
 
 # Pages are Markdown that GitHub renders, too: formulas as $`…`$ and ```math, links to files.
@@ -61,6 +66,14 @@ sphinx_gallery_conf = {
     "default_thumb_file": str(DOCS / "images" / "network.png"),
 }
 
+# What is copied runs: without prompts, and not what a block prints.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = ", ".join(
+    f"div.highlight-{language} pre"
+    for language in ("python", "pycon", "default", "sh")
+)
+
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -81,7 +94,16 @@ html_theme_options = {
 html_sidebars = {
     page: []
     for page in (
-        *("index", "getting_started", "migration", "recipes", "engine", "numerics", "benchmarks", "limits"),
+        *(
+            "index",
+            "getting_started",
+            "migration",
+            "recipes",
+            "engine",
+            "numerics",
+            "benchmarks",
+            "limits",
+        ),
         *("contributing", "changelog", "tabular_results"),
     )
 }
@@ -93,7 +115,9 @@ MATHJAX_PACKAGE = "django-static-mathjax"
 
 def copy_mathjax(app: Sphinx) -> None:
     """Put MathJax beside the site's static files."""
-    (script,) = (f for f in files(MATHJAX_PACKAGE) or [] if f.match("es5/tex-svg.js"))
+    (script,) = (
+        f for f in files(MATHJAX_PACKAGE) or [] if f.match("es5/tex-svg.js")
+    )
     target = Path(app.outdir) / "_static" / mathjax_path
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(script.locate(), target)
@@ -111,7 +135,12 @@ def write_walk(app: Sphinx, exception: Exception | None) -> None:
     from densegrad import Dense, Network
     from densegrad.display import walk_html
 
-    net = Network(2, [Dense(2, "relu"), Dense(1, "identity")], loss="squared_error", dtype="float64")
+    net = Network(
+        2,
+        [Dense(2, "relu"), Dense(1, "identity")],
+        loss="squared_error",
+        dtype="float64",
+    )
     net.weights[1] = [[0.5, -1.0], [0.25, 0.5], [0.0, 1.0]]
     net.weights[2] = [[2.0], [-1.0], [0.5]]
     X, target = [[1.0, 2.0]], [[1.0]]
@@ -119,7 +148,14 @@ def write_walk(app: Sphinx, exception: Exception | None) -> None:
     (Path(app.outdir) / "learn" / "walk.html").write_text(page)
 
 
-def plain_text(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def plain_text(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    lines: list[str],
+) -> None:
     """Escape what is plain text in a docstring, and a reference in reStructuredText: name_ and |w|.
 
     References into scikit-learn's own documentation, in docstrings that it passes on, become their words.
@@ -129,7 +165,9 @@ def plain_text(app: Sphinx, what: str, name: str, obj: object, options: object, 
         for k in range(0, len(parts), 2):
             parts[k] = re.sub(r"(?<![\w\\*])(\w+)_(?![\w*])", r"\1\\_", parts[k])
             parts[k] = re.sub(r"(?<!\\)\|(?!\s*$)", r"\\|", parts[k])
-        lines[i] = re.sub(r":(?:ref|term):`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", "".join(parts))
+        lines[i] = re.sub(
+            r":(?:ref|term):`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", "".join(parts)
+        )
 
 
 def setup(app: Sphinx) -> None:

@@ -40,8 +40,14 @@ def collections() -> tuple[da.Array, da.Array]:
     """Return all rows as collections, which the workers make where they need them, again if one is lost."""
     size = N_ROWS // 12
     starts = range(0, N_ROWS, size)
-    X = [da.from_delayed(delayed(rows)(k, k + size)[0], (size, N_COLUMNS), np.float32) for k in starts]
-    y = [da.from_delayed(delayed(rows)(k, k + size)[1], (size,), np.int64) for k in starts]
+    X = [
+        da.from_delayed(delayed(rows)(k, k + size)[0], (size, N_COLUMNS), np.float32)
+        for k in starts
+    ]
+    y = [
+        da.from_delayed(delayed(rows)(k, k + size)[1], (size,), np.int64)
+        for k in starts
+    ]
     return da.concatenate(X), da.concatenate(y)
 
 
@@ -75,11 +81,17 @@ def main() -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     here = make_trainer()
-    here.fit(*(array.compute(scheduler="sync") for array in collections()), epochs=EPOCHS)
+    here.fit(
+        *(array.compute(scheduler="sync") for array in collections()), epochs=EPOCHS
+    )
     print(f"one process:     {hash_of(here)}")
 
     own = len(sys.argv) == 1
-    cluster = LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") if own else None
+    cluster = (
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0")
+        if own
+        else None
+    )
     with Client(cluster if own else sys.argv[1]) as client:
         timer = kill_later(client, 3.0) if own else None
         began = time.monotonic()

@@ -45,10 +45,17 @@ def install_dataset() -> None:
     if DATASET.exists() or shutil.which("apt-get") is None or os.geteuid() != 0:
         return
     print("Installing dataset-fashion-mnist …", flush=True)
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", "dataset-fashion-mnist"]):
+    for command in (
+        ["update"],
+        ["install", "--yes", "--no-install-recommends", "dataset-fashion-mnist"],
+    ):
         try:
             done = subprocess.run(
-                ["apt-get", "--quiet", *command], capture_output=True, timeout=180, text=True, check=False
+                ["apt-get", "--quiet", *command],
+                capture_output=True,
+                timeout=180,
+                text=True,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             print(f"apt-get {command[0]} failed: {error}")
@@ -122,7 +129,9 @@ def main() -> None:
     install_dataset()
     if DATASET.exists():
         X_train, y_train, X_test, y_test = fashion_mnist()
-        print(f"Fashion-MNIST: {len(X_train):,} images to train on, {len(X_test):,} to test on, 28 × 28")
+        print(
+            f"Fashion-MNIST: {len(X_train):,} images to train on, {len(X_test):,} to test on, 28 × 28"
+        )
         parameters = {
             "hidden_layer_sizes": (256, 128),
             "batch_size": 128,
@@ -132,8 +141,16 @@ def main() -> None:
     else:
         X_train, y_train, X_test, y_test = digits()
         print("Fashion-MNIST is not here (Debian: apt install dataset-fashion-mnist).")
-        print("In its place scikit-learn's digits, 8 × 8:", f"{len(X_train):,} and {len(X_test):,} images")
-        parameters = {"hidden_layer_sizes": (128, 64), "batch_size": 32, "max_iter": 60, "dropout": 0.1}
+        print(
+            "In its place scikit-learn's digits, 8 × 8:",
+            f"{len(X_train):,} and {len(X_test):,} images",
+        )
+        parameters = {
+            "hidden_layer_sizes": (128, 64),
+            "batch_size": 32,
+            "max_iter": 60,
+            "dropout": 0.1,
+        }
 
     seconds: list[float] = []
     clf = MLPClassifier(
@@ -162,10 +179,15 @@ def main() -> None:
     predicted = clf.predict(X_test)
     prediction_time = time.perf_counter() - began
     accuracy = float(np.mean(predicted == y_test))
-    print(f"{clf.n_iter_} epochs in {total:.1f} s, {np.median(seconds):.2f} s the training of one")
+    print(
+        f"{clf.n_iter_} epochs in {total:.1f} s, {np.median(seconds):.2f} s the training of one"
+    )
     print(f"{len(X_test):,} predictions in {1e3 * prediction_time:.0f} ms")
     if DATASET.exists():
-        found = [f"{name} {np.mean(predicted[y_test == k] == k):.2f}" for k, name in enumerate(CLOTHES)]
+        found = [
+            f"{name} {np.mean(predicted[y_test == k] == k):.2f}"
+            for k, name in enumerate(CLOTHES)
+        ]
         print("of each kind found:", ", ".join(found))
     print(f"test accuracy: {accuracy:.4f}")
 

@@ -30,19 +30,33 @@ def run(Estimator: type) -> tuple[float, object]:
 
 
 run(MLPClassifier)  # the first call loads what both need
-theirs_seconds, theirs = min((run(Original) for _ in range(3)), key=lambda result: result[0])
-ours_seconds, ours = min((run(MLPClassifier) for _ in range(3)), key=lambda result: result[0])
+theirs_seconds, theirs = min(
+    (run(Original) for _ in range(3)), key=lambda result: result[0]
+)
+ours_seconds, ours = min(
+    (run(MLPClassifier) for _ in range(3)), key=lambda result: result[0]
+)
 
-for name, seconds, clf in (("scikit-learn", theirs_seconds, theirs), ("densegrad", ours_seconds, ours)):
+for name, seconds, clf in (
+    ("scikit-learn", theirs_seconds, theirs),
+    ("densegrad", ours_seconds, ours),
+):
     accuracy = clf.score(X_test, y_test)
-    print(f"{name:12}  {seconds:6.2f} s   accuracy {accuracy:.4f}   loss {clf.loss_:.12f}")
-difference = max(np.abs(a - b).max() for a, b in zip(ours.coefs_, theirs.coefs_, strict=True))
-print(f"{theirs_seconds / ours_seconds:.1f} times as fast; the weights differ by at most {difference:.0e}")
+    print(
+        f"{name:12}  {seconds:6.2f} s   accuracy {accuracy:.4f}   loss {clf.loss_:.12f}"
+    )
+difference = max(
+    np.abs(a - b).max() for a, b in zip(ours.coefs_, theirs.coefs_, strict=True)
+)
+ratio = theirs_seconds / ours_seconds
+print(f"{ratio:.1f} times as fast; the weights differ by at most {difference:.0e}")
 
 # %%
 # The seconds of one fit, the shortest of three:
 figure, ax = plt.subplots(figsize=(6.4, 1.8), layout="constrained")
-ax.barh(["densegrad", "scikit-learn"], [ours_seconds, theirs_seconds], color=["C0", "0.6"])
+ax.barh(
+    ["densegrad", "scikit-learn"], [ours_seconds, theirs_seconds], color=["C0", "0.6"]
+)
 ax.set(xlabel="seconds", title="MLPClassifier((64, 64)) on the digits, 100 epochs")
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()

@@ -30,7 +30,11 @@ wide = np.linspace(-9, 9, 601)[:, np.newaxis]
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.axvspan(-6, 6, color="0.93")
 ax.plot(wide, wide + np.sin(wide) ** 2, color="0.6", linewidth=4, label="target")
-for name, activation in (("snake", (snake, snake_slope)), ("tanh", "tanh"), ("relu", "relu")):
+for name, activation in (
+    ("snake", (snake, snake_slope)),
+    ("tanh", "tanh"),
+    ("relu", "relu"),
+):
     layers = [Dense(8, activation), Dense(1, "identity")]
     net = Network(1, layers, dtype="float64", random_state=1)
     Trainer(net, Adam(0.02), batch_size=100, random_state=0).fit(X, target, epochs=400)

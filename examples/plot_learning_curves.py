@@ -14,19 +14,26 @@ from densegrad import Adam, Dense, Network, Trainer
 from densegrad.display import LearningCurveDisplay
 
 X, y = load_digits(return_X_y=True)
-X_train, X_val, y_train, y_val = train_test_split(X / 16, y, test_size=0.3, random_state=0)
+X_train, X_val, y_train, y_val = train_test_split(
+    X / 16, y, test_size=0.3, random_state=0
+)
 
-net = Network(64, [Dense(64, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0)
+net = Network(
+    64, [Dense(64, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0
+)
 trainer = Trainer(net, Adam(5e-3), batch_size=64, schedule="cosine", random_state=0)
 history = trainer.fit(
     X_train,
     y_train,
     epochs=40,
     validation=(X_val, y_val),
-    scoring=lambda trainer: (trainer.network.predict(X_val).argmax(axis=1) == y_val).mean(),
+    scoring=lambda trainer: (
+        trainer.network.predict(X_val).argmax(axis=1) == y_val
+    ).mean(),
     patience=15,
 )
-print(f"ended by {history.stopped} after {len(history.loss)} epochs, best epoch {history.best_epoch}")
+print(f"ended by {history.stopped} after {len(history.loss)} epochs")
+print(f"best epoch {history.best_epoch}")
 
 # %%
 # The training loss goes on falling where the validation loss has come to rest: from there on the network

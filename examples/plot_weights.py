@@ -14,7 +14,9 @@ from densegrad.display import ActivationDisplay, WeightsDisplay
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
-net = Network(64, [Dense(16, "tanh"), Dense(10, "softmax")], loss="log_loss", random_state=0)
+net = Network(
+    64, [Dense(16, "tanh"), Dense(10, "softmax")], loss="log_loss", random_state=0
+)
 
 # %%
 # Before the training the weights are noise, and the gradients already know where the ink is.
@@ -22,7 +24,9 @@ WeightsDisplay.from_network(net, X, y, layer=1, shape=(8, 8), max_units=8)
 
 # %%
 # Afterwards they are strokes and edges. Weight decay has taken off the noise.
-Trainer(net, Adam(3e-3), batch_size=64, weight_decay=2.0, random_state=0).fit(X, y, epochs=100)
+Trainer(net, Adam(3e-3), batch_size=64, weight_decay=2.0, random_state=0).fit(
+    X, y, epochs=100
+)
 WeightsDisplay.from_network(net, X, y, layer=1, shape=(8, 8), max_units=8)
 
 # %%

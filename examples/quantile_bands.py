@@ -53,8 +53,12 @@ grid = np.linspace(0, 4, 400)
 q = reg.predict(grid[:, None])
 figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
 axes.scatter(x, y, s=3, color="0.6", linewidths=0)
-axes.fill_between(grid, q[:, 0], q[:, 4], color="C0", alpha=0.18, linewidth=0, label="5 % … 95 %")
-axes.fill_between(grid, q[:, 1], q[:, 3], color="C0", alpha=0.32, linewidth=0, label="25 % … 75 %")
+axes.fill_between(
+    grid, q[:, 0], q[:, 4], color="C0", alpha=0.18, linewidth=0, label="5 % … 95 %"
+)
+axes.fill_between(
+    grid, q[:, 1], q[:, 3], color="C0", alpha=0.32, linewidth=0, label="25 % … 75 %"
+)
 axes.plot(grid, q[:, 2], color="C0", label="median")
 axes.set(xlabel="x", ylabel="y", xlim=(0, 4), title="Five quantiles of one network")
 axes.legend(frameon=False, loc="upper left")

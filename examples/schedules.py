@@ -26,7 +26,9 @@ figure, (rates, losses) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrain
 styles = ["-", "--", "-.", ":", (0, (4, 1, 1, 1)), (0, (1, 1))]
 for style, (name, schedule) in zip(styles, chosen.items(), strict=True):
     net = Network(6, [Dense(32, "tanh"), Dense(1, "identity")], random_state=0)
-    trainer = Trainer(net, SGD(0.1, momentum=0.9), batch_size=32, schedule=schedule, random_state=0)
+    trainer = Trainer(
+        net, SGD(0.1, momentum=0.9), batch_size=32, schedule=schedule, random_state=0
+    )
     history = trainer.fit(X, target, epochs=60)
     rates.plot(history.learning_rate, linestyle=style, label=name)
     losses.semilogy(history.loss, linestyle=style)

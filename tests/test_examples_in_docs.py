@@ -140,6 +140,33 @@ def run_script(page: Path, block: Block, names: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
+def test_code_is_no_wider_than_the_site_shows_it() -> None:
+    """README.md and others at the root are read elsewhere."""
+    long = [
+        f"{named(page)}:{block.line}: {line}"
+        for page in PAGES
+        if page.parent != ROOT
+        for block in blocks(page)
+        if block.language in ("python", "pycon", "text", "sh", "c")
+        for line in block.code.splitlines()
+        if len(line) > 88 and not re.match(r"\w*Error: ", line)
+    ]
+    long += [
+        f"{module.__name__}: {line}"
+        for module in MODULES
+        for line in inspect.getsource(module).splitlines()
+        if line.strip().startswith((">>> ", "... ")) and len(line.strip()) > 88
+    ]
+    on_the_site = set((ROOT / "examples").glob("*.py")) - {
+        ROOT / "examples" / f"{name}.py" for name in ("cluster", "fashion_mnist")
+    }
+    for example in sorted(on_the_site):
+        code = re.sub(r'^""".*?"""', "", example.read_text(), count=1, flags=re.DOTALL)  # prose
+        code = re.sub(r"^# .*$", "", code, flags=re.MULTILINE)
+        long += [f"{named(example)}: {line}" for line in code.splitlines() if len(line) > 88]
+    assert not long
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_between_the_pages(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):

@@ -31,7 +31,8 @@ table = pd.DataFrame(
         "income": rng.lognormal(10, 0.6, n),
         "visits": rng.poisson(4, n),
         "city": rng.choice(["Aachen", "Bonn", "Celle", "Dresden"], n),
-        "joined": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 2000, n), "D"),
+        "joined": pd.Timestamp("2020-01-01")
+        + pd.to_timedelta(rng.integers(0, 2000, n), "D"),
     }
 )
 score = (
@@ -52,7 +53,9 @@ table.head()
 
 # %%
 tabular = TabularClassifier(n_members=2, random_state=0).fit(X_train, y_train)
-print(f"AUC {roc_auc_score(y_test == tabular.classes_[1], tabular.predict_proba(X_test)[:, 1]):.3f}")
+print(
+    f"AUC {roc_auc_score(y_test == tabular.classes_[1], tabular.predict_proba(X_test)[:, 1]):.3f}"
+)
 
 # %% [markdown]
 # ## The steps by hand
@@ -61,12 +64,16 @@ print(f"AUC {roc_auc_score(y_test == tabular.classes_[1], tabular.predict_proba(
 # Switch `early_stopping` on: otherwise the network learns the training rows by heart.
 
 # %%
-numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+numbers = make_pipeline(
+    SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
+)
 columns = make_column_transformer(
     (numbers, make_column_selector(dtype_include="number")),
     (OneHotEncoder(handle_unknown="ignore"), ["city"]),
 )
-model = make_pipeline(columns, MLPClassifier((64, 64), early_stopping=True, max_iter=300, random_state=0))
+model = make_pipeline(
+    columns, MLPClassifier((64, 64), early_stopping=True, max_iter=300, random_state=0)
+)
 model.fit(X_train, y_train)
 LearningCurveDisplay.from_estimator(model[-1])
 print(f"{model[-1].n_iter_} epochs")
@@ -75,12 +82,16 @@ print(f"{model[-1].n_iter_} epochs")
 # ## A comparison on the same rows
 
 # %%
-trees = make_pipeline(columns, HistGradientBoostingClassifier(random_state=0)).fit(X_train, y_train)
+trees = make_pipeline(columns, HistGradientBoostingClassifier(random_state=0)).fit(
+    X_train, y_train
+)
 positive = model.classes_[1]
 for name, candidate in (("network", model), ("boosted trees", trees)):
     probability = candidate.predict_proba(X_test)[:, 1]
     auc = roc_auc_score(y_test == positive, probability)
-    print(f"{name:>14}: AUC {auc:.3f}, log loss {log_loss(y_test == positive, probability):.3f}")
+    print(
+        f"{name:>14}: AUC {auc:.3f}, log loss {log_loss(y_test == positive, probability):.3f}"
+    )
 
 # %% [markdown]
 # ## Rare classes
@@ -92,9 +103,17 @@ print(pd.Series(y_train).value_counts(normalize=True).round(2).to_dict())
 for class_weight in (None, "balanced"):
     weighted = make_pipeline(
         columns,
-        MLPClassifier((64, 64), early_stopping=True, max_iter=300, class_weight=class_weight, random_state=0),
+        MLPClassifier(
+            (64, 64),
+            early_stopping=True,
+            max_iter=300,
+            class_weight=class_weight,
+            random_state=0,
+        ),
     ).fit(X_train, y_train)
-    print(class_weight, f"{balanced_accuracy_score(y_test, weighted.predict(X_test)):.3f}")
+    print(
+        class_weight, f"{balanced_accuracy_score(y_test, weighted.predict(X_test)):.3f}"
+    )
 
 # %% [markdown]
 # ## Save it

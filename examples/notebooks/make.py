@@ -31,7 +31,12 @@ def notebook(script: str) -> str:
     """Return the notebook of a script, as JSON."""
     made = []
     for number, (kind, text) in enumerate(cells(script)):
-        cell = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": text.splitlines(True)}
+        cell = {
+            "cell_type": kind,
+            "id": f"cell-{number}",
+            "metadata": {},
+            "source": text.splitlines(True),
+        }
         if kind == "code":
             cell |= {"execution_count": None, "outputs": []}
         made.append(cell)

@@ -19,9 +19,14 @@ rng = np.random.default_rng(0)
 X = rng.uniform(-2, 2, (400, 2))
 target = np.sin(3 * X[:, :1]) * X[:, 1:]
 net = Network(
-    2, [Dense(24, "gelu"), Dense(24, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0
+    2,
+    [Dense(24, "gelu"), Dense(24, "tanh"), Dense(1, "identity")],
+    dtype="float64",
+    random_state=0,
 )
-history = Trainer(net, Adam(0.01), batch_size=50, random_state=0).fit(X, target, epochs=60)
+history = Trainer(net, Adam(0.01), batch_size=50, random_state=0).fit(
+    X, target, epochs=60
+)
 print(f"loss {history.loss[0]:.3f} -> {history.loss[-1]:.5f}")
 
 # %% [markdown]
@@ -33,7 +38,8 @@ print(f"loss {history.loss[0]:.3f} -> {history.loss[-1]:.5f}")
 J = net.jacobian(X)
 h = 1e-5
 differences = np.stack(
-    [(net.predict(X + h * e) - net.predict(X - h * e)) / (2 * h) for e in np.eye(2)], axis=2
+    [(net.predict(X + h * e) - net.predict(X - h * e)) / (2 * h) for e in np.eye(2)],
+    axis=2,
 )
 print(J.shape, f"{np.abs(J - differences).max():.1e}")
 assert np.abs(J - differences).max() < 1e-7
@@ -103,20 +109,27 @@ def loss_and_gradient(parameters):
     return own.loss_and_gradient(samples)
 
 
-result = minimize(loss_and_gradient, own.parameters, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+result = minimize(
+    loss_and_gradient,
+    own.parameters,
+    jac=True,
+    method="L-BFGS-B",
+    options={"maxiter": 300},
+)
 own.parameters = result.x
 print(f"{result.nfev} evaluations, loss {result.fun:.2e}")
 
 # %% [markdown]
 # ## What happens in the layers, every few steps
 #
-# `Diagnostics.over` records between the steps of a fit on batches.
+# With `every_steps`, `Diagnostics` records in the middle of the epochs, too.
 
 # %%
 watched = Network(2, [*[Dense(16, "tanh")] * 4, Dense(1, "identity")], random_state=0)
-diagnostics = Diagnostics(watched, X, target)
-batches = [(X[i : i + 50], target[i : i + 50]) for i in range(0, 400, 50)]
-Trainer(watched, Adam(0.01), random_state=0).fit(diagnostics.over(batches, every=4), epochs=20)
+diagnostics = Diagnostics(watched, X, target, every_steps=4)
+Trainer(watched, Adam(0.01), batch_size=50, random_state=0).fit(
+    X, target, epochs=20, callbacks=[diagnostics]
+)
 GradientFlowDisplay.from_diagnostics(diagnostics)
 plt.show()
 

@@ -9,7 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from densegrad import SGD, Adam, Dense, Network, Trainer, check_gradients
-from densegrad.display import DecisionBoundaryDisplay, DecisionBoundaryRecorder, NetworkDisplay
+from densegrad.display import (
+    DecisionBoundaryDisplay,
+    DecisionBoundaryRecorder,
+    NetworkDisplay,
+)
 
 np.set_printoptions(precision=4, suppress=True)
 
@@ -20,7 +24,9 @@ np.set_printoptions(precision=4, suppress=True)
 # last row of $W_{(l)}$, and a 1 is appended to each layer's input.
 
 # %%
-net = Network(2, [Dense(2, "relu"), Dense(1, "identity")], loss="squared_error", dtype="float64")
+net = Network(
+    2, [Dense(2, "relu"), Dense(1, "identity")], loss="squared_error", dtype="float64"
+)
 net.weights[1] = [[0.5, -1.0], [0.25, 0.5], [0.0, 1.0]]
 net.weights[2] = [[2.0], [-1.0], [0.5]]
 x, t = [[1.0, 2.0]], [[1.0]]
@@ -42,8 +48,15 @@ print("y_(2)", p.outputs[2], "     loss", p.loss)
 
 # %%
 for l in (3, 2, 1):
-    product = np.tensordot(np.atleast_2d(p.loss_gradients[l])[0], p.local_gradients[l].wrt_input[0], axes=1)
-    print(f"L'_({l}) · dy_({l})/dy_({l - 1}) =", product, f"   L'_({l - 1}) =", p.loss_gradients[l - 1])
+    product = np.tensordot(
+        np.atleast_2d(p.loss_gradients[l])[0], p.local_gradients[l].wrt_input[0], axes=1
+    )
+    print(
+        f"L'_({l}) · dy_({l})/dy_({l - 1}) =",
+        product,
+        f"   L'_({l - 1}) =",
+        p.loss_gradients[l - 1],
+    )
 
 # %% [markdown]
 # The same as pictures. `kind` is "layers", "loss_layer", "forward", "backward" or "detail".
@@ -70,7 +83,9 @@ target = X[:, :1] * X[:, 1:]
 
 
 def new_network():
-    return Network(2, [Dense(6, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0)
+    return Network(
+        2, [Dense(6, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0
+    )
 
 
 by_hand, alpha = new_network(), 0.5
@@ -91,11 +106,17 @@ print(f"loss {q.loss:.4f}, and every weight is equal")
 
 # %%
 corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-points = np.repeat(corners, 25, axis=0) + np.random.default_rng(1).normal(0, 0.12, (100, 2))
+points = np.repeat(corners, 25, axis=0) + np.random.default_rng(1).normal(
+    0, 0.12, (100, 2)
+)
 labels = np.repeat([0, 1, 1, 0], 25)
-xor = Network(2, [Dense(8, "tanh"), Dense(1, "logistic")], loss="log_loss", random_state=0)
+xor = Network(
+    2, [Dense(8, "tanh"), Dense(1, "logistic")], loss="log_loss", random_state=0
+)
 recorder = DecisionBoundaryRecorder(xor, points, labels, epochs=[0, 10, 40, 150])
-Trainer(xor, Adam(0.02), random_state=0).fit(points, labels, epochs=151, callbacks=[recorder])
+Trainer(xor, Adam(0.02), random_state=0).fit(
+    points, labels, epochs=151, callbacks=[recorder]
+)
 DecisionBoundaryDisplay.from_recorder(recorder)
 print("correct:", np.mean((xor.predict(points)[:, 0] > 0.5) == labels))
 plt.show()
@@ -121,7 +142,12 @@ def forgot_the_minus(z):
 
 
 for slope in (bump_slope, forgot_the_minus):
-    with_bump = Network(2, [Dense(5, (bump, slope)), Dense(1, "identity")], dtype="float64", random_state=0)
+    with_bump = Network(
+        2,
+        [Dense(5, (bump, slope)), Dense(1, "identity")],
+        dtype="float64",
+        random_state=0,
+    )
     report = check_gradients(with_bump, X[:10], target[:10])
     print(f"{slope.__name__}:")
     print(report, "\n")

@@ -16,7 +16,9 @@ Examples
 >>> from densegrad import Adam, Dense, Network, Trainer
 >>> X = np.random.default_rng(0).normal(size=(100, 2))
 >>> net = Network(2, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
->>> history = Trainer(net, Adam(0.01), random_state=0).fit(X, X[:, :1] * X[:, 1:], epochs=5)
+>>> history = Trainer(net, Adam(0.01), random_state=0).fit(
+...     X, X[:, :1] * X[:, 1:], epochs=5
+... )
 >>> history.loss[-1] < history.loss[0]
 True
 """

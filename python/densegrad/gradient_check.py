@@ -171,7 +171,9 @@ def check_gradients(
     --------
     >>> import numpy as np
     >>> from densegrad import Dense, Network, check_gradients
-    >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0)
+    >>> net = Network(
+    ...     2, [Dense(3, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0
+    ... )
     >>> check_gradients(net, np.ones((4, 2)), np.zeros(4)).wrong
     ()
     """

@@ -51,7 +51,11 @@ class LayerRates:
     A pretrained layer that learns more slowly than the new head:
 
     >>> from densegrad import Dense, LayerRates, Network
-    >>> net = Network(4, [Dense(8, "tanh", rates=LayerRates(0.1)), Dense(1, "identity")], random_state=0)
+    >>> net = Network(
+    ...     4,
+    ...     [Dense(8, "tanh", rates=LayerRates(0.1)), Dense(1, "identity")],
+    ...     random_state=0,
+    ... )
     >>> net.layers[0].rates.bias
     0.1
     """
@@ -133,7 +137,9 @@ class Dense:
     Examples
     --------
     >>> from densegrad import Dense, Network
-    >>> net = Network(2, [Dense(3, "tanh", dropout=0.1), Dense(1, "identity")], random_state=0)
+    >>> net = Network(
+    ...     2, [Dense(3, "tanh", dropout=0.1), Dense(1, "identity")], random_state=0
+    ... )
     >>> net.weights[1].shape
     (3, 3)
     >>> import numpy as np
@@ -192,7 +198,12 @@ class Scale:
     Examples
     --------
     >>> from densegrad import Dense, LayerRates, Network, Scale
-    >>> net = Network(3, [Scale(rates=LayerRates(6.0)), Dense(2, "softmax")], loss="log_loss", random_state=0)
+    >>> net = Network(
+    ...     3,
+    ...     [Scale(rates=LayerRates(6.0)), Dense(2, "softmax")],
+    ...     loss="log_loss",
+    ...     random_state=0,
+    ... )
     >>> net.weights[1]
     array([[1., 1., 1.]], dtype=float32)
     """

@@ -58,7 +58,9 @@ class ActivationDisplay:
     >>> from densegrad import Dense, Network
     >>> from densegrad.display import ActivationDisplay
     >>> net = Network(3, [Dense(16, "relu"), Dense(1, "identity")], random_state=0)
-    >>> display = ActivationDisplay.from_network(net, np.random.default_rng(0).normal(size=(50, 3)))
+    >>> display = ActivationDisplay.from_network(
+    ...     net, np.random.default_rng(0).normal(size=(50, 3))
+    ... )
     >>> len(display.axes_), display.layers[0].dead.shape
     (2, (16,))
     """

@@ -77,7 +77,9 @@ class DecisionBoundaryRecorder:
     >>> from densegrad.display import DecisionBoundaryDisplay, DecisionBoundaryRecorder
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
     >>> t = (X[:, 0] * X[:, 1] > 0).astype(int)
-    >>> net = Network(2, [Dense(8, "tanh"), Dense(1, "logistic")], loss="log_loss", random_state=0)
+    >>> net = Network(
+    ...     2, [Dense(8, "tanh"), Dense(1, "logistic")], loss="log_loss", random_state=0
+    ... )
     >>> recorder = DecisionBoundaryRecorder(net, X, t, epochs=[0, 4], resolution=30)
     >>> history = Trainer(net, random_state=0).fit(X, t, epochs=5, callbacks=[recorder])
     >>> [ax.get_title() for ax in DecisionBoundaryDisplay.from_recorder(recorder).axes_]
@@ -144,8 +146,12 @@ class DecisionBoundaryDisplay:
     >>> from densegrad import Dense, Network
     >>> from densegrad.display import DecisionBoundaryDisplay
     >>> X = np.random.default_rng(0).normal(size=(50, 2))
-    >>> net = Network(2, [Dense(8, "tanh"), Dense(3, "softmax")], loss="log_loss", random_state=0)
-    >>> DecisionBoundaryDisplay.from_network(net, X, np.zeros(50, int), resolution=30).axes_.shape
+    >>> net = Network(
+    ...     2, [Dense(8, "tanh"), Dense(3, "softmax")], loss="log_loss", random_state=0
+    ... )
+    >>> DecisionBoundaryDisplay.from_network(
+    ...     net, X, np.zeros(50, int), resolution=30
+    ... ).axes_.shape
     (1,)
     """
 

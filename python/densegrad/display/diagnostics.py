@@ -96,7 +96,9 @@ class Diagnostics:
     >>> t = X.sum(axis=1)
     >>> net = Network(3, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
     >>> diagnostics = Diagnostics(net, X, t)
-    >>> history = Trainer(net, Adam(0.01), random_state=0).fit(X, t, epochs=5, callbacks=[diagnostics])
+    >>> history = Trainer(net, Adam(0.01), random_state=0).fit(
+    ...     X, t, epochs=5, callbacks=[diagnostics]
+    ... )
     >>> diagnostics.epochs, len(diagnostics.weight_gradients[1])
     ([0, 1, 2, 3, 4], 5)
     >>> sorted(diagnostics.to_dict())[:3]

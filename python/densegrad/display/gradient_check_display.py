@@ -40,7 +40,9 @@ class GradientCheckDisplay:
     >>> import numpy as np
     >>> from densegrad import Dense, Network
     >>> from densegrad.display import GradientCheckDisplay
-    >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0)
+    >>> net = Network(
+    ...     2, [Dense(3, "tanh"), Dense(1, "identity")], dtype="float64", random_state=0
+    ... )
     >>> display = GradientCheckDisplay.from_network(net, np.ones((4, 2)), np.zeros(4))
     >>> display.axes_.get_title()
     'no gradient is wrong: all errors are below 1e−06'

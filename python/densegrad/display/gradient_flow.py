@@ -48,9 +48,13 @@ class GradientFlowDisplay:
     >>> from densegrad import Dense, Network, Trainer
     >>> from densegrad.display import Diagnostics, GradientFlowDisplay
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
-    >>> net = Network(3, [Dense(8, "tanh"), Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
+    >>> net = Network(
+    ...     3, [Dense(8, "tanh"), Dense(8, "tanh"), Dense(1, "identity")], random_state=0
+    ... )
     >>> diagnostics = Diagnostics(net, X, X[:, :1])
-    >>> history = Trainer(net, random_state=0).fit(X, X[:, :1], epochs=5, callbacks=[diagnostics])
+    >>> history = Trainer(net, random_state=0).fit(
+    ...     X, X[:, :1], epochs=5, callbacks=[diagnostics]
+    ... )
     >>> display = GradientFlowDisplay.from_diagnostics(diagnostics)
     >>> len(display.axes_), len(display.axes_[0].lines)
     (3, 3)

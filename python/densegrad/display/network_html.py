@@ -26,7 +26,9 @@ def network_html(network: Network) -> str:
     --------
     >>> from densegrad import Dense, Network
     >>> from densegrad.display import network_html
-    >>> net = Network(784, [Dense(128, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0)
+    >>> net = Network(
+    ...     784, [Dense(128, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0
+    ... )
     >>> "101,770 parameters" in network_html(net)
     True
     """

@@ -45,7 +45,9 @@ class WeightsDisplay:
     --------
     >>> from densegrad import Dense, Network
     >>> from densegrad.display import WeightsDisplay
-    >>> net = Network(64, [Dense(9, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0)
+    >>> net = Network(
+    ...     64, [Dense(9, "relu"), Dense(10, "softmax")], loss="log_loss", random_state=0
+    ... )
     >>> WeightsDisplay.from_network(net, layer=1, shape=(8, 8)).axes_.shape
     (9,)
     """

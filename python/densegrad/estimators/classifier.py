@@ -68,7 +68,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP[Labels]):
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.model_selection import train_test_split
     >>> X, y = make_classification(n_samples=200, random_state=1)
-    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=1)
+    >>> X_train, X_test, y_train, y_test = train_test_split(
+    ...     X, y, stratify=y, random_state=1
+    ... )
     >>> clf = MLPClassifier(random_state=1, max_iter=300, tol=1e-3).fit(X_train, y_train)
     >>> clf.predict(X_test[:5]).shape
     (5,)

@@ -213,7 +213,7 @@ def sharded_order(n_rows: int, shards: int, batch_size: int, seed: int, epoch: i
     --------
     >>> from densegrad.distributed import sharded_order
     >>> order = sharded_order(8, shards=2, batch_size=4, seed=0, epoch=0)
-    >>> sorted(order[:2].tolist() + order[4:6].tolist())  # the first shard has the rows 0 … 3
+    >>> sorted(order[:2].tolist() + order[4:6].tolist())  # the first shard: rows 0 … 3
     [0, 1, 2, 3]
     """
     n_rows = _validation.integer("n_rows", n_rows, 1)

@@ -127,7 +127,9 @@ class Trainer(TrainerState):
     >>> from densegrad import Adam, Dense, Network, Trainer
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
     >>> net = Network(3, [Dense(8, "tanh"), Dense(1, "identity")], random_state=0)
-    >>> history = Trainer(net, Adam(0.01), batch_size=20, random_state=0).fit(X, X.sum(axis=1), epochs=20)
+    >>> history = Trainer(net, Adam(0.01), batch_size=20, random_state=0).fit(
+    ...     X, X.sum(axis=1), epochs=20
+    ... )
     >>> history.loss[-1] < history.loss[0]
     True
     """
