@@ -111,7 +111,7 @@ def draw_losses(clf: MLPClassifier, accuracy: float, path: Path) -> None:
 
 
 def draw_first_layer(clf: MLPClassifier, path: Path) -> None:
-    """Draw what the strongest units of the first layer look for: red adds to them, blue takes away."""
+    """Draw what the strongest units of the first layer look for: blue adds to them, red takes away."""
     weights = clf.coefs_[0]
     side = round(weights.shape[0] ** 0.5)
     strongest = np.argsort(-np.abs(clf.coefs_[1]).sum(axis=1))[:40]
@@ -120,7 +120,7 @@ def draw_first_layer(clf: MLPClassifier, path: Path) -> None:
     for axes, unit in zip(grid.ravel(), strongest, strict=True):
         image = weights[:, unit].reshape(side, side)
         bound = np.quantile(np.abs(image), 0.995)
-        axes.imshow(image, cmap="RdBu_r", vmin=-bound, vmax=bound)
+        axes.imshow(image, cmap="RdBu", vmin=-bound, vmax=bound)
         axes.axis("off")
     figure.savefig(path, dpi=150)
 

@@ -2,8 +2,8 @@
 What the first layer looks for
 ==============================
 
-The weights into a unit of the first layer have one number for each pixel, so they are an image: red pixels
-raise the unit's output, blue ones lower it. Below them are their gradients, before and after the training.
+The weights into a unit of the first layer have one number for each pixel, so they are an image: blue pixels
+raise the unit's output, red ones lower it. Below them are their gradients, before and after the training.
 """
 
 import matplotlib.pyplot as plt

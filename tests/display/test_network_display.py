@@ -97,7 +97,7 @@ def test_units_show_the_sample() -> None:
         assert shown(forward[f"weight 1 {i} {j}"]) == pytest.approx(network.weights[1][i, j], rel=5e-2)
         assert shown(backward[f"weight 1 {i} {j}"]) == pytest.approx(p.weight_gradients[1][i, j], rel=5e-2)
     assert shown(forward["loss value"]) == pytest.approx(p.loss, rel=5e-4)
-    assert forward["target value"] == str(target[2])
+    assert forward["target value"] == f"{target[2]} of sample 2"
 
 
 def arrow_widths(display: NetworkDisplay) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from builders import half_square
@@ -88,8 +89,8 @@ def test_dead_and_saturated_units_are_named() -> None:
     flat[4] = [6.0, 0.0]
     network.weights[2] = flat
     display = ActivationDisplay.from_network(network, np.linspace(0.1, 1, 5)[:, np.newaxis])
-    assert display.axes_[0].get_xlabel() == "1 of 4 units dead"
-    assert display.axes_[1].get_xlabel() == "0 of 2 units dead, 50% saturated"
+    assert display.axes_[0].get_xlabel() == "value; 1 of 4 units dead"
+    assert display.axes_[1].get_xlabel() == "value; 0 of 2 units dead, 50% saturated"
 
 
 def moons() -> tuple[Any, Any]:
@@ -125,7 +126,29 @@ def test_colours_are_the_predicted_classes() -> None:
         assert np.ptp(hue, axis=0).max() < 1e-6
         strongest[label] = tuple(np.round(hue[0], 6))
     assert len(set(strongest.values())) == 3
-    np.testing.assert_array_equal(ax.collections[-1].get_offsets(), X)
+    marked = [(dots.get_label(), dots) for dots in ax.collections if dots.get_label() in clf.classes_]
+    assert [name for name, _ in marked] == ["left", "middle", "right"]
+    for k, (_, dots) in enumerate(marked):
+        np.testing.assert_array_equal(dots.get_offsets(), X[t == k])
+    assert [text.get_text() for text in display.figure_.legends[0].get_texts()] == list(clf.classes_)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 0", "feature 1")
+
+
+def test_boundary_of_a_frame_names_its_columns_and_targets_may_stand_in_a_column() -> None:
+    X, t = moons()
+    network = Network(2, [Dense(4, "tanh"), Dense(1)], loss="log_loss", random_state=0)
+    frame = pd.DataFrame(X, columns=["height", "weight"])
+    figure, given = plt.subplots()
+    display = DecisionBoundaryDisplay.from_network(network, frame, t[:, np.newaxis], ax=given)
+    (ax,) = display.axes_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "weight")
+    dots = {c.get_label(): len(c.get_offsets()) for c in ax.collections if c.get_label() in ("0", "1")}
+    assert dots == {"0": np.sum(t == 0), "1": np.sum(t == 1)}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "1"]
+    recorder = DecisionBoundaryRecorder(network, frame, t, resolution=10)
+    recorder.record(3)
+    assert DecisionBoundaryDisplay.from_recorder(recorder).axes_[0].get_xlabel() == "height"
+    plt.close(figure)
 
 
 def test_boundary_of_a_regression_shows_the_values() -> None:

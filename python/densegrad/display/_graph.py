@@ -154,10 +154,11 @@ class Graph:
             if self.kind in ("loss_layer", "forward") or passes.target is not None:
                 c.text(x, y + 0.1, "target", 10, "target")
                 if passes.target is not None:
+                    of_sample = f" of sample {self.sample}" if len(passes.target) > 1 else ""
                     c.text(
                         x,
                         y - 0.14,
-                        passes.target_text(self.sample, 3),
+                        passes.target_text(self.sample, 3) + of_sample,
                         8.5,
                         "target value",
                         color=c.colours.faint,

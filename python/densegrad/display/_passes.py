@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Backpropagation, Network
+from densegrad.display._numbers import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,5 +132,5 @@ class Passes:
         if self.target is None:
             return ""
         values = np.ravel(self.target[sample])
-        shown = ", ".join(f"{v:.4g}" if values.dtype.kind == "f" else str(v) for v in values[:most].tolist())
+        shown = ", ".join(short(v, 4) if values.dtype.kind == "f" else str(v) for v in values[:most].tolist())
         return shown + (f", … ({len(values)} values)" if len(values) > most else "")

@@ -159,7 +159,7 @@ class ActivationDisplay:
                 f"$y_{{({layer.layer})}}$  {layer.activation}, {layer.outputs.shape[1]} units",
                 fontsize="medium",
             )
-            panel.set_ylabel("outputs", fontsize="small")
+            panel.set_ylabel("number of outputs", fontsize="small")
             panel.tick_params(labelsize="small")
             panel.set_xlabel(self._remark(layer), fontsize="small")
             plain(panel)
@@ -175,7 +175,7 @@ class ActivationDisplay:
             parts.append(f"{int(layer.dead.sum())} of {len(layer.dead)} units dead")
         if math.isfinite(layer.saturated):
             parts.append(f"{layer.saturated:.0%} saturated")
-        return ", ".join(parts) or "value"
+        return "value" + ("; " if parts else "") + ", ".join(parts)
 
 
 def _outputs_and_slopes(network: Network, X: Any) -> tuple[list[NDArray[Any]], list[NDArray[Any] | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ from densegrad.display._models import count_rows, network_of, target_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+#: Colours of the classes, which stay apart for colour-blind readers (Okabe and Ito), and their marks.
+_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#5c5c5c")
+_MARKS = "o^sDvP*X"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,12 @@ def _two_features(network: Network | None, X: Any) -> NDArray[np.float64]:
     if network is not None and network.n_inputs != 2:
         raise ValueError(f"the network must have two inputs to draw a boundary; got {network.n_inputs}")
     return rows
+
+
+def _feature_names(X: Any) -> tuple[str, str]:
+    """Return the names of a data frame's columns, or those of columns without names."""
+    first, second = X.columns if hasattr(X, "columns") else ("feature 0", "feature 1")
+    return str(first), str(second)
 
 
 class DecisionBoundaryRecorder:
@@ -96,6 +106,7 @@ class DecisionBoundaryRecorder:
         resolution: int = 120,
     ) -> None:
         self.X = _two_features(model if isinstance(model, Network) else None, X)
+        self.feature_names = _feature_names(X)
         self.target = np.asarray(target)
         if len(self.target) != len(self.X):
             raise ValueError(f"target must have {len(self.X)} rows, as X has; got {len(self.target)}")
@@ -120,8 +131,8 @@ class DecisionBoundaryRecorder:
 class DecisionBoundaryDisplay:
     """The outputs of a network over the plane of its two features, one panel an epoch.
 
-    Each class has a colour, which is paler if the network is less sure; the boundary is a line. For a
-    regression the value is drawn.
+    Each class has a colour, which is paler if the network is less sure; the boundary is a line. The rows have
+    the colour of their own class, and its mark. For a regression the value is drawn.
 
     Parameters
     ----------
@@ -134,6 +145,9 @@ class DecisionBoundaryDisplay:
         As the network takes it.
     threshold : float or None
         The boundary of a single output: 0.5, or 0 for the hinge losses; None for a regression.
+    feature_names : tuple of str, default ("feature 0", "feature 1")
+    class_names : sequence of str or None
+        None numbers the classes.
 
     Attributes
     ----------
@@ -166,6 +180,8 @@ class DecisionBoundaryDisplay:
         target: NDArray[Any],
         *,
         threshold: float | None,
+        feature_names: tuple[str, str] = ("feature 0", "feature 1"),
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if not outputs:
             raise ValueError(
@@ -173,6 +189,7 @@ class DecisionBoundaryDisplay:
             )
         self.outputs, self.grid, self.X, self.target = outputs, grid, X, target
         self.threshold = threshold
+        self.feature_names, self.class_names = feature_names, class_names
 
     @classmethod
     def from_recorder(cls, recorder: DecisionBoundaryRecorder, *, ax: Any = None) -> DecisionBoundaryDisplay:
@@ -193,7 +210,15 @@ class DecisionBoundaryDisplay:
         network = network_of(recorder.model)
         target = target_of(recorder.model, recorder.target)
         outputs = {f"epoch {epoch}": values for epoch, values in recorder.outputs.items()}
-        return cls(outputs, recorder.grid, recorder.X, target, threshold=_threshold(network)).plot(ax)
+        return cls(
+            outputs,
+            recorder.grid,
+            recorder.X,
+            target,
+            threshold=_threshold(network),
+            feature_names=recorder.feature_names,
+            class_names=_class_names(recorder.model),
+        ).plot(ax)
 
     @classmethod
     def from_network(
@@ -221,15 +246,31 @@ class DecisionBoundaryDisplay:
         ValueError
             If there are not two features.
         """
+        return cls._of(network, X, target, None, resolution).plot(ax)
+
+    @classmethod
+    def _of(
+        cls, network: Network, X: Any, target: Any, class_names: Sequence[str] | None, resolution: int
+    ) -> DecisionBoundaryDisplay:
         rows = _two_features(network, X)
         if count_rows(target) != len(rows):
             raise ValueError(f"target must have {len(rows)} rows, as X has; got {count_rows(target)}")
         grid = _Grid.over(rows, resolution)
         outputs = {"": grid.outputs(network)}
-        return cls(outputs, grid, rows, np.asarray(target), threshold=_threshold(network)).plot(ax)
+        return cls(
+            outputs,
+            grid,
+            rows,
+            np.asarray(target),
+            threshold=_threshold(network),
+            feature_names=_feature_names(X),
+            class_names=class_names,
+        )
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, **options: Any) -> DecisionBoundaryDisplay:
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, resolution: int = 160, ax: Any = None
+    ) -> DecisionBoundaryDisplay:
         """Draw a fitted estimator of two features.
 
         Parameters
@@ -237,8 +278,8 @@ class DecisionBoundaryDisplay:
         estimator : MLPClassifier or MLPRegressor
         X, y
             The rows that are drawn as dots.
-        **options
-            Those of `from_network`.
+        resolution, ax
+            As for `from_network`.
 
         Returns
         -------
@@ -246,7 +287,8 @@ class DecisionBoundaryDisplay:
         """
         network = network_of(estimator)
         _two_features(network, X)
-        return cls.from_network(network, X, target_of(estimator, y), **options)
+        target = target_of(estimator, y)
+        return cls._of(network, X, target, _class_names(estimator), resolution).plot(ax)
 
     def plot(self, ax: Any = None) -> DecisionBoundaryDisplay:
         """Draw one panel an epoch.
@@ -261,28 +303,36 @@ class DecisionBoundaryDisplay:
         DecisionBoundaryDisplay
         """
         count = len(self.outputs)
-        figure, axes = panels(ax, count, (5.0, 4.4) if count == 1 else (3.3, 3.1), min(count, 4))
-        for panel, (title, outputs) in zip(axes, self.outputs.items(), strict=True):
+        columns = min(count, 4)
+        figure, axes = panels(ax, count, (5.0, 4.4) if count == 1 else (3.3, 3.1), columns)
+        for k, (panel, (title, outputs)) in enumerate(zip(axes, self.outputs.items(), strict=True)):
             if self.threshold is None:
                 self._values(panel, outputs)
             else:
                 self._classes(panel, outputs, self.threshold)
             panel.set_title(title, fontsize="medium")
             panel.tick_params(labelsize="small")
+            if k + columns >= count:
+                panel.set_xlabel(self.feature_names[0])
+            if k % columns == 0:
+                panel.set_ylabel(self.feature_names[1])
+        if self.threshold is not None:
+            marks, names = axes[0].get_legend_handles_labels()
+            if ax is None:
+                columns = min(len(names), 6)
+                figure.legend(
+                    marks, names, loc="outside lower center", ncols=columns, frameon=False, markerscale=1.5
+                )
+            else:
+                axes[0].legend(marks, names, framealpha=0.85, fontsize="small")
         self.figure_, self.axes_ = figure, np.array(axes, dtype=object)
         return self
 
     def _classes(self, ax: Axes, outputs: NDArray[Any], threshold: float) -> None:
-        from matplotlib import colormaps
         from matplotlib.colors import to_rgb
 
         n_classes = max(outputs.shape[2], 2)
-        palette = colormaps["tab10"]
-        hues = (
-            [to_rgb("#2b7bba"), to_rgb("#e07b39")]
-            if n_classes == 2
-            else [palette(k % 10)[:3] for k in range(n_classes)]
-        )
+        hues = [to_rgb(_HUES[k % len(_HUES)]) for k in range(n_classes)]
         if outputs.shape[2] == 1:
             class_1 = np.clip(outputs[..., 0] if threshold else (outputs[..., 0] + 1) / 2, 0, 1)
             sureness = np.stack([1 - class_1, class_1], axis=-1)
@@ -302,9 +352,21 @@ class DecisionBoundaryDisplay:
                 margin = sureness[..., k] - others
             if margin.min() < 0 < margin.max():
                 ax.contour(self.grid.x, self.grid.y, margin, levels=[0.0], colors="black", linewidths=1.2)
-        labels = self.target if self.target.ndim == 1 else self.target.argmax(axis=1)
-        colours = [hues[int(label) % n_classes] for label in labels]
-        ax.scatter(self.X[:, 0], self.X[:, 1], c=colours, s=12, edgecolors="white", linewidths=0.5)
+        several = self.target.ndim == 2 and self.target.shape[1] > 1
+        labels = self.target.argmax(axis=1) if several else np.ravel(self.target)
+        numbers = labels.astype(int) % n_classes
+        for k in np.unique(numbers):
+            x, y = self.X[numbers == k].T
+            ax.scatter(
+                x,
+                y,
+                color=0.75 * np.array(hues[k]),
+                marker=_MARKS[k % len(_MARKS)],
+                s=22,
+                edgecolors="white",
+                linewidths=0.7,
+                label=str(k) if self.class_names is None else self.class_names[k],
+            )
 
     def _values(self, ax: Axes, outputs: NDArray[Any]) -> None:
         target = self.target.reshape(len(self.target), -1)[:, 0]
@@ -317,7 +379,7 @@ class DecisionBoundaryDisplay:
         image = ax.imshow(values, origin="lower", extent=self._extent(), aspect="auto", **scale)
         ax.scatter(self.X[:, 0], self.X[:, 1], c=target, s=16, edgecolors="white", linewidths=0.5, **scale)
         # Axes without a figure are None in the types; `imshow` has already drawn in these.
-        ax.get_figure().colorbar(image, ax=ax)  # type: ignore[union-attr]
+        ax.get_figure().colorbar(image, ax=ax, label="value")  # type: ignore[union-attr]
 
     def _extent(self) -> tuple[float, float, float, float]:
         x, y = self.grid.x, self.grid.y
@@ -329,3 +391,9 @@ def _threshold(network: Network) -> float | None:
     if network.target_kind == "values":
         return None
     return 0.0 if network.loss in ("hinge", "squared_hinge") else 0.5
+
+
+def _class_names(model: Any) -> list[str] | None:
+    """Return the labels of a classifier's classes."""
+    classes = getattr(model, "classes_", None)
+    return None if classes is None else [str(label) for label in classes]

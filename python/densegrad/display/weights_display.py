@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WeightsDisplay:
-    """W_(l), and dLoss/dW_(l) beside it, as images: red above 0, blue below.
+    """W_(l), and dLoss/dW_(l) beside it, as images: blue above 0, red below.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class WeightsDisplay:
         for panel, (name, matrix) in zip(axes, named, strict=True):
             bound = _bound(matrix)
             image = panel.imshow(
-                matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest"
+                matrix, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest"
             )
             panel.axhline(len(matrix) - 1.5, color="0.5", linewidth=0.8)
             panel.set(
@@ -215,7 +215,7 @@ class WeightsDisplay:
             bound = _bound(matrix[:-1, self.units_])
             panel.imshow(
                 matrix[:-1, unit].reshape(self.shape),
-                cmap="RdBu_r",
+                cmap="RdBu",
                 vmin=-bound,
                 vmax=bound,
                 interpolation="nearest",
@@ -230,7 +230,7 @@ class WeightsDisplay:
         assert self.units_ is not None
         n, shown = self.weights.shape[1], len(self.units_)
         which = f"all {n} units" if shown == n else f"the strongest {shown} of {n} units"
-        return f"Weights into {which} of layer {self.layer}; red above 0, blue below"
+        return f"Weights into {which} of layer {self.layer}; blue above 0, red below"
 
 
 def _bound(matrix: NDArray[Any]) -> float:
