@@ -37,6 +37,7 @@ demo-cluster: ## train on a cluster of processes, kill one of them, and compare 
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the documentation site, in build/docs; warnings are errors
 	rm -rf docs/api/generated
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -d build/doctrees docs build/docs $(ARGS)
+	$(BIN)/python tools/check_links.py build/docs
 
 # Tests read the objects of this build and link a program with them.
 test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch and on Dask

@@ -104,7 +104,7 @@ html_sidebars = {
             "benchmarks",
             "limits",
         ),
-        *("contributing", "changelog", "tabular_results"),
+        *("contributing", "changelog", "tabular_results", "exactness", "versions"),
     )
 }
 

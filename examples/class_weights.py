@@ -60,9 +60,8 @@ figure, axes = plt.subplots(
 )
 a, b = np.meshgrid(np.linspace(-2.2, 2.2, 250), np.linspace(-2.2, 2.2, 250))
 for panel, (name, clf) in zip(axes, fitted.items(), strict=True):
-    probability = clf.predict_proba(np.column_stack([a.ravel(), b.ravel()]))[
-        :, 1
-    ].reshape(a.shape)
+    probability = clf.predict_proba(np.column_stack([a.ravel(), b.ravel()]))
+    probability = probability[:, 1].reshape(a.shape)
     shades = panel.contourf(
         a, b, probability, levels=np.linspace(0, 1, 11), cmap="Oranges"
     )
@@ -76,7 +75,13 @@ for panel, (name, clf) in zip(axes, fitted.items(), strict=True):
         title=f"class_weight: {name}\n{found:.0%} of the rare ones found",
         aspect="equal",
     )
-axes[0].legend(frameon=False, loc="lower left", markerscale=2)
+figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=2,
+    frameon=False,
+    markerscale=2,
+)
 figure.colorbar(shades, ax=axes, label="probability of “rare”", shrink=0.85)
 path = Path("demo-output") / "class_weights.png"
 path.parent.mkdir(exist_ok=True)

@@ -22,4 +22,4 @@ print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 # %%
 # In a notebook the pass itself is that page.
-p  # noqa: B018 - shown as a notebook's cell is
+p

@@ -34,5 +34,5 @@ for style, (name, schedule) in zip(styles, chosen.items(), strict=True):
     losses.semilogy(history.loss, linestyle=style)
 rates.set(title="learning rate", xlabel="epoch")
 losses.set(title="training loss", xlabel="epoch")
-rates.legend(frameon=False, fontsize="small")
+figure.legend(loc="outside lower center", ncols=6, frameon=False)
 plt.show()
