@@ -2,8 +2,9 @@
 Gradients in a deep network: logistic, tanh and relu
 ====================================================
 
-The slope of the logistic function is 1/4 at most, so :math:`L'_{(l)}` shrinks at every layer on its way back:
-the first of ten layers hardly learns. Units of tanh and relu, with initial weights that suit them, pass it on.
+The slope of the logistic function is 1/4 at most, so :math:`L'_{(l)}` shrinks at every layer on its way
+back: the first of ten layers hardly learns. Units of tanh and relu, with initial weights that suit them, pass
+it on.
 """
 
 import matplotlib.pyplot as plt
@@ -29,8 +30,8 @@ def watched(activation: str) -> Diagnostics:
 
 
 # %%
-# Above the norms of :math:`L'_{(l)}`; below, how large an epoch's change of the weights is beside the weights.
-# With logistic units each layer on the way back has less, and nothing moves.
+# Above the norms of :math:`L'_{(l)}`; below, how large an epoch's change of the weights is beside them. With
+# logistic units each layer on the way back has less, and nothing moves.
 shown = ("loss_gradients", "update_ratio")
 GradientFlowDisplay.from_diagnostics(watched("logistic"), quantities=shown)
 

@@ -1,4 +1,4 @@
-"""Checks that every link inside a built site leads to a page, and to an anchor on it: check_links.py FOLDER."""
+"""Checks that every link inside a built site leads to a page and its anchor: check_links.py FOLDER."""
 
 from __future__ import annotations
 
