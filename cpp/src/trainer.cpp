@@ -106,8 +106,8 @@ template <class T> struct TrainerOf<T>::Epoch {
     double loss = spec.loss_before; // sum over the batches so far
     Index steps_done = 0;
     Index rows_done = spec.rows_before; // of batches that have weight
-    bool failed = false; // the custom loss gave no gradient
-    bool ended = false;  // by the exchange
+    bool failed = false;                // the custom loss gave no gradient
+    bool ended = false;                 // by the exchange
     StopWatch watch{spec.stop};
 };
 
