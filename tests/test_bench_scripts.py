@@ -17,7 +17,7 @@ def test_what_diagnostics_costs() -> None:
     done = subprocess.run(
         [sys.executable, BENCH / "diagnostics.py", "tiny"], capture_output=True, text=True, check=True
     )
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:]][:2] == ["none", "16"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]][:2] == ["never", "16"]
 
 
 def test_what_derivatives_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,7 +221,7 @@ class Diagnostics:
         p = network.backpropagate(X, target, weight, n_threads=1)
         self.epochs.append(epoch)
         for l, layer in enumerate(network.layers, 1):
-            W = network.weights[l]
+            W = p.weights[l]
             last = self._last.get(l)
             self._last[l] = W
             slopes = p.local_gradients[l].wrt_preactivation
@@ -250,8 +250,8 @@ class Diagnostics:
 
     def _check_same(self, network: Network) -> None:
         """Raise ValueError if the records are of another network; a fit that begins anew makes one."""
-        shapes = {l: network.weights[l].shape for l in range(1, network.depth + 1)} if self._last else {}
-        if shapes != {l: W.shape for l, W in self._last.items()}:
+        last = tuple(W.shape for W in self._last.values())
+        if last and last != network.spec.weight_shapes:
             raise ValueError("the network has other layers than the one recorded before: use new Diagnostics")
 
     def to_dict(self) -> dict[str, list[float]]:
