@@ -19,15 +19,38 @@ OPTIMIZER_NUMBER: Final = {name: i for i, name in enumerate(OPTIMIZERS)}
 
 
 def activations() -> tuple[str, ...]:
-    """Return the names of the activations that `Dense` takes; two functions are taken as well."""
+    """Return the names of the activations that `Dense` takes; two functions are taken as well.
+
+    Examples
+    --------
+    >>> from densegrad import activations
+    >>> print(*activations())
+    identity relu leaky_relu tanh logistic softplus elu selu silu gelu mish exp softmax
+    """
     return tuple(name for name in ACTIVATIONS if name != "custom")
 
 
 def losses() -> tuple[str, ...]:
-    """Return the names of the losses that `Network` takes; a callable is taken as well."""
+    """Return the names of the losses that `Network` takes; a callable is taken as well.
+
+    Examples
+    --------
+    >>> from densegrad import losses
+    >>> print(*losses()[:6])
+    squared_error log_loss poisson absolute_error huber log_cosh
+    >>> print(*losses()[6:])
+    quantile gamma tweedie gaussian_nll focal hinge squared_hinge
+    """
     return tuple(name for name in LOSSES if name != "custom")
 
 
 def optimizers() -> tuple[str, ...]:
-    """Return the names of the optimizers, which are those of their classes."""
+    """Return the names of the optimizers, which are those of their classes.
+
+    Examples
+    --------
+    >>> from densegrad import optimizers
+    >>> print(*optimizers())
+    SGD Adam AdamW NAdam RMSprop Adagrad Lion
+    """
     return tuple(OPTIMIZERS)

@@ -55,22 +55,43 @@ class Epoch:
 
 @dataclass(repr=False)
 class History:
-    """The record of a fit, one number an epoch."""
+    """The record of a fit, one number an epoch.
 
-    #: Mean over the rows of the loss of their batch, just before its update, penalties included.
+    Attributes
+    ----------
+    loss : list of float
+        Mean over the rows of the loss of their batch, just before its update, penalties included.
+    validation_loss : list of float
+        Loss on the validation set after the epoch; empty without one.
+    score : list of float
+        The scores that `scoring` returned; empty without it.
+    learning_rate : list of float
+        Learning rate of the epoch's last update.
+    seconds : list of float
+        Seconds that the epoch trained, without validation and callbacks.
+    best_epoch : int or None
+        Number, from 0, of the epoch with the best score or the lowest loss; None before the first.
+    stopped : str
+        Why the fit ended: "epochs", "patience", "max_time", "schedule" or "callback"; "" if it ended with an
+        error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from densegrad import Dense, Network, Trainer
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> net = Network(2, [Dense(8, "tanh"), Dense(1)], random_state=0)
+    >>> history = Trainer(net, random_state=0).fit(X, X.sum(axis=1), epochs=3)
+    >>> len(history.loss), history.stopped, sorted(history.lists())
+    (3, 'epochs', ['learning_rate', 'loss', 'seconds'])
+    """
+
     loss: list[float] = field(default_factory=list)
-    #: Loss on the validation set after the epoch; empty without one.
     validation_loss: list[float] = field(default_factory=list)
-    #: The scores that `scoring` returned; empty without it.
     score: list[float] = field(default_factory=list)
-    #: Learning rate of the epoch's last update.
     learning_rate: list[float] = field(default_factory=list)
-    #: Seconds that the epoch trained, without validation and callbacks.
     seconds: list[float] = field(default_factory=list)
-    #: Number, from 0, of the epoch with the best score or the lowest loss; None before the first.
     best_epoch: int | None = None
-    #: Why the fit ended: "epochs", "patience", "max_time", "schedule" or "callback"; "" if it ended with an
-    #: error.
     stopped: str = ""
 
     def append(self, epoch: Epoch) -> None:
