@@ -149,6 +149,21 @@ def test_backward_takes_any_loss_gradient(head: str, rng: np.random.Generator) -
         assert_close(network.weight_gradients[l], weight_gradients[l - 1], "float64", 8)
 
 
+def test_huge_jacobians_tell_their_size_before_they_are_built() -> None:
+    network = Network(784, [Dense(128), Dense(10)], loss="log_loss", random_state=0)
+    p = network.backpropagate(np.zeros((32, 784)), np.zeros(32, int))
+    local = p.local_gradients[1]
+    with pytest.raises(
+        MemoryError, match=r"dy_\(l\)/dW_\(l\) has shape \(32, 128, 785, 128\) and needs 1,646,"
+    ):
+        _ = local.wrt_weights
+    assert local.wrt_input.shape == (32, 128, 784)
+    wide = Network(2000, [Dense(2000), Dense(1)], random_state=0)
+    p = wide.backpropagate(np.zeros((80, 2000)), np.zeros(80))
+    with pytest.raises(MemoryError, match=r"dy_\(l\)/dy_\(l-1\) .* give backpropagate fewer rows"):
+        _ = p.local_gradients[1].wrt_input
+
+
 @pytest.mark.parametrize("loss", [name for name in losses() if name != "custom"])
 @pytest.mark.parametrize("units", [1, 2])
 def test_a_head_without_activation_is_what_the_loss_asks_for(loss: Any, units: int) -> None:

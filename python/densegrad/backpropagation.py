@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,6 +16,9 @@ from densegrad.layers import Dense
 from densegrad.per_layer import PerLayer, numbers_text, shown_layers
 from densegrad.products import Affine, Head
 from densegrad.spec import NetworkSpec
+
+#: The most bytes of a result, unless the caller allows more.
+LARGEST_RESULT = 2**30
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -32,6 +36,8 @@ class LocalGradients:
         dy_(l)/dy_(l-1).
     wrt_weights : ndarray of shape (batch, n_l, n_(l-1) + 1, n_l)
         dy_(l)/dW_(l); the bias is row n_(l-1).
+
+    Jacobians of more than 1 GiB are a MemoryError that tells their size.
     """
 
     wrt_preactivation: NDArray[Any]
@@ -51,12 +57,15 @@ class LocalGradients:
         """dy_(l)/dy_(l-1), of shape (batch, n_l, n_(l-1))."""
         W = self._weights[:-1]
         local = self.wrt_preactivation
+        _check_size("dy_(l)/dy_(l-1)", (*local.shape[:2], len(W)), local.dtype)
         jacobian: NDArray[Any] = local[:, :, np.newaxis] * W.T if local.ndim == 2 else local @ W.T
         return jacobian
 
     @cached_property
     def wrt_weights(self) -> NDArray[Any]:
         """dy_(l)/dW_(l), of shape (batch, n_l, n_(l-1) + 1, n_l); the bias is row n_(l-1)."""
+        local = self.wrt_preactivation
+        _check_size("dy_(l)/dW_(l)", (*local.shape[:2], *self._weights.shape), local.dtype)
         ones = np.ones((len(self._input), 1), self._input.dtype)
         extended = np.concatenate([self._input, ones], axis=1)
         jacobian: NDArray[Any] = self._jacobian[:, :, np.newaxis, :] * extended[:, np.newaxis, :, np.newaxis]
@@ -95,6 +104,16 @@ class PassTargets:
     values: NDArray[Any] | None = None
     #: With a custom loss, the losses that it returned.
     row_losses: NDArray[np.float64] | None = None
+
+
+def _check_size(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise MemoryError if Jacobians of this shape are larger than a result may be."""
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > LARGEST_RESULT:
+        raise MemoryError(
+            f"{what} has shape {shape} and needs {needed:,} bytes, more than {LARGEST_RESULT:,}: give"
+            " backpropagate fewer rows. The gradients of the pass need no such array"
+        )
 
 
 def softmax_jacobian(y: NDArray[Any]) -> NDArray[Any]:

@@ -18,9 +18,6 @@ from densegrad.products import Affine, product
 from densegrad.samples import Samples
 from densegrad.second_derivatives import activation_curvature, loss_derivative_change
 
-#: The most bytes of a result, unless the caller allows more.
-LARGEST_RESULT = 2**30
-
 #: (y_true, y_pred, r) → the change of a custom loss's derivative by y_pred, if y_pred moves along r.
 LossHessian: TypeAlias = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], ArrayLike]
 

@@ -18,6 +18,7 @@ from densegrad._activations import check_second_derivative
 from densegrad._losses import CustomLoss, Loss, custom_rows, weighted_mean
 from densegrad._tables import LOSS_NUMBER
 from densegrad.backpropagation import (
+    LARGEST_RESULT,
     Backpropagation,
     LocalGradients,
     LossLayerGradient,
@@ -27,7 +28,6 @@ from densegrad.backpropagation import (
     softmax_jacobian,
 )
 from densegrad.derivatives import (
-    LARGEST_RESULT,
     LossHessian,
     PerSampleGradients,
     check_size,
