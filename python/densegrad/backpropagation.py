@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,28 +236,34 @@ class Backpropagation:
         show("L'", self.loss_gradients, 0)
         return "\n".join(lines)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
-        """Return a page that walks through both passes step by step, and write it to `path`.
+    @overload
+    def to_html(self, path: None = None, **options: Any) -> str: ...
+    @overload
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> None: ...
+    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str | None:
+        """Write a page that walks through both passes step by step to `path`, or return it.
 
         The page is one file and needs nothing else: it fetches nothing from the Internet.
 
         Parameters
         ----------
         path : str, path-like or None
-            None writes nothing.
+            None returns the page.
         **options
             ``samples``, ``class_names``, ``feature_names``, ``title`` and ``max_numbers``, as for
             `densegrad.display.walk_html`.
 
         Returns
         -------
-        str
+        str or None
+            None if it is written to a file: a notebook would show all of it.
         """
         page: str = import_module("densegrad.display").backpropagation_html(self, **options)
-        if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(page)
-        return page
+        if path is None:
+            return page
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+        return None
 
     def _repr_html_(self) -> str:
         frame: str = import_module("densegrad.display").framed(self.to_html())

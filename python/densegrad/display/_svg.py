@@ -34,11 +34,12 @@ class Outline:
     def describe(self) -> str:
         """Return a sentence for those who do not see the picture."""
         layers = "; ".join(
-            f"layer {l} of {n} units, {name}"
+            f"layer {l} of {n} unit{'s' * (n != 1)}, {name}"
             for l, (n, name) in enumerate(zip(self.widths[1:], self.activations, strict=True), 1)
         )
         L = len(self.activations)
-        return f"Network of {self.widths[0]} inputs; {layers}; loss layer {L + 1}, {self.loss_name}"
+        n = self.widths[0]
+        return f"Network of {n} input{'s' * (n != 1)}; {layers}; loss layer {L + 1}, {self.loss_name}"
 
 
 def cut(name: str) -> str:
