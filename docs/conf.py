@@ -71,7 +71,7 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = ", ".join(
     f"div.highlight-{language} pre"
-    for language in ("python", "pycon", "default", "sh")
+    for language in ("python", "Python", "pycon", "sh")
 )
 
 html_theme = "pydata_sphinx_theme"
