@@ -89,8 +89,8 @@ def test_dead_and_saturated_units_are_named() -> None:
     flat[4] = [6.0, 0.0]
     network.weights[2] = flat
     display = ActivationDisplay.from_network(network, np.linspace(0.1, 1, 5)[:, np.newaxis])
-    assert display.axes_[0].get_xlabel() == "value; 1 of 4 units dead"
-    assert display.axes_[1].get_xlabel() == "value; 0 of 2 units dead, 50% saturated"
+    assert display.axes_[0].get_xlabel() == "value\n1 of 4 units dead"
+    assert display.axes_[1].get_xlabel() == "value\n0 of 2 units dead\n50% saturated"
 
 
 def moons() -> tuple[Any, Any]:

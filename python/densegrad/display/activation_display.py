@@ -156,7 +156,7 @@ class ActivationDisplay:
             panel.hist(everything, edges, color=colours.backward, label="of dead units")
             panel.hist(values, edges, color=colours.forward, label="of the others")
             panel.set_title(
-                f"$y_{{({layer.layer})}}$  {layer.activation}, {layer.outputs.shape[1]} units",
+                f"$y_{{({layer.layer})}}$  {layer.activation}, {_units(layer.outputs.shape[1])}",
                 fontsize="medium",
             )
             panel.set_ylabel("number of outputs", fontsize="small")
@@ -170,12 +170,16 @@ class ActivationDisplay:
 
     @staticmethod
     def _remark(layer: LayerActivations) -> str:
-        parts = []
+        parts = ["value"]
         if layer.dead is not None:
-            parts.append(f"{int(layer.dead.sum())} of {len(layer.dead)} units dead")
+            parts.append(f"{int(layer.dead.sum())} of {_units(len(layer.dead))} dead")
         if math.isfinite(layer.saturated):
             parts.append(f"{layer.saturated:.0%} saturated")
-        return "value" + ("; " if parts else "") + ", ".join(parts)
+        return "\n".join(parts)  # a line each: a panel may be narrow
+
+
+def _units(count: int) -> str:
+    return f"{count} unit{'s' * (count != 1)}"
 
 
 def _outputs_and_slopes(network: Network, X: Any) -> tuple[list[NDArray[Any]], list[NDArray[Any] | None]]:
