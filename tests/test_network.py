@@ -149,6 +149,14 @@ def test_backward_takes_any_loss_gradient(head: str, rng: np.random.Generator) -
         assert_close(network.weight_gradients[l], weight_gradients[l - 1], "float64", 8)
 
 
+def test_a_single_row_and_a_matrix_without_bias_are_told_what_to_do() -> None:
+    network = Network(2, [Dense(3, "tanh"), Dense(1)], random_state=0)
+    with pytest.raises(ValueError, match=r"got shape \(2,\): for one row give X\[np.newaxis\]"):
+        network.backpropagate([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match=r"W_\(1\) must have shape \(3, 3\), the last row is the bias; got"):
+        network.weights[1] = np.ones((2, 3))
+
+
 def test_huge_jacobians_tell_their_size_before_they_are_built() -> None:
     network = Network(784, [Dense(128), Dense(10)], loss="log_loss", random_state=0)
     p = network.backpropagate(np.zeros((32, 784)), np.zeros(32, int))

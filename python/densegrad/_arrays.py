@@ -84,7 +84,10 @@ def readable_rows(X: Any, name: str = "X") -> Any:
         return _readable_csr(X, name)
     array = real_array(name, X)
     if array.ndim != 2:
-        raise ValueError(f"{name} must have two dimensions, (rows, columns); got shape {array.shape}")
+        one_row = f": for one row give {name}[np.newaxis]" if array.ndim == 1 else ""
+        raise ValueError(
+            f"{name} must have two dimensions, (rows, columns); got shape {array.shape}{one_row}"
+        )
     return to_float(array)
 
 

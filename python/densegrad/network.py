@@ -286,7 +286,8 @@ class Network(_core.Network):
         shape = self.spec.weight_shape(l)
         array = _arrays.real_array("W", W)
         if array.shape != shape:
-            raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
+            bias = ", the last row is the bias" if isinstance(self.layers[l - 1], Dense) else ""
+            raise ValueError(f"W_({l}) must have shape {shape}{bias}; got {array.shape}")
         self._set_weights(l, _arrays.finite_array("W", array, self.dtype))
 
     def _set_checked_row(self, l: int, row: int, numbers: ArrayLike) -> None:
