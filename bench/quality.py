@@ -1,9 +1,11 @@
 """Quality of the defaults on tables: `make bench-quality DATA=folder`.
 
 Trains each library's default on each data set, and prints errors, log losses, ranks and seconds. Libraries
-that are not installed are left out. Results are kept in a file of JSON lines, so that a run can be continued.
-Other such files in the folder, anchors*.jsonl, are shown beside them as measured elsewhere. --ablation leaves
-out each part of the recipe in turn. --page writes the page of the documentation, with a plot.
+that are not installed are left out. Results are kept in a file of JSON lines, so that a run that was cut
+short can be continued; --fresh forgets them. Other such files in the folder, anchors*.jsonl, are shown beside
+them as measured elsewhere. --ablation leaves out each part of the recipe in turn, after all libraries but
+RealMLP, which takes longest. --minutes starts nothing new after so many. --page writes the page of the
+documentation, with a plot.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import time
@@ -142,6 +145,41 @@ def catboost(table: Table, n_threads: int) -> Any:
     return _AsCategories(model, categories(table.X), True)
 
 
+class _ForRealMLP:
+    """Fills gaps by medians, which RealMLP does not take, and tells it which columns are categories."""
+
+    def __init__(self, model: Any, categories: list[str], numbers: list[str]) -> None:
+        self.model, self.categories, self.numbers = model, categories, numbers
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> _ForRealMLP:
+        self.medians = X[self.numbers].astype(float).median().fillna(0.0)
+        self.levels = {name: pd.Index(X[name].dropna().astype(str).unique()) for name in self.categories}
+        self.model.fit(self._prepared(X), y, cat_col_names=self.categories)
+        return self
+
+    def _prepared(self, X: pd.DataFrame) -> pd.DataFrame:
+        filled = X[self.numbers].astype(np.float32).fillna(self.medians)
+        codes = {
+            name: pd.Categorical(levels.get_indexer(X[name].astype(str)), range(-1, len(levels)))
+            for name, levels in self.levels.items()
+        }
+        return filled.assign(**codes)
+
+    def predict(self, X: pd.DataFrame) -> Any:
+        return np.ravel(self.model.predict(self._prepared(X)))
+
+    def predict_proba(self, X: pd.DataFrame) -> Any:
+        return self.model.predict_proba(self._prepared(X))
+
+
+def realmlp(table: Table, n_threads: int) -> Any:
+    import pytabkit
+
+    kind = pytabkit.RealMLP_TD_Classifier if table.is_classification else pytabkit.RealMLP_TD_Regressor
+    model = kind(device="cpu", random_state=0, n_threads=n_threads, verbosity=0)
+    return _ForRealMLP(model, categories(table.X), numbers(table.X))
+
+
 MODELS: dict[str, Callable[[Table, int], Any]] = {
     "densegrad": densegrad,
     "sk_mlp": scikit_learn_mlp,
@@ -149,6 +187,7 @@ MODELS: dict[str, Callable[[Table, int], Any]] = {
     "hgb": hist_gradient_boosting,
     "lgbm": lightgbm,
     "catboost": catboost,
+    "realmlp": realmlp,
 }
 #: Parts of the recipe that parameters leave out.
 BY_PARAMETER: dict[str, dict[str, Any]] = {
@@ -163,7 +202,7 @@ BY_PATCH: dict[str, dict[str, Any]] = {
     "second tries": {"densegrad.tabular.race.tries_of": lambda problem: []},
     "means of the target": {
         "densegrad.tabular.race.tries_of": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
-        "densegrad.tabular.ensemble._target_means": lambda problem, rows: ({}, []),
+        "densegrad.tabular.ensemble._target_means": lambda problem, rows: ([], []),
     },
     "fading of dropout, smoothing and decay": {
         "densegrad.tabular.recipe.Recipe.factor": lambda recipe, epoch: 1.0
@@ -194,7 +233,7 @@ def applies(name: str, table: Table, n_train: int) -> bool:
     return name != "long training" or n_train > 5000
 
 
-NEEDS = {"lgbm": "lightgbm", "catboost": "catboost"}
+NEEDS = {"lgbm": "lightgbm", "catboost": "catboost", "realmlp": "pytabkit"}
 
 
 def calibration_error(probabilities: np.ndarray, y: np.ndarray, n_bins: int = 15) -> float:
@@ -299,6 +338,12 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
     path.write_text(page.rstrip() + "\n")
 
 
+def in_order(models: list[str], with_ablation: bool) -> list[str]:
+    """Models and parts to leave out, in the order of their worth for the time they take."""
+    fast = [name for name in models if name != "realmlp"]
+    return [*fast, *(ABLATION if with_ablation else []), *(name for name in models if name == "realmlp")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the data sets")
@@ -308,6 +353,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="at most so many splits of a small data set")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("build/quality.jsonl"))
+    parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so many")
     parser.add_argument("--ablation", action="store_true", help="also leave out each part of the recipe")
     parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
     arguments = parser.parse_args()
@@ -317,18 +364,26 @@ def main() -> None:
         print(f"not installed: {', '.join(absent)}")
     models = [name for name in models if name not in absent]
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.fresh:
+        arguments.results.unlink(missing_ok=True)
     arguments.results.touch()
     known = {
         (row["data"], row["model"], row["repeat"], row["n_train"])
         for row in map(json.loads, arguments.results.read_text().splitlines())
     }
-    for table in tables(arguments.data, arguments.sets.split(",") if arguments.sets else None):
-        for repeat in range(min(table.n_repeats, arguments.repeats)):
-            n_train = len(table.split(repeat, arguments.rows)[0])
-            for name in [*models, *(ABLATION if arguments.ablation else [])]:
+    chosen = list(tables(arguments.data, arguments.sets.split(",") if arguments.sets else None))
+    end = time.monotonic() + 60 * arguments.minutes
+    left_over = 0
+    for name in in_order(models, arguments.ablation):
+        for table in chosen:
+            for repeat in range(min(table.n_repeats, arguments.repeats)):
+                n_train = len(table.split(repeat, arguments.rows)[0])
                 if (table.name, name, repeat, n_train) in known:
                     continue
                 if name in ABLATION and not applies(name, table, n_train):
+                    continue
+                if time.monotonic() > end:
+                    left_over += 1
                     continue
                 row = measured(table, name, repeat, arguments.rows, arguments.threads)
                 with arguments.results.open("a") as file:
@@ -336,7 +391,10 @@ def main() -> None:
                 print(
                     f"{table.name:14} {name:10} {repeat} {row['main']:.4f} {row['fit_s']:8.2f} s", flush=True
                 )
+    if left_over:
+        print(f"{left_over} fits are left over: call it again to continue")
     results = read([arguments.results])
+    models = [name for name in models if all(name in results.get(table.name, {}) for table in chosen)]
     print(report(results, models))
     if arguments.ablation:
         print("\n# What each part is worth\n\n" + ablation(results, ABLATION))

@@ -198,6 +198,21 @@ def test_dates():
     assert np.isnan(parsed.numbers[2]).all()
 
 
+def test_periods_are_dates():
+    months = pd.period_range("2024-01", periods=24, freq="M")
+    dates = pd.DataFrame({"month": months.to_timestamp()})
+    periods = pd.DataFrame({"month": months})
+    periods.loc[3, "month"] = dates.loc[3, "month"] = None
+    encoder = TabularEncoder().fit(dates)
+    assert TabularEncoder().fit(periods).kinds_ == encoder.kinds_ == ["date"]
+    np.testing.assert_array_equal(encoder.transform(periods), encoder.transform(dates))
+
+
+def test_complex_numbers_in_a_frame_are_refused():
+    with pytest.raises(ValueError, match="column 'z' of X cannot be read: Complex data not supported"):
+        TabularEncoder().fit(pd.DataFrame({"z": [1j, 2.0]}))
+
+
 def test_missing_values_that_the_training_did_not_have():
     encoder = TabularEncoder().fit(pd.DataFrame({"x": [1.0, 2, 4], "c": ["a", "b", "b"]}))
     new = encoder.transform(pd.DataFrame({"x": [np.nan, 2.0], "c": [None, "a"]}))

@@ -119,15 +119,19 @@ def problem_of(Estimator, frame, y):
 
 
 @BOTH
-@pytest.mark.parametrize("means_above", [2, 64])
+@pytest.mark.parametrize(("means_above", "pairs"), [(2, 12), (2, 0), (64, 0)])
 @pytest.mark.parametrize("fold", [0, 3])
-def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold, means_above):
+def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold, means_above, pairs):
     frame = messy_frame(300)
     y = target(frame)
+    alike = (frame["city"] == "Bonn") == (
+        frame["age"] > 40
+    )  # two columns tell together what none tells alone
+    y[alike] = y[alike.argmax()]
     folds = np.arange(300) % 5
 
     def member(y):
-        problem = replace(problem_of(Estimator, frame, y), means_above=means_above)
+        problem = replace(problem_of(Estimator, frame, y), means_above=means_above, pairs=pairs)
         (inputs,) = candidates(problem, ["plain"]).values()
         trained = trained_member(problem, inputs, fold, 0, None, lambda _: True)
         return trained, trained.error if Estimator is TabularRegressor else problem.log_loss(trained)
@@ -135,9 +139,13 @@ def test_labels_of_a_fold_do_not_reach_its_member(Estimator, target, fold, means
     permuted = y.copy()
     permuted[folds == fold] = np.random.default_rng(0).permutation(y[folds == fold])
     (before, cost), (after, other_cost) = member(y), member(permuted)
-    assert len(before.means) == (1 if means_above == 64 else 4)  # street; all that have more than two levels
-    for j, means in before.means.items():
-        np.testing.assert_array_equal(means.means, after.means[j].means)
+    # street; all that have more than two levels; numbers and dates' parts, and pairs
+    single = [crossing for crossing, _ in before.means if len(crossing.columns) == 1]
+    assert len(single) == (1 if means_above == 64 else 10 if pairs else 4)
+    assert (len(before.means) > len(single)) == (pairs > 0)
+    for (crossing, means), (same, others) in zip(before.means, after.means, strict=True):
+        assert crossing.columns == same.columns
+        np.testing.assert_array_equal(means.means, others.means)
     np.testing.assert_array_equal(before.scaling.factor, after.scaling.factor)
     np.testing.assert_array_equal(before.network.parameters, after.network.parameters)
     np.testing.assert_array_equal(before.judged_outputs, after.judged_outputs)

@@ -44,6 +44,9 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     page, found = tmp_path / "page.md", tmp_path / "found.jsonl"
     arguments = f"quality.py {tmp_path} --sets wine,diabetes --models densegrad,hgb --rows 40 --repeats 1"
     further = f" --ablation --page {page} --results {found} --threads 1"
+    monkeypatch.setattr(sys, "argv", (arguments + further + " --minutes 0").split())
+    quality.main()
+    assert not found.read_text()
     monkeypatch.setattr(sys, "argv", (arguments + further).split())
     quality.main()
     rows = [json.loads(line) for line in found.read_text().splitlines()]
@@ -56,3 +59,13 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (tmp_path / "images" / "bench-tabular-ranks.png").stat().st_size > 1000
     quality.main()  # nothing is measured twice
     assert len(found.read_text().splitlines()) == len(rows)
+
+
+def test_realmlp_comes_last(scripts: Any) -> None:
+    quality, _ = scripts
+    assert quality.in_order(["densegrad", "realmlp", "hgb"], True) == [
+        "densegrad",
+        "hgb",
+        *quality.ABLATION,
+        "realmlp",
+    ]

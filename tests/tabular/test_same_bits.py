@@ -28,9 +28,13 @@ def digest(kind, n_threads):
     """A hash of all that a fit learns, and of predictions."""
     frame = messy_frame(N_ROWS)
     model, target = model_of(kind, n_threads)
-    # So few rows as if they were many: three encodings, a short race, and the longer training.
+    # So few rows as if they were many: three encodings, pairs, a short race, and the longer training.
     race = "densegrad.tabular.race"
-    with mock.patch(f"{race}.ROWS_FOR_SHORT", 100), mock.patch(f"{race}._ROWS_FOR_VALUES", 100):
+    with (
+        mock.patch(f"{race}.ROWS_FOR_SHORT", 100),
+        mock.patch(f"{race}._ROWS_FOR_VALUES", 100),
+        mock.patch("densegrad.tabular.ensemble._ROWS_FOR_PAIRS", 100),
+    ):
         model.fit(frame, target(frame), np.arange(N_ROWS) % 3 + 1.0, groups=np.arange(N_ROWS) // 2)
     assert len(model.race_) == 3
     found = hashlib.sha256(repr((model.race_, model.history_, model.member_epochs_)).encode())

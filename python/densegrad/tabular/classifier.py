@@ -36,8 +36,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classifier of tables that takes a data frame as it is and needs no tuning.
 
     An ensemble of five networks by the recipe of RealMLP, each trained on four fifths of the rows and judged
-    by the others. A race on two folds chooses how numbers are encoded. One temperature makes the
-    probabilities honest. Results are the same bits for any number of threads.
+    by the others. A race on two folds chooses how numbers are encoded, and whether means of the target by
+    category and by pairs of columns help. One temperature makes the probabilities honest. Results are the
+    same bits for any number of threads.
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     race_ : dict
         The validation error of each encoding that raced; on the first fold only if it was far behind there.
     history_ : list of list of float
-        The validation error of each member after each epoch.
+        The validation error of each member after each epoch: the share of wrong labels, or the log loss if
+        the fit does without label smoothing.
     member_epochs_ : list of int
         The epoch of each member that was best, from 1.
     temperature_ : float

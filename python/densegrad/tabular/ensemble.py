@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 from densegrad import Network
 from densegrad.tabular.calibration import best_temperature
 from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.crossings import (
+    BINS_ALONE,
+    BINS_IN_PAIR,
+    Crossing,
+    best_pairs,
+    of_categories,
+    of_numbers,
+)
 from densegrad.tabular.inputs import Inputs
 from densegrad.tabular.level_encoding import TargetMeans
-from densegrad.tabular.member import GoesOn, Rows, trained
+from densegrad.tabular.member import GoesOn, Judge, Rows, trained
+from densegrad.tabular.number_encoding import MANY
 from densegrad.tabular.portable import log
 from densegrad.tabular.recipe import Recipe, batch_size, last_cosine
 from densegrad.tabular.standard_target import standard_target
@@ -24,6 +33,8 @@ Floats = NDArray[np.float64]
 #: The fold of a row that every member trains on.
 NEVER_JUDGED = -1
 MAX_LEVELS = 64
+#: From so many rows on pairs of columns may have means of the target.
+_ROWS_FOR_PAIRS = 1000
 #: Probabilities that a log loss is taken of; of more, only some rows are taken.
 _ENOUGH = 1_000_000
 
@@ -58,6 +69,8 @@ class Problem:
     part: float = 1.0
     #: Categories of more levels than this have means of the target.
     means_above: int = MAX_LEVELS
+    #: So many means of the target by pairs of columns at most; above 0 there are means by numbers, too.
+    pairs: int = 0
 
     @property
     def smooths(self) -> bool:
@@ -68,6 +81,13 @@ class Problem:
     def last_cosine(self) -> int:
         """The number of epochs before the last cosine of the rate."""
         return last_cosine(self.epochs)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether means by pairs of columns are worth a try."""
+        parsed = self.training.parsed
+        n_columns = parsed.codes.shape[1] + parsed.numbers.shape[1]
+        return n_columns > 1 and parsed.numbers.shape[1] <= MANY and len(self.folds) >= _ROWS_FOR_PAIRS
 
     @property
     def further_means(self) -> bool:
@@ -85,6 +105,15 @@ class Problem:
         weight = None if part.weight is None else part.weight[rows]
         probabilities = np.maximum(member.judged_outputs[some].astype(np.float64), 1e-30)
         return best_temperature(log(probabilities)[np.newaxis], part.task.numbers_of_rows[rows], weight)[1]
+
+    def judge(self, task: Task, rows: NDArray[np.int64], weight: Floats | None, scaling: Scaling) -> Judge:
+        """Return the error that an epoch is judged by: without label smoothing, the log loss of classes.
+
+        The share of wrong rows tells little where even the best classes are often wrong.
+        """
+        if isinstance(task, Classes) and not self.smooths:
+            return task.log_loss_of(rows, weight)
+        return task.error_of(rows, weight, scaling)
 
     def parts(self, fold: int) -> tuple[NDArray[np.int64], Part, NDArray[np.int64]]:
         """Return the rows to train on, the part to judge by, and the rows of that part."""
@@ -123,7 +152,7 @@ class Member:
     """A network with the means of the target from its own training rows."""
 
     network: Network
-    means: dict[int, TargetMeans]
+    means: list[tuple[Crossing, TargetMeans]]
     scaling: Scaling
     input_scale: float
     #: The validation error after each epoch.
@@ -138,9 +167,9 @@ class Member:
         """The lowest validation error."""
         return self.curve[self.best_epoch]
 
-    def outputs(self, plain: NDArray[np.float32], codes: NDArray[np.int32], n_threads: int | None) -> Any:
+    def outputs(self, plain: NDArray[np.float32], parsed: Parsed, n_threads: int | None) -> Any:
         """Return the outputs of the network, (n_rows, n_outputs), for inputs without means of the target."""
-        of_rows = [means.of(codes[:, j]) for j, means in self.means.items()]
+        of_rows = [means.of(crossing.codes(parsed)) for crossing, means in self.means]
         X = np.column_stack([plain, *of_rows]).astype(np.float32) if of_rows else plain.copy()
         X *= np.float32(self.input_scale)
         return self.network.predict(X, n_threads)
@@ -163,7 +192,7 @@ class Ensemble:
     def outputs(self, parsed: Parsed, n_threads: int | None) -> list[Any]:
         """Return the outputs of each member."""
         plain = self.inputs.of(parsed)
-        return [member.outputs(plain, parsed.codes, n_threads) for member in self.members]
+        return [member.outputs(plain, parsed, n_threads) for member in self.members]
 
 
 def scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
@@ -198,7 +227,7 @@ def trained_member(
     else:
         parsed = judged_part.parsed.take(judged)
         X_judged = inputs.of(parsed, further)
-        _fill(X_judged, further, [mean.of(parsed.codes[:, j]) for j, mean in means.items()])
+        _fill(X_judged, further, [mean.of(crossing.codes(parsed)) for crossing, mean in means])
         X_judged *= np.float32(recipe.input_scale)
     scaling = task.scaling(rows, problem.training.weight)
     weight = judged_part.loss_weight
@@ -207,7 +236,7 @@ def trained_member(
         Rows(X, task.target(scaling), problem.training.loss_weight),
         rows,
         X_judged,
-        judged_part.task.error_of(judged, None if weight is None else weight[judged], scaling),
+        problem.judge(judged_part.task, judged, None if weight is None else weight[judged], scaling),
         seed,
         goes_on,
         n_threads,
@@ -223,35 +252,41 @@ def _fill(X: NDArray[np.float32], further: int, parts: list[Floats]) -> None:
         X[:, -further:] = np.column_stack(parts)
 
 
-def _target_means(problem: Problem, rows: NDArray[np.int64]) -> tuple[dict[int, TargetMeans], list[Floats]]:
+def _target_means(
+    problem: Problem, rows: NDArray[np.int64]
+) -> tuple[list[tuple[Crossing, TargetMeans]], list[Floats]]:
     """Return means by level over the training rows of a member, and the inputs of all rows.
 
     A training row gets means over the other folds among the training rows; a row to judge by gets means over
     all training rows.
     """
-    categories = problem.columns.categories
-    many = [j for j, category in enumerate(categories) if len(category.levels) > problem.means_above]
-    if not many or len(rows) < 2:
-        return {}, []
+    crossings = of_categories(problem.columns.categories, problem.means_above)
+    if not (crossings or problem.pairs) or len(rows) < 2:
+        return [], []
     signals = standard_target(problem.training.task.signals()[rows])
     if signals.shape[1] == 0:
-        return {}, []
+        return [], []
     _, folds = np.unique(problem.folds[rows], return_inverse=True)
     if folds.max() == 0:
         folds = np.arange(len(rows)) % 2
     weight = problem.training.weight
     if weight is not None:
         weight = weight[rows] / weight[rows].mean()
-    means: dict[int, TargetMeans] = {}
+    parsed = problem.training.parsed
+    if most := problem.pairs // signals.shape[1]:
+        singles = of_categories(problem.columns.categories, 1) + of_numbers(parsed, BINS_IN_PAIR)
+        pairs = best_pairs(singles, parsed.take(rows), signals, folds, weight, most)
+        crossings = crossings + of_numbers(parsed, BINS_ALONE) + pairs
+    learned: list[tuple[Crossing, TargetMeans]] = []
     parts: list[Floats] = []
-    for j in many:
-        codes = problem.training.parsed.codes[:, j]
-        n_levels = len(categories[j].levels)
-        means[j], of_rows = TargetMeans.learned(codes[rows], signals, folds, n_levels, None, weight)
-        part = means[j].of(codes)
+    for crossing in crossings:
+        codes = crossing.codes(parsed)
+        means, of_rows = TargetMeans.learned(codes[rows], signals, folds, crossing.n_levels, None, weight)
+        part = means.of(codes)
         part[rows] = of_rows
+        learned.append((crossing, means))
         parts.append(part)
-    return means, parts
+    return learned, parts
 
 
 def slim_and_cooled(ensemble: Ensemble, temperature: float) -> Ensemble:

@@ -130,6 +130,10 @@ def _plain(column: Any) -> NDArray[Any]:
     kind = getattr(dtype, "kind", "")
     if isinstance(column, np.ndarray):
         return _plain_array(column)
+    if kind == "c":
+        return _plain_array(column.to_numpy())
+    if hasattr(column, "dt") and hasattr(column.dt, "to_timestamp"):  # pandas' periods: their beginnings
+        column, kind = column.dt.to_timestamp(), "M"
     if kind and kind in "iuf":  # pandas, its nullable types and its types of Arrow
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     if kind == "M":

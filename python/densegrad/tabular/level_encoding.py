@@ -84,22 +84,12 @@ class TargetMeans:
         weight : ndarray of shape (n_rows,) or None
             Weights of the rows, of mean 1; None stands for ones.
         """
-        n_folds = int(folds.max()) + 1
-        n_targets = target.shape[1]
-        known = codes >= 0
-        cell = codes[known].astype(np.int64) * n_folds + folds[known]
-        size = n_levels * n_folds
-        of_row = None if weight is None else weight[known]
-        weighted = target[known] if of_row is None else target[known] * of_row[:, np.newaxis]
-        counts: NDArray[Any] = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
-        sums: NDArray[np.float64] = np.stack(
-            [np.bincount(cell, weighted[:, k], size).reshape(n_levels, n_folds) for k in range(n_targets)],
-            axis=2,
-        )
+        sums, counts = _sums(codes, target, folds, n_levels, weight)
         if smoothing is None:
             smoothing = min(_SMOOTHINGS, key=lambda tried: _misfit(sums, counts, tried))
-        rows = np.zeros((len(codes), n_targets))
-        for fold in range(n_folds):
+        known = codes >= 0
+        rows = np.zeros((len(codes), target.shape[1]))
+        for fold in range(counts.shape[1]):
             # Sums of the others, not a difference from the whole: rounding leaves no trace of a row's target.
             means = _means_of_others(sums, counts, fold, smoothing)
             mine = known & (folds == fold)
@@ -110,6 +100,39 @@ class TargetMeans:
         """Return the inputs of some rows, (n_rows, n_targets): zeros for unknown levels."""
         rows = np.where((codes >= 0)[:, np.newaxis], self.means[np.maximum(codes, 0)], 0.0)
         return np.asarray(rows)
+
+
+def foretold(
+    codes: NDArray[np.int32],
+    target: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    n_levels: int,
+    weight: NDArray[np.float64] | None = None,
+) -> float:
+    """Return by how much means over other folds, at the best smoothing, lower the target's sum of squares."""
+    sums, counts = _sums(codes, target, folds, n_levels, weight)
+    return -min(_misfit(sums, counts, tried) for tried in _SMOOTHINGS)
+
+
+def _sums(
+    codes: NDArray[np.int32],
+    target: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    n_levels: int,
+    weight: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return sums, (n_levels, n_folds, n_targets), and counts, (n_levels, n_folds), of the known rows."""
+    n_folds = int(folds.max()) + 1
+    known = codes >= 0
+    cell = codes[known].astype(np.int64) * n_folds + folds[known]
+    size = n_levels * n_folds
+    of_row = None if weight is None else weight[known]
+    weighted = target[known] if of_row is None else target[known] * of_row[:, np.newaxis]
+    counts: NDArray[Any] = np.bincount(cell, of_row, size).reshape(n_levels, n_folds)
+    sums: NDArray[np.float64] = np.stack(
+        [np.bincount(cell, of_target, size).reshape(n_levels, n_folds) for of_target in weighted.T], axis=2
+    )
+    return sums, counts
 
 
 def _means_of_others(

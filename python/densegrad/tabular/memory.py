@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.crossings import MOST_PAIRS
 from densegrad.tabular.inputs import Inputs
 
 #: Copies of the weights of a member in training: weights, two moments, a transposed copy, the best so far.
@@ -29,6 +30,8 @@ def fit_memory(
         Inputs.learned(some, columns.categories, encoding, _MAX_LEVELS).width for encoding in encodings
     )
     n_rows = len(parsed.codes)
+    n_means: int = MOST_PAIRS + parsed.codes.shape[1] + parsed.numbers.shape[1]
+    width += n_means
     widths = (width, *hidden, n_outputs)
     n_parameters = sum((a + 1) * b for a, b in pairwise(widths))
     tables = parsed.numbers.nbytes + parsed.codes.nbytes + n_rows * n_outputs * 12

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad.tabular.budget import FOLDS_IN_RACE
+from densegrad.tabular.crossings import MOST_PAIRS
 from densegrad.tabular.ensemble import MAX_LEVELS, Ensemble, Member, Problem, scaled_inputs, trained_member
 from densegrad.tabular.inputs import Inputs
 from densegrad.tabular.member import Rows
@@ -28,6 +29,8 @@ ROWS_FOR_SHORT = 5000
 SHORT = 16
 #: The errors of so many epochs before the last cosine, when the rate is low, are compared.
 _AT_AN_END = 2
+#: Two folds do not tell such a ratio from 1; of many rows, further means are then worth more than they show.
+_AS_GOOD = 1.01
 #: Errors are worse, or far behind, beyond these ratios, and if more than about two rows make the difference.
 _WORSE, _FAR_BEHIND, _ROWS_OF_LUCK = 1.02, 1.05, 10
 
@@ -219,41 +222,38 @@ def _refined(
     members: list[Member],
     shared: NDArray[np.float32] | None,
 ) -> tuple[list[Member], Problem]:
-    """Try no label smoothing, and means of the target for all categories; return the best of the three.
+    """Try no label smoothing, then means of the target for all categories, then by pairs of columns.
 
     Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot. Means help if
-    the rows of a level are few.
+    the rows of a level are few, or if two columns together tell what each alone does not.
 
     Returns
     -------
     members : list of Member
-        Those that have the choice.
+        Those of the choice.
     problem : Problem
         The choice.
     """
-    tries = tries_of(problem)
-    n = len(members)
-    trained = workers.train(
-        [Job(replace(problem, **change), inputs, k) for change in tries for k in range(n)], shared
-    )
-    if workers.over:
-        return members, problem
     cost = problem.log_loss if isinstance(problem.training.task, Classes) else lambda member: member.error
-    least, best, chosen = sum(map(cost, members)), members, problem
-    for i, change in enumerate(tries):
-        changed = _made(trained[i * n : (i + 1) * n])
-        if (total := sum(map(cost, changed))) < least:
-            least, best, chosen = total, changed, replace(problem, **change)
-    return best, chosen
+    for change in tries_of(problem):
+        changed = replace(problem, **change)
+        jobs = [Job(changed, inputs, k) for k in range(len(members))]
+        trained = _made(workers.train(jobs, shared))
+        if workers.over:
+            break
+        ratio = _AS_GOOD if "pairs" in change and problem.training.task.n_rows > ROWS_FOR_SHORT else 1.0
+        if sum(map(cost, trained)) < ratio * sum(map(cost, members)):
+            members, problem = trained, changed
+    return members, problem
 
 
 def tries_of(problem: Problem) -> list[dict[str, Any]]:
-    """Return the changes of the problem that are worth a try."""
+    """Return the changes of the problem that are worth a try, each with those before it that have helped."""
     tries: list[dict[str, Any]] = []
     if problem.smooths:
         tries.append({"smoothing": 0.0})
-    if problem.further_means:
-        tries.append({"means_above": 2})
+    if problem.further_means or problem.has_pairs:
+        tries.append({"means_above": 2, "pairs": MOST_PAIRS if problem.has_pairs else 0})
     return tries
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from densegrad import Network, _validation, files
 from densegrad.tabular.columns import Category, Columns
+from densegrad.tabular.crossings import Crossing
 from densegrad.tabular.ensemble import Ensemble, Member
 from densegrad.tabular.inputs import ENCODINGS, Inputs
 from densegrad.tabular.level_encoding import LevelEncoding, TargetMeans
@@ -84,7 +85,7 @@ def ensemble_of(state: dict[str, Any], columns: Columns) -> Ensemble:
         for level, category in zip(state["categories"], categories, strict=True)
     ]
     inputs = Inputs(tuple(map(_number_encoding, state["numbers"])), tuple(levels))
-    members = [_member(member, inputs.width, categories) for member in state["members"]]
+    members = [_member(member, inputs.width, len(names), categories) for member in state["members"]]
     if not members or len({member.network.spec.head.units for member in members}) > 1:
         raise ValueError("members must be one or more, with as many outputs each")
     race = {
@@ -97,7 +98,7 @@ def ensemble_of(state: dict[str, Any], columns: Columns) -> Ensemble:
 def _member_state(member: Member) -> dict[str, Any]:
     return {
         "network": member.network,
-        "means": {j: means.means for j, means in member.means.items()},
+        "means": [{**_fields(crossing), **_fields(means)} for crossing, means in member.means],
         "offset": member.scaling.offset,
         "factor": member.scaling.factor,
         "input_scale": member.input_scale,
@@ -106,16 +107,12 @@ def _member_state(member: Member) -> dict[str, Any]:
     }
 
 
-def _member(state: dict[str, Any], width: int, categories: Sequence[Category]) -> Member:
+def _member(state: dict[str, Any], width: int, n_numbers: int, categories: Sequence[Category]) -> Member:
     network = state["network"]
     if not isinstance(network, Network) or network.dtype != np.float32:
         raise ValueError("network must be a network of float32")
-    means: dict[int, TargetMeans] = {}
-    for j, of_levels in state["means"].items():
-        j = _validation.integer("means", j, 0, len(categories) - 1)
-        check_array("means", of_levels, np.float64, (len(categories[j].levels), None))
-        means[j] = TargetMeans(of_levels)
-        width += of_levels.shape[1]
+    means = [_means(of_member, n_numbers, categories) for of_member in state["means"]]
+    width += sum(of_levels.means.shape[1] for _, of_levels in means)
     if network.spec.n_inputs != width:
         raise ValueError(f"network must have {width} inputs; got {network.spec.n_inputs}")
     offset, factor = state["offset"], state["factor"]
@@ -136,15 +133,39 @@ def _member(state: dict[str, Any], width: int, categories: Sequence[Category]) -
     )
 
 
-def _number_encoding(state: dict[str, Any]) -> NumberEncoding:
-    edges = check_array("edges", state["edges"], np.float64, (None,))
+def _means(
+    state: dict[str, Any], n_numbers: int, categories: Sequence[Category]
+) -> tuple[Crossing, TargetMeans]:
+    columns, edges = _tuple("columns", state["columns"]), _tuple("edges", state["edges"])
+    if len(columns) not in (1, 2):
+        raise ValueError(f"columns must be one or two; got {len(columns)}")
+    sizes = []
+    for column, of_column in zip(columns, edges, strict=True):
+        last = len(categories) + n_numbers - 1
+        column = _validation.integer("columns", column, 0, last)
+        _edges(of_column)
+        is_category = column < len(categories)
+        sizes.append(len(categories[column].levels) if is_category else len(of_column) + 2)
+    crossing = Crossing(columns, tuple(sizes), edges)
+    if sizes != list(_tuple("sizes", state["sizes"])):
+        raise ValueError(f"sizes must be {tuple(sizes)}, as columns and edges tell; got {state['sizes']}")
+    means = check_array("means", state["means"], np.float64, (crossing.n_levels, None))
+    return crossing, TargetMeans(means)
+
+
+def _edges(value: object) -> NDArray[Any]:
+    edges = check_array("edges", value, np.float64, (None,))
     if (np.diff(edges) <= 0).any():
         raise ValueError("edges must increase")
+    return edges
+
+
+def _number_encoding(state: dict[str, Any]) -> NumberEncoding:
     names = ("median", "robust_factor", "mean", "standard_factor", "low", "high")
     return NumberEncoding(
         **{name: _validation.number(name, state[name]) for name in names},
         missing=_validation.boolean("missing", state["missing"]),
-        edges=edges,
+        edges=_edges(state["edges"]),
         values=check_array("values", state["values"], np.float64, (None,)),
     )
 

@@ -149,6 +149,17 @@ class Classes:
 
         return error
 
+    def log_loss_of(self, rows: NDArray[np.int64], weight: Floats | None) -> Callable[[Outputs], float]:
+        """Return the log loss of probabilities for some rows."""
+        own = np.arange(len(rows)), self.numbers_of_rows[rows]
+
+        def log_loss(outputs: Outputs) -> float:
+            if not np.isfinite(outputs).all():
+                return np.nan
+            return _mean(-log(np.maximum(outputs[own].astype(np.float64), 1e-30)), weight)
+
+        return log_loss
+
 
 @dataclass(frozen=True)
 class LabelSets:
