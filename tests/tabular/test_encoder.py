@@ -369,6 +369,10 @@ def test_the_plain_estimators_name_the_column_at_prediction():
         ([f"{i},25 " for i in range(30)], "look like numbers"),
         ([f"2024-01-{i + 1:02}" for i in range(30)], "'2024-01-02', look like dates.*to_datetime"),
         ([f"2024-01-{i + 1:02} 10:00" for i in range(30)], "look like dates"),
+        ([f"{i + 1}/3/2024" for i in range(30)], "look like dates.*format="),
+        ([f"{i}.50 EUR" for i in range(30)], "EUR', look like numbers with a unit.*str.extract"),
+        ([f"${i}.50" for i in range(30)], "look like numbers with a unit"),
+        ([f"{i},5 %" for i in range(30)], "look like numbers with a unit"),
     ],
 )
 def test_text_that_stands_for_something_else(values, words):
@@ -380,7 +384,15 @@ def test_text_that_stands_for_something_else(values, words):
 
 
 def test_codes_as_text_are_categories():
-    TabularEncoder().fit(pd.DataFrame({"postcode": [f"{i:04}" for i in range(100)], "word": ["a.b"] * 100}))
+    numbers = range(100)
+    codes = {
+        "postcode": [f"{i:04}" for i in numbers],
+        "word": ["a.b"] * 100,
+        "version": [f"v{i}.1" for i in numbers],
+        "address": [f"10.0.0.{i}" for i in numbers],
+        "part": [f"A{i}-3.5" for i in numbers],
+    }
+    TabularEncoder().fit(pd.DataFrame(codes))
 
 
 def test_levels_of_another_kind():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from densegrad.tabular.frame import Table, table_of
 _LARGEST = 1e150
 #: Text of fewer levels is a category, whatever it looks like.
 _MANY_LEVELS = 20
+#: Days as 31/12/2024 or 31.12.2024, and decimal numbers before or after a unit.
+_DAY = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{4}\s*")
+_WITH_UNIT = re.compile(r"\s*([^\W\d_]{1,3}\s+|[$€£¥]\s*)?[-+]?\d+[.,]\d+\s*(%|[$€£¥]|[^\W\d_]{1,4})?\s*")
 _WAY_OUT = "Convert the column as it was for fit, or fit again"
 
 
@@ -255,6 +259,12 @@ def _warn_of_text(category: Category, label: str) -> None:
     for reads, what, way_out in [
         (_is_decimal, "numbers", "pandas.to_numeric(..., errors='coerce')"),
         (_is_date, "dates", "pandas.to_datetime(..., errors='coerce')"),
+        (_is_day, "dates", "pandas.to_datetime(..., format='%d/%m/%Y', errors='coerce')"),
+        (
+            _has_unit,
+            "numbers with a unit",
+            r"pandas.to_numeric(column.str.extract(r'([-\d.]+)')[0], errors='coerce')",
+        ),
     ]:
         if sum(map(reads, levels)) > len(levels) / 2:
             warn(
@@ -272,6 +282,14 @@ def _is_decimal(text: str) -> bool:
         return math.isfinite(float(text.replace(",", ".")))
     except ValueError:
         return False
+
+
+def _is_day(text: str) -> bool:
+    return _DAY.fullmatch(text) is not None
+
+
+def _has_unit(text: str) -> bool:
+    return _WITH_UNIT.fullmatch(text) is not None
 
 
 def _is_date(text: str) -> bool:
