@@ -334,6 +334,7 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
         plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
         report=report(results, models, idle=load_average() <= arguments.threads + 1),
         parts=parts,
+        tried=Path(__file__).with_name("tried.md").read_text(),
     )
     path.write_text(page.rstrip() + "\n")
 

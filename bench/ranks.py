@@ -217,4 +217,5 @@ Each library trains with its defaults on the same rows, and predicts the same ot
 
 {plot}
 {report}
-{parts}"""
+{parts}
+{tried}"""

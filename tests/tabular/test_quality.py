@@ -56,6 +56,7 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     text = page.read_text()
     assert "No data set has more than 40 rows" in text
     assert "| members |" in text
+    assert "## What was tried" in text
     assert (tmp_path / "images" / "bench-tabular-ranks.png").stat().st_size > 1000
     quality.main()  # nothing is measured twice
     assert len(found.read_text().splitlines()) == len(rows)
