@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from densegrad import TabularRegressor
+from densegrad.tabular import crossings
 from densegrad.tabular.columns import Columns
 from densegrad.tabular.crossings import BINS_IN_PAIR, best_pairs, of_categories, of_numbers
 from densegrad.tabular.frame import table_of
@@ -42,6 +43,12 @@ def test_the_pair_that_tells_the_target_comes_first():
     pairs, _ = pairs_of(frame, noisy)
     assert pairs[0].columns == (0, 2)
     assert len(pairs_of(frame, noisy, 1)[0]) == 1
+
+
+def test_some_of_many_rows_tell_the_pair(monkeypatch):
+    monkeypatch.setattr(crossings, "_ROWS", N_ROWS // 5)  # every fifth row would be of one fold
+    frame, sign = frame_and_signs()
+    assert pairs_of(frame, sign)[0][0].columns == (0, 2)
 
 
 def test_single_columns_and_noise_give_no_pairs():
