@@ -34,7 +34,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from ranks import CUT, PAGE, ablation, draw_ranks, read, report
+from ranks import CUT, PAGE, ablation, complete, draw_ranks, read, report
 from tables import MOST_TRAINING_ROWS, Table, tables
 
 
@@ -304,7 +304,8 @@ def machine(n_threads: int) -> str:
 def write_page(path: Path, results: Any, models: list[str], arguments: argparse.Namespace) -> None:
     """Write the page of the documentation, and its plot beside it in images/."""
     image = path.parent / "images" / "bench-tabular-ranks.png"
-    drawn = draw_ranks(results, models, image)
+    ranked = complete(results, models)
+    drawn = draw_ranks(results, ranked, image)
     parts = ""
     if arguments.ablation:
         parts = (
@@ -332,7 +333,7 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
         cut=CUT,
         machine=machine(arguments.threads),
         plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
-        report=report(results, models, idle=load_average() <= arguments.threads + 1),
+        report=report(results, models, load_average() <= arguments.threads + 1, ranked),
         parts=parts,
         tried=Path(__file__).with_name("tried.md").read_text(),
     )
@@ -395,8 +396,8 @@ def main() -> None:
     if left_over:
         print(f"{left_over} fits are left over: call it again to continue")
     results = read([arguments.results])
-    models = [name for name in models if all(name in results.get(table.name, {}) for table in chosen)]
-    print(report(results, models))
+    models = [name for name in models if any(name in by_model for by_model in results.values())]
+    print(report(results, models, ranked=complete(results, models)))
     if arguments.ablation:
         print("\n# What each part is worth\n\n" + ablation(results, ABLATION))
     if arguments.page:

@@ -51,6 +51,11 @@ def matrix(results: Results, models: list[str], measure: str) -> tuple[list[str]
     return data, np.array([[results[d][model][measure] for model in models] for d in data])
 
 
+def complete(results: Results, models: list[str]) -> list[str]:
+    """Models that were measured on all data sets: only they have ranks."""
+    return [name for name in models if all(name in by_model for by_model in results.values())]
+
+
 def mean_ranks(values: np.ndarray) -> np.ndarray:
     """Mean ranks over the data sets; equal values share theirs."""
     below = (values[:, np.newaxis] < values[:, :, np.newaxis]).sum(axis=2)
@@ -73,8 +78,8 @@ def critical_distance(n_models: int, n_data: int) -> float | None:
     return NEMENYI[n_models - 2] * math.sqrt(n_models * (n_models + 1) / (6 * n_data))
 
 
-def report(results: Results, models: list[str], idle: bool = True) -> str:
-    """Each measure, then ranks; without seconds of the wall clock if the machine was not idle."""
+def report(results: Results, models: list[str], idle: bool = True, ranked: list[str] | None = None) -> str:
+    """Each measure, then ranks, of `ranked` alone; no seconds of the wall clock if the machine was busy."""
     lines: list[str] = []
     for measure, title in MEASURES:
         if measure == "fit_s" and not idle:
@@ -95,9 +100,10 @@ def report(results: Results, models: list[str], idle: bool = True) -> str:
             best = np.nanmin(shown)
             cells = ["–" if math.isnan(x) else f"**{x:.4g}**" if x == best else f"{x:.4g}" for x in shown]
             lines.append(f"| {data} | " + " | ".join(cells) + " |")
+    models = models if ranked is None else ranked
     for measure, title in MEASURES[:3]:
         data, values = matrix(results, models, measure)
-        if not data:
+        if not values.size:
             continue
         ranks, ratios = mean_ranks(values), to_best(values)
         wins = (values == values.min(axis=1, keepdims=True)).sum(axis=0)

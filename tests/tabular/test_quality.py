@@ -31,6 +31,18 @@ def test_ranks(scripts: Any) -> None:
     assert ranks.critical_distance(100, 30) is None
 
 
+def test_a_model_without_all_data_sets_has_no_rank(scripts: Any) -> None:
+    _, ranks = scripts
+    results = {"one": {"a": {"main": 0.2}, "b": {"main": 0.1}, "c": {"main": 0.3}}}
+    results["two"] = {"a": {"main": 0.2}, "c": {"main": 0.1}}
+    assert ranks.complete(results, ["a", "b", "c"]) == ["a", "c"]
+    text = ranks.report(results, ["a", "b", "c"], ranked=["a", "c"])
+    assert "| two | 0.2 | – | **0.1** |" in text
+    assert "\n| a | 1.50 |" in text
+    assert "\n| b |" not in text
+    assert "Ranks" not in ranks.report(results, ["a", "b", "c"], ranked=[])
+
+
 def test_the_worth_of_a_part(scripts: Any) -> None:
     _, ranks = scripts
     whole, less = {"main": 0.2, "fit_cpu_s": 4.0}, {"main": 0.3, "fit_cpu_s": 2.0}
