@@ -35,6 +35,8 @@ NEVER_JUDGED = -1
 MAX_LEVELS = 64
 #: From so many rows on pairs of columns may have means of the target.
 _ROWS_FOR_PAIRS = 1000
+#: Of more classes or targets there would be too many means, and too few pairs.
+_SIGNALS_FOR_PAIRS = 6
 #: Probabilities that a log loss is taken of; of more, only some rows are taken.
 _ENOUGH = 1_000_000
 
@@ -86,8 +88,9 @@ class Problem:
     def has_pairs(self) -> bool:
         """Whether means by pairs of columns are worth a try."""
         parsed = self.training.parsed
-        n_columns = parsed.codes.shape[1] + parsed.numbers.shape[1]
-        return n_columns > 1 and parsed.numbers.shape[1] <= MANY and len(self.folds) >= _ROWS_FOR_PAIRS
+        n_numbers, n_categories = parsed.numbers.shape[1], parsed.codes.shape[1]
+        few = n_numbers <= MANY and 0 < self.training.task.signals().shape[1] <= _SIGNALS_FOR_PAIRS
+        return few and n_numbers + n_categories > 1 and len(self.folds) >= _ROWS_FOR_PAIRS
 
     @property
     def further_means(self) -> bool:
