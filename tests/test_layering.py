@@ -56,7 +56,7 @@ LAYERS = [
     {"tabular.folds", "tabular.standard_target", "tabular.portable"},
     {"tabular.columns", "tabular.number_encoding", "tabular.tasks", "tabular.calibration", "tabular.recipe"},
     {"tabular.level_encoding", "tabular.member"},
-    {"tabular.inputs"},
+    {"tabular.crossings", "tabular.inputs"},
     {"tabular.encoder", "tabular.ensemble", "tabular.memory", "tabular.budget"},
     {"tabular.race", "tabular.saving"},
     {"tabular.fitting"},
