@@ -181,6 +181,20 @@ def test_bad_numbers_of_steps(every: Any) -> None:
     np.testing.assert_array_equal(network.parameters, before)
 
 
+def test_a_callback_that_wants_steps_must_take_them() -> None:
+    class Forgetful:
+        every_steps = 2
+
+        def __call__(self, epoch: int, logs: dict[str, float]) -> None:
+            """Do nothing."""
+
+    network, X, t = make()
+    with pytest.raises(
+        TypeError, match=r"every_steps must have a method after_step\(step\); got <.*Forgetful"
+    ):
+        Trainer(network).fit(X, t, callbacks=[Forgetful()])
+
+
 def test_where_steps_cannot_be_seen() -> None:
     network, X, t = make()
     diagnostics = Diagnostics(network, X, t, every_steps=2)

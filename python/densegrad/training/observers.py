@@ -30,11 +30,17 @@ class StepObservers:
     """
 
     def __init__(self, callbacks: tuple[Callback, ...] = ()) -> None:
-        self._callbacks: list[tuple[int, Callable[[int], Any]]] = [
-            (_validation.integer("every_steps", every, 1), callback.after_step)  # type: ignore[attr-defined]
-            for callback in callbacks
-            if (every := getattr(callback, "every_steps", None)) is not None
-        ]
+        self._callbacks: list[tuple[int, Callable[[int], Any]]] = []
+        for callback in callbacks:
+            every = getattr(callback, "every_steps", None)
+            if every is None:
+                continue
+            after_step = getattr(callback, "after_step", None)
+            if not callable(after_step):
+                raise TypeError(
+                    f"a callback with every_steps must have a method after_step(step); got {callback!r}"
+                )
+            self._callbacks.append((_validation.integer("every_steps", every, 1), after_step))
 
     def __bool__(self) -> bool:
         return bool(self._callbacks)
