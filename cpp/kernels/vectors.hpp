@@ -21,7 +21,7 @@ __attribute__((noinline)) void product_tile(const ProductsArgs<T> &args, Index f
 #pragma GCC unroll 2
             for (int j = 0; j < kWith; ++j)
                 with[j] = load(args.with[j] + at + q * kVecLanes<T>);
-#pragma GCC unroll 2
+#pragma GCC unroll 10
             for (int i = 0; i < kVectors; ++i) {
                 const Vec<T> v = load(args.vectors[first + i] + at + q * kVecLanes<T>);
 #pragma GCC unroll 2
@@ -44,10 +44,11 @@ __attribute__((noinline)) void product_tile(const ProductsArgs<T> &args, Index f
 
 template <class T, int kWith>
 void product_tiles(const ProductsArgs<T> &args, Index line_begin, Index line_end) {
+    constexpr int kMost = kVecs == 1 ? 10 : 2; // so many sums fit the registers
     Index i = 0;
-    for (; i + 2 <= args.count; i += 2)
-        product_tile<T, 2, kWith>(args, i, line_begin, line_end);
-    if (i < args.count)
+    for (; i + kMost <= args.count; i += kMost)
+        product_tile<T, kMost, kWith>(args, i, line_begin, line_end);
+    for (; i < args.count; ++i)
         product_tile<T, 1, kWith>(args, i, line_begin, line_end);
 }
 
@@ -78,7 +79,7 @@ template <class T, int kLines> DENSEGRAD_INLINE void combine_lines(const Combina
 }
 
 template <class T> void combine(const CombinationArgs<T> &args, Index line_begin, Index line_end) {
-    constexpr int kLines = kVecs == 1 ? 8 : kVecs == 2 ? 4 : 2;
+    constexpr int kLines = kVecs == 1 ? 16 : kVecs == 2 ? 4 : 2;
     Index line = line_begin;
     for (; line + kLines <= line_end; line += kLines)
         combine_lines<T, kLines>(args, line * kLanes<T>);
