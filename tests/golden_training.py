@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Dense, MLPClassifier, MLPRegressor, Network, Trainer, initializers, schedules
-from densegrad._optimizers import BY_NAME as OPTIMIZERS
+from densegrad._optimizers import STOCHASTIC
 from densegrad._tables import ACTIVATIONS
 
 HIDDEN = [name for name, row in ACTIVATIONS.items() if not row["head_only"] and name != "custom"]
-SOLVERS = ["lbfgs", *OPTIMIZERS]
+SOLVERS = ["lbfgs", *STOCHASTIC]
 
 
 def rows(dtype: str = "float64") -> NDArray[Any]:
@@ -47,10 +47,11 @@ def digest(*arrays: Any) -> str:
 def trained(
     optimizer: str = "adam", dtype: str = "float64", n_threads: int | None = None, **options: Any
 ) -> str:
-    initializer = options.pop("initializer", None)
-    layers = [Dense(19, "tanh", dropout=0.1, initializer=initializer), Dense(1, "identity")]
+    initializer, dropout = options.pop("initializer", None), options.pop("dropout", 0.1)
+    layers = [Dense(19, "tanh", dropout=dropout, initializer=initializer), Dense(1, "identity")]
     network = Network(5, layers, dtype=dtype, random_state=0)
-    trainer = Trainer(network, optimizer, batch_size=16, random_state=0, n_threads=n_threads, **options)
+    options = {"batch_size": 16, **options}
+    trainer = Trainer(network, optimizer, random_state=0, n_threads=n_threads, **options)
     history = trainer.fit(rows(dtype), values(), epochs=4, validation=(rows(dtype)[:20], values()[:20]))
     return digest(network.parameters, history.loss, history.validation_loss)
 
@@ -67,9 +68,12 @@ def fitted(estimator: Any, dtype: str = "float64") -> NDArray[Any]:
 
 def lines(n_threads: int | None = None) -> Iterator[str]:
     """Yield a name and a hash for each training."""
-    for optimizer in OPTIMIZERS:
+    for optimizer in STOCHASTIC:
         for dtype in ("float32", "float64"):
             yield f"Trainer {optimizer} {dtype} {trained(optimizer, dtype, n_threads)}"
+    for dtype in ("float32", "float64"):
+        options: dict[str, Any] = {"batch_size": "auto", "dropout": 0.0}
+        yield f"Trainer lbfgs {dtype} {trained('lbfgs', dtype, n_threads, **options)}"
     for name in schedules.BY_NAME:
         yield f"Trainer schedule={name} {trained('sgd', schedule=name, n_threads=n_threads)}"
     for power_t in (0.0, 0.3, 1.0):

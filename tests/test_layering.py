@@ -36,6 +36,7 @@ LAYERS = [
     {"training.shards"},
     {"training.checkpoint", "training.lbfgs", "training.rates", "training.observers", "training.ranks"},
     {"training.sources", "training.stopping"},
+    {"training.minimisation"},
     {"training.loop", "training.sharded_rows", "training.trainer_state"},
     {"training.averaged_rows"},
     {"training.trainer"},

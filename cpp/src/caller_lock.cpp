@@ -81,6 +81,11 @@ void CallerLock::end_change() noexcept {
     shared().ended.notify_all();
 }
 
+std::int64_t CallerLock::changes() const {
+    const std::lock_guard guard(shared().mutex);
+    return changes_;
+}
+
 bool CallerLock::begin_read(StopRequest stop) {
     const std::thread::id me = std::this_thread::get_id();
     std::unique_lock guard(shared().mutex);

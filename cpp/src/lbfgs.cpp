@@ -19,6 +19,7 @@ namespace densegrad {
 namespace {
 
 constexpr Index kLine = kLanes<double>;
+constexpr double kUnknown = std::numeric_limits<double>::infinity();
 
 // A panel of weights lies among all lines of a network.
 struct Panel {
@@ -27,7 +28,8 @@ struct Panel {
 };
 
 // Weights and gradient are the network's own buffers. The layers follow each other without a gap, so all of
-// them are one vector. Padding lanes are kept at zero, so that sums over whole lines leave them out.
+// them are one vector. Padding lanes are kept at zero, so that sums over whole lines leave them out. Frozen
+// layers have a gradient of zero, and so a direction of zero.
 class LbfgsOf final : public Lbfgs {
   public:
     explicit LbfgsOf(NetworkOf<double> &network)
@@ -36,7 +38,8 @@ class LbfgsOf final : public Lbfgs {
         Index first = 0;
         for (const Layer<double> &layer : network.layers())
             for (Index unit = 0; unit < layer.n_out; unit += kLine, first += layer.rows())
-                panels_.push_back({first, layer.weights_in(), std::min(kLine, layer.n_out - unit)});
+                (layer.trainable ? panels_ : frozen_)
+                    .push_back({first, layer.weights_in(), std::min(kLine, layer.n_out - unit)});
     }
 
     LbfgsResult minimise(const LbfgsSpec &spec) override;
@@ -69,6 +72,7 @@ class LbfgsOf final : public Lbfgs {
         const Change change(network_.caller_lock());
         memory_.clear();
         begun_ = begun;
+        left_at_ = -1;
         Team alone(0);
         for (int i = 0; i < pairs; ++i) {
             const Index at = i * network_.n_parameters();
@@ -92,6 +96,7 @@ class LbfgsOf final : public Lbfgs {
     double *weights() { return network_.layers()[0].weights; }
     double *gradient() { return network_.layers()[0].gradient; }
     void clear_padding(double *vector) const;
+    void clear_frozen(double *vector) const;
     double add_penalty(double factor, Team &team);
     bool evaluate(Problem &problem, Team &team);
     bool search(Problem &problem, Team &team);
@@ -103,17 +108,22 @@ class LbfgsOf final : public Lbfgs {
     VectorMath math_;
     LbfgsMemory memory_;
     VectorSet weights_before_; // where the line search begins
-    std::vector<Panel> panels_;
-    bool begun_ = false; // the first step, which is as long as 1, has been made
+    std::vector<Panel> panels_, frozen_; // of trainable layers and of others
+    std::unique_ptr<Pass<double>> pass_; // none yet, or with a custom loss, which keeps its own
+    bool begun_ = false;                 // the first step, which is as long as 1, has been made
+    // Of the last call: the loss whose gradient is in gradient(), and the count of the network's changes
+    // after it; -1: they are not known.
+    double loss_ = 0.0;
+    std::int64_t left_at_ = -1;
 };
 
 struct LbfgsOf::Problem {
     const LbfgsSpec &spec;
     double penalty;           // l2 / (sum of the sample weights)
-    const Pass<double> *pass; // null: a custom loss, which keeps its own
+    const Pass<double> *pass; // null: a custom loss
     const SharedBlocks &blocks;
     // These are of the last iteration.
-    double loss = 0.0, loss_before = 0.0;
+    double loss = kUnknown, loss_before = kUnknown;
     double slope = 0.0, slope_before = 0.0; // of the loss along the direction
     double step = 0.0;
     Index iterations = 0, evaluations = 0;
@@ -125,6 +135,11 @@ void LbfgsOf::clear_padding(double *vector) const {
     for (const Panel &panel : panels_)
         for (Index i = panel.first; panel.lanes < kLine && i <= panel.first + panel.inputs; ++i)
             std::fill(vector + i * kLine + panel.lanes, vector + (i + 1) * kLine, 0.0);
+}
+
+void LbfgsOf::clear_frozen(double *vector) const {
+    for (const Panel &panel : frozen_)
+        std::fill(vector + panel.first * kLine, vector + (panel.first + panel.inputs + 1) * kLine, 0.0);
 }
 
 // Adds factor * w to the gradient of every weight but the biases; returns the sum of their w^2.
@@ -164,6 +179,7 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
         return false;
     ++problem.evaluations;
     clear_padding(gradient());
+    clear_frozen(gradient());
     if (problem.penalty > 0.0)
         problem.loss += 0.5 * problem.penalty * add_penalty(problem.penalty, team);
     return true;
@@ -219,8 +235,14 @@ void LbfgsOf::remember(const Problem &problem, Team &team) {
 
 LbfgsEnd LbfgsOf::run(Problem &problem, Team &team) {
     const LbfgsSpec &spec = problem.spec;
-    if (!evaluate(problem, team))
+    const bool known = spec.continues && left_at_ == network_.caller_lock().changes();
+    left_at_ = -1;
+    if (known) {
+        problem.loss = loss_;
+    } else if (!evaluate(problem, team)) {
+        problem.loss = kUnknown;
         return LbfgsEnd::asked;
+    }
     if (!std::isfinite(problem.loss))
         return LbfgsEnd::line_search;
     if (math_.largest(gradient(), team) <= spec.gradient_tolerance)
@@ -275,15 +297,19 @@ LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
     const int threads = custom ? 1
                                : network_.choose_threads(spec.n_threads, 3.0 * network_.work(spec.rows),
                                                          spec.rows.n_rows, piece);
-    std::unique_ptr<Pass<double>> pass;
     if (!custom)
-        pass = network_.make_pass(spec.rows, piece, threads);
+        network_.need_pass(pass_, spec.rows, piece, threads);
     const SharedBlocks blocks(network_.layers(), threads);
     const double weight = total_weight(spec.targets.sample_weight, spec.rows.n_rows);
-    Problem problem{spec, spec.l2 / weight, pass.get(), blocks};
+    Problem problem{spec, spec.l2 / weight, custom ? nullptr : pass_.get(), blocks};
     LbfgsResult result;
     run_team(threads, [&](Team &team) { result.end = run(problem, team); });
+    if (std::isfinite(problem.loss)) {
+        loss_ = problem.loss;
+        left_at_ = network_.caller_lock().changes() + 1; // this call's own
+    }
     result.loss = problem.loss;
+    result.loss_before = problem.loss_before;
     result.iterations = problem.iterations;
     result.evaluations = problem.evaluations;
     return result;

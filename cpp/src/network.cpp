@@ -420,8 +420,7 @@ void NetworkOf<T>::prepare_cache(const RowsView &rows, int n_threads, bool loss_
     PassOptions options;
     options.loss_gradients = loss_gradients;
     options.sparse = reads_sparse(rows);
-    if (!cache_ || cache_->rows != rows.n_rows || cache_->options.loss_gradients != loss_gradients ||
-        cache_->options.sparse != options.sparse || static_cast<int>(cache_->scratch.size()) < n_threads)
+    if (!cache_ || !cache_->fits(rows.n_rows, n_threads, options))
         cache_ = std::make_unique<Pass<T>>(layers_, rows.n_rows, n_threads, options);
     reserve_entries(*cache_, rows, 0, rows.n_rows, rows.n_rows);
 }
@@ -611,7 +610,8 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     const int threads = choose_threads(n_threads, 3.0 * work(rows), n, piece);
     need_gradients();
     need_transposed(false);
-    const std::unique_ptr<Pass<T>> pass = make_pass(rows, piece, threads);
+    std::unique_ptr<Pass<T>> pass;
+    need_pass(pass, rows, piece, threads);
     const SharedBlocks blocks(layers_, threads);
     double loss = 0.0;
     StopWatch watch(stop);
@@ -624,14 +624,15 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
 }
 
 template <class T>
-std::unique_ptr<Pass<T>> NetworkOf<T>::make_pass(const RowsView &rows, Index piece, int n_threads) const {
+void NetworkOf<T>::need_pass(std::unique_ptr<Pass<T>> &pass, const RowsView &rows, Index piece,
+                             int n_threads) const {
     PassOptions options;
     options.sparse = reads_sparse(rows);
-    auto pass = std::make_unique<Pass<T>>(layers_, piece, n_threads, options);
+    if (!pass || !pass->fits(piece, n_threads, options))
+        pass = std::make_unique<Pass<T>>(layers_, piece, n_threads, options);
     reserve_entries(*pass, rows, 0, rows.n_rows, piece);
     if (pass->sparse)
         pass->sparse->reserve_columns();
-    return pass;
 }
 
 template <class T>

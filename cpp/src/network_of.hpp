@@ -57,8 +57,8 @@ template <class T> class NetworkOf final : public Network {
     }
     // Brings the transposed copies that a backward pass needs, for which there is room, up to the weights.
     void refresh_transposed(const SharedBlocks &blocks, Team &team);
-    // Makes a pass over `piece` of the rows at a time, for sum_loss_and_gradient.
-    std::unique_ptr<Pass<T>> make_pass(const RowsView &rows, Index piece, int n_threads) const;
+    // Makes a pass over `piece` of the rows at a time, for sum_loss_and_gradient, unless `pass` is one.
+    void need_pass(std::unique_ptr<Pass<T>> &pass, const RowsView &rows, Index piece, int n_threads) const;
     // Gives the loss of the rows, and leaves its gradient in the layers' buffers. The transposed copies must
     // be current. The results are of no use if the watch has stopped.
     double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,

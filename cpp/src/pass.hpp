@@ -32,6 +32,7 @@ struct PassOptions {
         options.cached = false;
         return options;
     }
+    bool operator==(const PassOptions &) const = default;
 };
 
 // These are the buffers over at most `rows` rows, in columns of lines. The thread that has a row writes its
@@ -83,6 +84,11 @@ template <class T> struct Pass {
             using Number = std::remove_reference_t<decltype(*buffer)>;
             buffer = arena.template take<Number>(count);
         });
+    }
+
+    // Tells whether another one would be of no more use.
+    bool fits(Index rows_, int n_threads, PassOptions wanted) const {
+        return rows == rows_ && options == wanted && static_cast<int>(scratch.size()) >= n_threads;
     }
 
     // Makes room for L'_(0), which a backward pass down to the input needs.

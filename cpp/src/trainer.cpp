@@ -636,10 +636,8 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     PassOptions options;
     options.training = true;
     options.sparse = sparse;
-    if (!pass_ || pass_->rows != piece || pass_->options.sparse != options.sparse ||
-        static_cast<int>(pass_->scratch.size()) < threads) {
+    if (!pass_ || !pass_->fits(piece, threads, options))
         pass_ = std::make_unique<Pass<T>>(network_.layers(), piece, threads, options);
-    }
     const SharedBlocks blocks(network_.layers(), threads, true);
     const Index *order = spec.order ? order_.data() : nullptr;
     if (sparse) {

@@ -30,7 +30,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from densegrad import _core, _versions, initializers, schedules
-from densegrad._optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from densegrad._optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from densegrad._tables import activations, losses, optimizers
 from densegrad.backpropagation import Backpropagation, LocalGradients
 from densegrad.config import show_config
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from densegrad.tabular import TabularClassifier, TabularEncoder, TabularRegressor
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adagrad",
     "Adam",

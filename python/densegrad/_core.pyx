@@ -1096,11 +1096,11 @@ cdef class Lbfgs:
     """L-BFGS of the core with its memory, for a network of float64.
 
     After a call of `minimise`, also one that was interrupted, `loss`, `iterations`, `evaluations` and `end` tell
-    how far it came. `end` is "gradient", "reduction", "iterations", "evaluations", "line_search" or "asked".
+    how far it came; `loss_before` is the loss where the last iteration began. `end` is "gradient", "reduction", "iterations", "evaluations", "line_search" or "asked".
     """
     cdef unique_ptr[cpp.CppLbfgs] core
     cdef readonly Network network
-    cdef readonly double loss
+    cdef readonly double loss, loss_before
     cdef readonly int64_t iterations, evaluations
     cdef readonly str end
 
@@ -1108,6 +1108,7 @@ cdef class Lbfgs:
         if self.core.get() != NULL:
             raise RuntimeError("this minimiser has been initialised already")
         self.core = network.get().make_lbfgs()
+        self.loss = self.loss_before = float("inf")
         self.network = network
 
     def __dealloc__(self):
@@ -1121,11 +1122,12 @@ cdef class Lbfgs:
 
     def minimise(self, Rows rows not None, Targets targets not None, *, double l2, int64_t max_iterations,
                  int64_t max_evaluations, double gradient_tolerance, double reduction_tolerance, n_threads,
-                 double deadline, custom, after_iteration):
+                 double deadline, custom, after_iteration, cbool continues=False):
         """Minimise the loss of the rows, from the network's weights on.
 
         `deadline` is a reading of time.monotonic, 0 for none. `custom` is as for `Network._backpropagate`.
         `after_iteration` gets the number of iterations and the loss, and returns True to end. It may be None.
+        `continues`: rows, targets and `l2` are as in the last call, so its loss and gradient are still good.
         """
         cdef cpp.LbfgsSpec spec
         cdef cpp.LbfgsResult result
@@ -1147,9 +1149,11 @@ cdef class Lbfgs:
             call.after_iteration = after_iteration
             spec.after_iteration = call_after_iteration
         spec.context = <void *>call
+        spec.continues = continues
         with nogil:
             result = core.minimise(spec)
         self.loss = result.loss
+        self.loss_before = result.loss_before
         self.iterations = result.iterations
         self.evaluations = result.evaluations
         self.end = ("gradient" if result.end == cpp.LbfgsEnd.gradient

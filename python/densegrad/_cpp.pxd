@@ -224,8 +224,9 @@ cdef extern from "densegrad/lbfgs.hpp" namespace "densegrad" nogil:
         BatchLoss custom
         cbool (*after_iteration)(void *, int64_t, double) noexcept
         void *context
+        cbool continues
     cdef struct LbfgsResult:
-        double loss
+        double loss, loss_before
         int64_t iterations, evaluations
         LbfgsEnd end
     cdef cppclass CppLbfgs "densegrad::Lbfgs":

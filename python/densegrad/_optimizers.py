@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
 from densegrad import _validation
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSprop"]
+__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "RMSprop"]
 
 # Of every number that an optimizer may have: the lowest and highest value, and which of them are allowed.
 _RANGES: dict[str, tuple[float, float, str]] = {
@@ -21,6 +22,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "beta_2": (0.0, 1.0, "left"),
     "epsilon": (0.0, float("inf"), "neither"),
     "weight_decay": (0.0, float("inf"), "left"),
+    "gradient_tolerance": (0.0, float("inf"), "left"),
+    "reduction_tolerance": (0.0, float("inf"), "left"),
 }
 
 
@@ -198,9 +201,36 @@ class Lion(_Checked):
     weight_decay: float = 0.0
 
 
+@dataclass(frozen=True)
+class LBFGS(_Checked):
+    """L-BFGS (Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989).
+
+    w ← w + step · d, with d = -H g. H approximates the inverse of the Hessian from the last ten steps and the
+    differences of g along them. The line search of Moré and Thuente finds the step. Iterates are those of
+    SciPy's L-BFGS-B without bounds, up to rounding.
+
+    It needs all rows at once, so an epoch is one iteration, and `batch_size` is "auto". Everything is
+    computed in float64, whatever the precision of the network.
+
+    Parameters
+    ----------
+    gradient_tolerance : float, default 1e-5
+        The fit ends if no component of g is larger than this. Not negative.
+    reduction_tolerance : float, default 2.2e-9
+        The fit ends if an iteration lowers the loss by no more than this, relative to the loss or to 1. Not
+        negative.
+    """
+
+    gradient_tolerance: float = 1e-5
+    reduction_tolerance: float = 1e7 * sys.float_info.epsilon
+
+
+#: Those whose updates are gradient steps, each with a learning rate.
 Optimizer: TypeAlias = SGD | Adam | AdamW | NAdam | RMSprop | Adagrad | Lion
+AnyOptimizer: TypeAlias = Optimizer | LBFGS
 
 #: By the names that stand for them: `Trainer` takes their defaults, the estimators numbers of their own.
-BY_NAME: Final[dict[str, type[Optimizer]]] = {
+STOCHASTIC: Final[dict[str, type[Optimizer]]] = {
     kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion)
 }
+BY_NAME: Final[dict[str, type[AnyOptimizer]]] = {**STOCHASTIC, "lbfgs": LBFGS}

@@ -51,6 +51,6 @@ def optimizers() -> tuple[str, ...]:
     --------
     >>> from densegrad import optimizers
     >>> print(*optimizers())
-    SGD Adam AdamW NAdam RMSprop Adagrad Lion
+    SGD Adam AdamW NAdam RMSprop Adagrad Lion LBFGS
     """
-    return tuple(OPTIMIZERS)
+    return (*OPTIMIZERS, "LBFGS")

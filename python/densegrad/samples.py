@@ -75,6 +75,14 @@ class Samples:
             self.classes, self.values = _targets(spec, target, self.n_rows)
         self.targets = _core.Targets(self.classes, self.values, self.sample_weight)
 
+    def astype(self, dtype: np.dtype[Any]) -> Samples:
+        """Return the same rows, targets and weights for a network of another precision."""
+        other = copy.copy(self)
+        other.spec = self.spec.astype(dtype)
+        other.values = None if self.values is None else self.values.astype(dtype)
+        other.targets = _core.Targets(self.classes, other.values, self.sample_weight)
+        return other
+
     def unweighted(self) -> Samples:
         """Return the same rows and targets without weights."""
         other = copy.copy(self)

@@ -51,9 +51,9 @@ ClassificationLossName: TypeAlias = Literal["log_loss", "focal", "hinge", "squar
 LossName: TypeAlias = RegressionLossName | ClassificationLossName
 
 #: Optimizers of `Trainer`.
-OptimizerName: TypeAlias = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
+OptimizerName: TypeAlias = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion", "lbfgs"]
 #: `solver` of the estimators.
-SolverName: TypeAlias = Literal["lbfgs"] | OptimizerName
+SolverName: TypeAlias = OptimizerName
 
 #: `schedule` of `Trainer` and the estimators.
 ScheduleName: TypeAlias = Literal[

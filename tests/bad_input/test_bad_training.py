@@ -59,7 +59,7 @@ def test_numbers_of_optimizers_and_schedules(make: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ({"optimizer": "lbfgs"}, "optimizer"),
+        ({"optimizer": "lbfgs-b"}, "optimizer"),
         ({"optimizer": None}, "optimizer"),
         ({"optimizer": Adam}, "optimizer"),
         ({"batch_size": 0}, "batch_size"),

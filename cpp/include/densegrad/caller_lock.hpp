@@ -22,6 +22,8 @@ class CallerLock {
     // Who has to wait asks `stop` now and then. Returns false if it asked to stop: nothing has begun.
     bool begin_read(StopRequest stop = {});
     void end_read() noexcept;
+    // Counts the changes that have ended.
+    std::int64_t changes() const;
 
   private:
     bool reads(std::thread::id thread) const;

@@ -33,12 +33,16 @@ struct LbfgsSpec {
     // nobody asks.
     bool (*after_iteration)(void *context, std::int64_t iterations, double loss) = nullptr;
     void *context = nullptr; // of after_iteration
+    // Loss and gradient at the weights are still those that the last call of minimise() has left. It is for
+    // the caller to know that rows, targets and l2 are the same. Weights that have changed are noticed.
+    bool continues = false;
 };
 
 struct LbfgsResult {
-    double loss = 0.0; // with the penalty, at the weights that the network has now
+    double loss = 0.0; // with the penalty, at the weights that the network has now; infinite if not known
+    double loss_before = 0.0; // where the last iteration began
     std::int64_t iterations = 0;
-    std::int64_t evaluations = 0; // of the loss and its gradient; 0: stopped before the first one
+    std::int64_t evaluations = 0; // of the loss and its gradient
     LbfgsEnd end = LbfgsEnd::asked;
 };
 

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from densegrad import schedules
 from densegrad._losses import Loss
 from densegrad._names import suggestion
-from densegrad._optimizers import BY_NAME, Optimizer, RMSprop
+from densegrad._optimizers import BY_NAME, STOCHASTIC, Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, LOSSES, activations
 from densegrad._validation import choice
 from densegrad.layers import Dense
@@ -30,7 +30,7 @@ HIDDEN_ACTIVATIONS: Final = [name for name in activations() if not ACTIVATIONS[n
 CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
-    "solver": [StrOptions({"lbfgs", *BY_NAME})],
+    "solver": [StrOptions(set(BY_NAME))],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions(set(RULES))],
@@ -107,7 +107,7 @@ class Recipe:
         solver, rule = parameters["solver"], parameters["learning_rate"]
         if solver == "lbfgs":
             _check_lbfgs(parameters)
-        optimizer = None if solver == "lbfgs" else _optimizer(BY_NAME[solver], parameters)
+        optimizer = None if solver == "lbfgs" else _optimizer(STOCHASTIC[solver], parameters)
         max_time = parameters["max_time"]
         return cls(
             hidden=_hidden_layers(parameters),
@@ -144,7 +144,7 @@ def hint(parameters: Mapping[str, Any], error: str) -> str:
     """Return a hint if scikit-learn's `error` is about an unknown name near a known one, otherwise ""."""
     names = {
         "activation": HIDDEN_ACTIVATIONS,
-        "solver": ["lbfgs", *BY_NAME],
+        "solver": list(BY_NAME),
         "learning_rate": list(RULES),
         "schedule": list(schedules.BY_NAME),
         "loss": [name for name in LOSSES if repr(name) in error],

@@ -212,10 +212,8 @@ class Training:
 
     def minimiser(self) -> Lbfgs:
         """Return the L-BFGS of the last fit if the weights are as it left them, otherwise a new one."""
-        if self.lbfgs is not None:
-            left = self.lbfgs.network.parameters.astype(self.network.dtype)
-            if np.array_equal(left, self.network.parameters):
-                return self.lbfgs
+        if self.lbfgs is not None and self.lbfgs.is_at(self.network):
+            return self.lbfgs
         return Lbfgs(self.network)
 
     def _dropout_seed(self) -> int:

@@ -76,7 +76,7 @@ class Progress:
     @property
     def ended(self) -> bool:
         """Whether the fit ended by itself; more epochs or more time would not make it go on."""
-        return self.stopped in ("patience", "schedule", "callback")
+        return self.stopped in ("patience", "schedule", "callback", "converged", "line_search")
 
     def check(self, checkpoint: Checkpoint, fit: Progress, epochs: int, name: str) -> None:
         """Raise ValueError if the file is of a fit with other data, another batch size or more epochs.

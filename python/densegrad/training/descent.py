@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from densegrad import _arrays, _core, _validation
 from densegrad._losses import custom_rows
-from densegrad._optimizers import Optimizer
+from densegrad._optimizers import LBFGS, AnyOptimizer, Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
 from densegrad.network import Network
 from densegrad.samples import Samples
@@ -43,6 +43,11 @@ class Regularisation:
     weight_decay: float = 0.0
     max_norm: float = 0.0
     clip_norm: float = 0.0
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Regularisation:
+        """Return the one whose fields are in `state`, checked."""
+        return cls(**{name: _validation.real(name, value, 0) for name, value in state.items()})
 
 
 class StepNumbers(NamedTuple):
@@ -129,11 +134,16 @@ class GradientDescent:
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        if type(optimizer) is not type(self._optimizer):
+    def optimizer(self, optimizer: AnyOptimizer) -> None:
+        if isinstance(optimizer, LBFGS) or type(optimizer) is not type(self._optimizer):
             raise TypeError(f"optimizer must be of class {self.optimizer_name}; got {optimizer!r}")
         self._core.set_hyperparameters(self._hyperparameters(optimizer))
         self._optimizer = optimizer
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the optimizer, which schedules multiply."""
+        return self._optimizer.lr
 
     @property
     def optimizer_name(self) -> str:
@@ -308,10 +318,7 @@ class GradientDescent:
     @classmethod
     def from_state(cls, network: Network, state: dict[str, Any]) -> GradientDescent:
         """Return the descent that gave `to_state`, even if its training had diverged."""
-        regularisation = Regularisation(
-            **{name: _validation.real(name, value, 0) for name, value in state["regularisation"].items()}
-        )
-        descent = cls(network, state["optimizer"], regularisation, 0)
+        descent = cls(network, state["optimizer"], Regularisation.from_state(state["regularisation"]), 0)
         descent.restore_counts_and_arrays(state)
         return descent
 

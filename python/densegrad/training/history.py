@@ -8,7 +8,7 @@ from typing import Any, Final
 from densegrad import _validation
 
 #: Why a fit ended; "" if it ended with an error, or is not at its end.
-ENDS: Final = ("", "epochs", "patience", "max_time", "schedule", "callback")
+ENDS: Final = ("", "epochs", "patience", "max_time", "schedule", "callback", "converged", "line_search")
 
 _SHOWN = 5  # first and last epochs that a history prints
 
@@ -60,7 +60,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean over the rows of the loss of their batch, just before its update, penalties included.
+        Mean over the rows of the loss of their batch, just before its update, penalties included. With LBFGS
+        the loss of all rows after the iteration.
     validation_loss : list of float
         Loss on the validation set after the epoch; empty without one.
     score : list of float
@@ -73,7 +74,7 @@ class History:
         Number, from 0, of the epoch with the best score or the lowest loss; None before the first.
     stopped : str
         Why the fit ended: "epochs", "patience", "max_time", "schedule" or "callback"; "" if it ended with an
-        error.
+        error. With LBFGS also "converged", or "line_search" if that found no lower loss.
 
     Examples
     --------

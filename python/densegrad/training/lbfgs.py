@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from densegrad import _core
+from densegrad import _arrays, _core, _validation
 from densegrad._losses import custom_rows, weighted_mean
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.training.history import Epoch
+
+# The parts of the core's state.
+_STATE: Final = ("begun", "steps", "differences", "curvatures")
 
 
 class Lbfgs:
@@ -31,7 +34,9 @@ class Lbfgs:
     network : Network
         The copy. It has the weights of the last iteration, also after an error or Ctrl-C.
     loss : float
-        There, with the penalty; infinite before the first evaluation.
+        There, with the penalty; infinite if it is not known.
+    reduction : float
+        By which the last iteration lowered the loss, relative to the loss or 1.
     iterations, evaluations : int
         Of the last call of `minimise`.
     end : str
@@ -44,8 +49,13 @@ class Lbfgs:
         self._core = _core.Lbfgs(self.network)
 
     @property
-    def loss(self) -> float:  # noqa: D102 - an attribute, as the next three are
-        return self._core.loss if self.evaluations else math.inf
+    def loss(self) -> float:  # noqa: D102 - an attribute, as the next four are
+        return self._core.loss
+
+    @property
+    def reduction(self) -> float:  # noqa: D102
+        before, after = self._core.loss_before, self._core.loss
+        return (before - after) / max(abs(before), abs(after), 1.0)
 
     @property
     def iterations(self) -> int:  # noqa: D102
@@ -71,6 +81,7 @@ class Lbfgs:
         n_threads: int | None,
         deadline: float = math.inf,
         see: Callable[[Epoch], bool] | None = None,
+        continues: bool = False,
     ) -> None:
         """Minimise the loss of the samples, from the network's weights on.
 
@@ -91,6 +102,8 @@ class Lbfgs:
             Reading of `time.monotonic` that ends the iterations. One that is cut short is undone.
         see : callable or None
             Called after each iteration with its record; returns True to end the iterations.
+        continues : bool
+            Samples and `l2` are as in the last call, so the loss there need not be computed again.
         """
         before = monotonic()
 
@@ -113,7 +126,45 @@ class Lbfgs:
             deadline=0.0 if math.isinf(deadline) else deadline,
             custom=_batch_loss(samples),
             after_iteration=None if see is None else after_iteration,
+            continues=continues,
         )
+
+    def is_at(self, network: Network) -> bool:
+        """Tell whether `network` has the weights of the last iteration, in its own precision."""
+        return np.array_equal(self.network.parameters.astype(network.dtype), network.parameters)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this one of again; the description of the network is not part of it."""
+        with _core.Reading(self.network):
+            state = dict(zip(_STATE, self._core.state(), strict=True))
+            return {**state, "parameters": self.network.parameters}
+
+    @staticmethod
+    def checked_state(network: Network, state: Any) -> dict[str, Any]:
+        """Return the result of `to_state` from elsewhere, if it fits the network."""
+        n, pairs = network.n_parameters, len(state["curvatures"])
+        shapes = {"steps": (pairs, n), "differences": (pairs, n), "curvatures": (pairs,), "parameters": (n,)}
+        checked: dict[str, Any] = {"begun": _validation.boolean("begun", state["begun"])}
+        for name, shape in shapes.items():
+            array = _arrays.finite_array(name, _arrays.real_array(name, state[name]), np.dtype(np.float64))
+            if array.shape != shape:
+                raise ValueError(f"{name} of L-BFGS must have shape {shape}; got {array.shape}")
+            checked[name] = array
+        if np.any(checked["curvatures"] <= 0):
+            raise ValueError("curvatures of L-BFGS must be positive")
+        return checked
+
+    @classmethod
+    def from_state(cls, network: Network, state: dict[str, Any]) -> Lbfgs:
+        """Return the one that gave `to_state`, of a network of the same description."""
+        lbfgs = cls(network)
+        lbfgs.network.parameters = state["parameters"]
+        lbfgs.take_memory(*(state[name] for name in _STATE))
+        return lbfgs
+
+    def take_memory(self, *state: Any) -> None:
+        """Go on with another memory, the parts of the core's state."""
+        self._core.set_state(*state)
 
     def __getstate__(self) -> dict[str, Any]:
         with _core.Reading(self.network):

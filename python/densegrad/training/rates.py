@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
 from densegrad._arrays import readable_array
-from densegrad.training.descent import GradientDescent, StepNumbers
+from densegrad.training.descent import StepNumbers
 
 AnySchedule: TypeAlias = schedules.Schedule | Callable[[int, int | None], float]
 
@@ -54,12 +54,23 @@ class LearningRateRule:
         return False, f"Setting learning rate to {self.learning_rate:f}"
 
 
+class Counted(Protocol):
+    """Updates that are counted, and the optimizer's learning rate."""
+
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def epochs(self) -> int: ...  # noqa: D102
+
+
 class Rates:
     """The learning rates of the updates of an epoch, and the factors of other hyperparameters.
 
     Parameters
     ----------
-    descent : GradientDescent
+    descent : GradientDescent or Minimisation
         Knows how many updates and epochs have been made, and the optimizer's learning rate.
     schedule : Schedule, callable or None
         Multiplies the optimizer's learning rate, or gives others. Kept as an attribute.
@@ -77,7 +88,7 @@ class Rates:
     """
 
     def __init__(
-        self, descent: GradientDescent, schedule: AnySchedule | None, rule: LearningRateRule | None = None
+        self, descent: Counted, schedule: AnySchedule | None, rule: LearningRateRule | None = None
     ) -> None:
         self._descent = descent
         self.schedule = schedule
@@ -125,11 +136,11 @@ class Rates:
 
     def _learning_rates(self, n_steps: int) -> NDArray[np.float64]:
         if self.schedule is None:
-            rate = self._descent.optimizer.lr if self._rule is None else self._rule.learning_rate
+            rate = self._descent.learning_rate if self._rule is None else self._rule.learning_rate
             if len(self._constant) != n_steps or self._constant[0] != rate:
                 self._constant = np.full(n_steps, rate)
             return self._constant
-        rates = schedules.values(self.schedule, self._descent.optimizer.lr, self._position(n_steps, ""))
+        rates = schedules.values(self.schedule, self._descent.learning_rate, self._position(n_steps, ""))
         return checked_rates(rates, n_steps, "schedule")
 
     def after_epoch(self, monitored: float) -> bool:

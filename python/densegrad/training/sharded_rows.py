@@ -41,6 +41,8 @@ class ShardedRows:
         If there are fewer rows than shards; on all ranks, if one of them has not the rows of its shards.
     """
 
+    ended = ""
+
     def __init__(
         self,
         descent: GradientDescent,

@@ -23,13 +23,17 @@ class Run(NamedTuple):
 
     loss: float
     n_rows: int
-    learning_rate: float
+    #: None if the optimizer has none.
+    learning_rate: float | None
     seconds: float
     time_is_up: bool
 
 
 class Source(Protocol):
     """Trains one epoch after another."""
+
+    #: Why no further epoch follows, in the words of `History.stopped`; "" if one may.
+    ended: str
 
     def epoch(self, deadline: float) -> Run:
         """Make the updates of the next epoch, until soon after `deadline`, a reading of `time.monotonic`."""
@@ -55,6 +59,8 @@ class Rows:
     observers : StepObservers
         See updates in the middle of an epoch.
     """
+
+    ended = ""
 
     def __init__(
         self,
@@ -132,6 +138,8 @@ class Batches:
     n_threads : int or None
     observers : StepObservers
     """
+
+    ended = ""
 
     def __init__(
         self,

@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _validation, schedules
-from densegrad._optimizers import BY_NAME, Adam, Optimizer
-from densegrad._tables import OPTIMIZERS
+from densegrad import _arrays, _validation
+from densegrad._optimizers import BY_NAME, LBFGS, Adam, AnyOptimizer
+from densegrad._tables import optimizers
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.training.averaged_rows import AveragedRows
@@ -24,6 +24,7 @@ from densegrad.training.descent import GradientDescent, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
+from densegrad.training.minimisation import FullBatch, Minimisation, descent_of, refuse
 from densegrad.training.observers import Callback, Observers, StepObservers, callbacks_from
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import AnySchedule
@@ -44,14 +45,16 @@ _Value = TypeVar("_Value")
 
 
 class Trainer(TrainerState):
-    """Trains a network by gradient descent on mini-batches.
+    """Trains a network by gradient descent on mini-batches, or by L-BFGS on all rows.
 
     Parameters
     ----------
     network : Network
         Changed in place.
-    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion or str, default Adam()
-        A name, such as "adam", stands for an optimizer with its defaults.
+    optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion, LBFGS or str, default Adam()
+        A name, such as "adam", stands for an optimizer with its defaults. With LBFGS an epoch is one
+        iteration over all rows. It takes no mini-batches, shards and ranks, and neither dropout, schedules,
+        `l1`, `weight_decay`, `max_norm` nor `clip_norm`.
     batch_size : int or "auto", default "auto"
         Rows in an update; "auto" is min(200, number of rows). The last batch of an epoch may be smaller.
     shuffle : bool, default True
@@ -137,7 +140,7 @@ class Trainer(TrainerState):
     def __init__(
         self,
         network: Network,
-        optimizer: Optimizer | OptimizerName = Adam(),  # noqa: B008 - frozen
+        optimizer: AnyOptimizer | OptimizerName = Adam(),  # noqa: B008 - frozen
         *,
         batch_size: int | Literal["auto"] = "auto",
         shuffle: bool = True,
@@ -175,10 +178,13 @@ class Trainer(TrainerState):
                 clip_norm=_checked_limit("clip_norm", clip_norm),
             )
             random = _validation.random_source(random_state)
+            optimizer = _checked_optimizer(optimizer)
+            if isinstance(optimizer, LBFGS):
+                refuse(shards=None if self.shards == 1 else self.shards)
             draws = self.shards > 1 or any(layer.dropout for layer in network.layers)
             seed = _drawn_seed(random) if draws else 0
-            descent = GradientDescent(network, _checked_optimizer(optimizer), regularisation, seed)
-            self._train_by(descent, random, schedules.checked(schedule), {})
+            self._train_by(descent_of(network, optimizer, regularisation, seed), random, None, {})
+            self.schedule = schedule
             self.weight_decay_schedule = weight_decay_schedule
             self.dropout_schedule = dropout_schedule
             self.label_smoothing_schedule = label_smoothing_schedule
@@ -193,10 +199,12 @@ class Trainer(TrainerState):
         Returns
         -------
         float
-            The loss of the batch before the update, penalties included.
+            The loss of the batch before the update, penalties included. With LBFGS that after the iteration.
         """
         with together(self._ranks):
             samples = self._samples(X, target, sample_weight)
+            if isinstance(self._descent, Minimisation):
+                return FullBatch(self._descent, samples, self.n_threads, StepObservers()).epoch(math.inf).loss
             numbers = self._rates.of_epoch(1)
             if self.average_every is not None:
                 raise ValueError("average_every must be None for a single step: take `epoch` or `fit`")
@@ -230,11 +238,15 @@ class Trainer(TrainerState):
         Returns
         -------
         float
-            Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN.
+            Mean over the rows of the loss of their batch, penalties included. May be infinite or NaN. With
+            LBFGS the loss after the iteration; it stays as it was if the fit would end here.
         """
         with together(self._ranks):
             samples = self._samples(X, target, sample_weight)
             rows = None if order is None else _checked_order(order)
+            if isinstance(self._descent, Minimisation):
+                refuse(order=rows, learning_rate=learning_rate)
+                return self._full_batch(self._descent, samples, StepObservers()).epoch(math.inf).loss
             if self.shards > 1:
                 loss = self._sharded_epoch(samples, rows, learning_rate)
             else:
@@ -258,7 +270,18 @@ class Trainer(TrainerState):
         loss, _, _ = source.run(self._rates.of_epoch(source.n_steps, learning_rate), order=order)
         return loss
 
+    def _full_batch(
+        self, minimisation: Minimisation, samples: Samples, observers: StepObservers
+    ) -> FullBatch:
+        if self.batch_size != "auto" and int(self.batch_size) < samples.n_rows:
+            raise ValueError(
+                f"batch_size must be 'auto' with LBFGS, which takes all {samples.n_rows} rows at once; got"
+                f" {self.batch_size}"
+            )
+        return FullBatch(minimisation, samples, self.n_threads, observers)
+
     def _sharded(self, samples: Samples, rows_of_shard: int, shuffle: bool) -> ShardedRows:
+        assert isinstance(self._descent, GradientDescent)  # LBFGS takes no shards
         kind = ShardedRows if self.average_every is None else AveragedRows
         source = kind(
             self._descent,
@@ -439,6 +462,8 @@ class Trainer(TrainerState):
                 if ended:
                     break
         if not history.stopped:
+            history.stopped = source.ended
+        if not history.stopped:
             history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
         if saver is not None and unsaved:
             self._write_checkpoint(saver, so_far, stopping)
@@ -462,12 +487,26 @@ class Trainer(TrainerState):
         return so_far
 
     def _samples(self, X: Any, target: Any, sample_weight: Any) -> Samples:
-        is_part = self._ranks is not None
-        return nonempty(samples_of(self.network.spec, X, target, sample_weight, is_part=is_part))
+        is_part, spec = self._ranks is not None, self.network.spec
+        in_float64 = isinstance(self._descent, Minimisation)
+        if in_float64 and not isinstance(X, Samples):
+            spec = spec.astype(np.float64)
+        samples = nonempty(samples_of(spec, X, target, sample_weight, is_part=is_part))
+        if in_float64 and samples.spec.dtype != np.float64:
+            return samples.astype(np.dtype(np.float64))
+        return samples
 
     def _source(
         self, X: Any, target: Any, sample_weight: Any, epochs: int, observers: StepObservers
-    ) -> Rows | ShardedRows | Batches:
+    ) -> Rows | ShardedRows | Batches | FullBatch:
+        if isinstance(self._descent, Minimisation):
+            if target is None and not isinstance(X, Samples):
+                raise ValueError(
+                    "target must be given with X: LBFGS takes all rows at once, not batches of them"
+                )
+            samples = self._samples(X, target, sample_weight)
+            samples.check_finite()
+            return self._full_batch(self._descent, samples, observers)
         if target is None and not isinstance(X, Samples):
             if self.shards > 1:
                 raise ValueError("target must be given with X: shards are parts of rows in memory")
@@ -567,12 +606,13 @@ def _drawn_seed(random: _validation.RandomSource) -> int:
     return int(random.randint(2**63 - 1, dtype=np.int64))
 
 
-def _checked_optimizer(optimizer: Any) -> Optimizer:
+def _checked_optimizer(optimizer: Any) -> AnyOptimizer:
     if isinstance(optimizer, str):
         return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
-    if not isinstance(optimizer, Optimizer):
+    if not isinstance(optimizer, AnyOptimizer):
         raise TypeError(
-            f"optimizer must be an instance of {', '.join(OPTIMIZERS)}, or the name of one; got {optimizer!r}"
+            f"optimizer must be an instance of {', '.join(optimizers())}, or the name of one;"
+            f" got {optimizer!r}"
         )
     return optimizer
 

@@ -10,12 +10,13 @@ from typing import Any, Self, TypeVar
 
 from densegrad import _arrays, _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
-from densegrad._optimizers import Optimizer
+from densegrad._optimizers import AnyOptimizer
 from densegrad.network import Network
 from densegrad.training.checkpoint import Checkpoint, Progress
 from densegrad.training.communicator import Communicator
 from densegrad.training.descent import GradientDescent
 from densegrad.training.history import History
+from densegrad.training.minimisation import Minimisation, descent_from_state, refuse
 from densegrad.training.order import FreshOrder
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import SCHEDULED, AnySchedule, Rates, checked_memory
@@ -39,7 +40,7 @@ class TrainerState:
 
     def _train_by(
         self,
-        descent: GradientDescent,
+        descent: GradientDescent | Minimisation,
         random: _validation.RandomSource,
         schedule: AnySchedule | None,
         schedule_state: dict[str, float],
@@ -116,12 +117,12 @@ class TrainerState:
         return more
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> AnyOptimizer:
         """The optimizer; assign another of the same class to change its hyperparameters, not its state."""
         return self._descent.optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
+    def optimizer(self, optimizer: AnyOptimizer) -> None:
         self._descent.optimizer = optimizer
 
     @property
@@ -131,10 +132,16 @@ class TrainerState:
 
     @schedule.setter
     def schedule(self, schedule: AnySchedule | str | None) -> None:
-        self._rates.schedule = schedules.checked(schedule)
+        self._rates.schedule = self._checked_schedule("schedule", schedule)
+
+    def _checked_schedule(self, name: str, schedule: AnySchedule | str | None) -> AnySchedule | None:
+        if isinstance(self._descent, Minimisation):
+            refuse(**{name: schedule})
+        checked: AnySchedule | None = schedules.checked(schedule, name)
+        return checked
 
     def _set_factor_schedule(self, hyperparameter: str, schedule: AnySchedule | str | None) -> None:
-        checked = schedules.checked(schedule, f"{hyperparameter}_schedule")
+        checked = self._checked_schedule(f"{hyperparameter}_schedule", schedule)
         self._rates.factor_schedules.pop(hyperparameter, None)
         if checked is not None:
             self._rates.factor_schedules[hyperparameter] = checked
@@ -348,7 +355,7 @@ class TrainerState:
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Trainer", state)
         vars(self).update({"shards": 1, "average_every": None, "_ranks": None, **parts["members"]})
-        descent = GradientDescent.from_state(self.network, parts["descent"])
+        descent = descent_from_state(self.network, parts["descent"])
         self._train_by(
             descent,
             parts["random_state"],
@@ -363,9 +370,9 @@ class TrainerState:
         Returns
         -------
         dict
-            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l). The other
-            keys are "steps", "epochs", "random_state", "seed" (of the dropout masks), "schedule" and
-            "optimizer".
+            "state" holds a list for each layer of the optimizer's arrays, of the shape of W_(l). With LBFGS
+            it holds the memory of the curvature, and the weights in float64. The other keys are "steps",
+            "epochs", "random_state", "seed" (of the dropout masks), "schedule" and "optimizer".
         """
         with _core.Reading(self.network):  # another thread may train
             return {

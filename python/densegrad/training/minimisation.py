@@ -1,0 +1,227 @@
+"""L-BFGS as the optimizer of a trainer: the counterpart of gradient descent, and the source of its epochs."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from time import monotonic
+from typing import Any
+
+from densegrad import _core, _validation
+from densegrad._optimizers import LBFGS, AnyOptimizer
+from densegrad.layers import LayerRates
+from densegrad.network import Network
+from densegrad.samples import Samples
+from densegrad.training.descent import GradientDescent, Regularisation
+from densegrad.training.lbfgs import Lbfgs
+from densegrad.training.observers import StepObservers
+from densegrad.training.sources import Run
+
+
+class Minimisation:
+    """Iterations of L-BFGS on a network, and all that the next one depends on.
+
+    Parameters
+    ----------
+    network : Network
+        Changed in place.
+    optimizer : LBFGS
+    regularisation : Regularisation
+        With an `l2` alone.
+
+    Attributes
+    ----------
+    steps, epochs : int
+        Iterations done so far, and epochs, which are as many.
+    """
+
+    #: Of dropout masks, which there are none of.
+    seed = 0
+    optimizer_name = "LBFGS"
+    #: The line search finds the steps.
+    learning_rate = 1.0
+
+    def __init__(self, network: Network, optimizer: LBFGS, regularisation: Regularisation) -> None:
+        _check_layers(network)
+        refuse(**{name: value for name, value in asdict(regularisation).items() if name != "l2"})
+        self.network = network
+        self.regularisation = regularisation
+        self.steps = self.epochs = 0
+        self._optimizer = optimizer
+        self._lbfgs: Lbfgs | None = None
+
+    @property
+    def optimizer(self) -> LBFGS:
+        """The optimizer; assign another to change its tolerances, not its memory."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: AnyOptimizer) -> None:
+        if not isinstance(optimizer, LBFGS):
+            raise TypeError(f"optimizer must be of class LBFGS; got {optimizer!r}")
+        self._optimizer = optimizer
+
+    def minimiser(self) -> Lbfgs:
+        """Return the L-BFGS so far, or one without a memory if the weights are not as it left them."""
+        if self._lbfgs is None or not self._lbfgs.is_at(self.network):
+            self._lbfgs = Lbfgs(self.network)
+        return self._lbfgs
+
+    # --- state ---
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the memory of the curvature as plain data; None if there is none yet."""
+        return None if self._lbfgs is None else self._lbfgs.to_state()
+
+    def checked_state(self, state: Any) -> dict[str, Any] | None:
+        """Return a state from elsewhere if it fits the network."""
+        return None if state is None else Lbfgs.checked_state(self.network, state)
+
+    def restore(self, state: Any, *, steps: int, epochs: int, seed: int = 0) -> None:
+        """Take over the result of `state`, and the counts."""
+        self._lbfgs = None if state is None else Lbfgs.from_state(self.network, state)
+        self.steps, self.epochs = steps, epochs
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this minimisation of again; its network is not part of it."""
+        with _core.Reading(self.network):
+            return {
+                "optimizer": self._optimizer,
+                "regularisation": asdict(self.regularisation),
+                "seed": self.seed,
+                "epochs": self.epochs,
+                "steps": self.steps,
+                "state": self.state(),
+            }
+
+    def restore_counts_and_arrays(self, state: dict[str, Any]) -> None:
+        """Take over the result of `to_state`, but not its hyperparameters."""
+        if not isinstance(state["optimizer"], LBFGS):
+            raise ValueError(f"optimizer must be of class LBFGS; got {state['optimizer']!r}")
+        self.restore(
+            self.checked_state(state["state"]),
+            steps=_validation.integer("steps", state["steps"], 0),
+            epochs=_validation.integer("epochs", state["epochs"], 0),
+        )
+
+
+class FullBatch:
+    """All rows at once; each epoch is one iteration of L-BFGS.
+
+    Parameters
+    ----------
+    minimisation : Minimisation
+    samples : Samples
+        Of the network in float64.
+    n_threads : int or None
+    observers : StepObservers
+        See each iteration.
+
+    Attributes
+    ----------
+    ended : str
+        "converged" or "line_search" once no further iteration follows.
+    """
+
+    n_steps = 1
+
+    def __init__(
+        self,
+        minimisation: Minimisation,
+        samples: Samples,
+        n_threads: int | None,
+        observers: StepObservers,
+    ) -> None:
+        self._minimisation = minimisation
+        self._samples = samples
+        self._n_threads = n_threads
+        self._observers = observers
+        self._last: Lbfgs | None = None
+        self.ended = ""
+
+    def epoch(self, deadline: float) -> Run:
+        """Make the next iteration, in one call of the core; one that is cut short is undone."""
+        minimisation, n_rows = self._minimisation, self._samples.n_rows
+        began = monotonic()
+        lbfgs = minimisation.minimiser()
+        continues, self._last = lbfgs is self._last, None
+        if continues and lbfgs.reduction <= minimisation.optimizer.reduction_tolerance:
+            self.ended = "converged"
+            return Run(lbfgs.loss, 0, None, 0.0, False)
+        try:
+            lbfgs.minimise(
+                self._samples,
+                l2=minimisation.regularisation.l2,
+                max_iter=1,
+                max_fun=sys.maxsize,
+                gradient_tolerance=minimisation.optimizer.gradient_tolerance,
+                reduction_tolerance=0.0,
+                n_threads=self._n_threads,
+                deadline=deadline,
+                continues=continues,
+            )
+        finally:
+            # Also after an error: these belong together.
+            minimisation.network.parameters = lbfgs.network.parameters
+        self._last = lbfgs
+        run = Run(lbfgs.loss, n_rows, None, monotonic() - began, monotonic() >= deadline)
+        if lbfgs.iterations == 0:
+            if lbfgs.end == "asked":
+                return run._replace(n_rows=0, time_is_up=True)
+            if math.isfinite(lbfgs.loss):
+                self.ended = "converged" if lbfgs.end == "gradient" else "line_search"
+                return run._replace(n_rows=0)
+        else:
+            minimisation.steps += 1
+            minimisation.epochs += 1
+            self._observers.see(minimisation.steps)
+        return run
+
+    def is_late(self, deadline: float) -> bool:
+        """Tell whether no further epoch is to begin."""
+        return monotonic() >= deadline
+
+
+def descent_of(
+    network: Network, optimizer: AnyOptimizer, regularisation: Regularisation, seed: int
+) -> GradientDescent | Minimisation:
+    """Return what makes the updates of this optimizer."""
+    if isinstance(optimizer, LBFGS):
+        return Minimisation(network, optimizer, regularisation)
+    return GradientDescent(network, optimizer, regularisation, seed)
+
+
+def descent_from_state(network: Network, state: dict[str, Any]) -> GradientDescent | Minimisation:
+    """Return the descent that gave `to_state`, even if its training had diverged."""
+    if not isinstance(state["optimizer"], LBFGS):
+        return GradientDescent.from_state(network, state)
+    minimisation = Minimisation(
+        network, state["optimizer"], Regularisation.from_state(state["regularisation"])
+    )
+    minimisation.restore_counts_and_arrays(state)
+    return minimisation
+
+
+def refuse(**arguments: Any) -> None:
+    """Raise ValueError if one of these arguments of a trainer, which L-BFGS has no use for, is given."""
+    for name, value in arguments.items():
+        if value is not None and not (isinstance(value, float) and value == 0):
+            raise ValueError(
+                f"LBFGS makes no gradient steps on mini-batches that {name} could act on; got"
+                f" {name}={value!r}. Choose another optimizer, or leave {name} alone"
+            )
+
+
+def _check_layers(network: Network) -> None:
+    for l, layer in enumerate(network.layers, 1):
+        if layer.dropout:
+            raise ValueError(
+                f"LBFGS needs a loss without chance: layer {l} has dropout={layer.dropout:g}. Choose another"
+                " optimizer, or layers without dropout"
+            )
+        if layer.rates != LayerRates():
+            raise ValueError(
+                f"LBFGS has no learning rates: layer {l} has rates={layer.rates!r}. Choose another"
+                " optimizer, or layers without rates"
+            )
