@@ -107,7 +107,7 @@ class LbfgsOf final : public Lbfgs {
     Index lines_;
     VectorMath math_;
     LbfgsMemory memory_;
-    VectorSet weights_before_; // where the line search begins
+    VectorSet weights_before_;           // where the line search begins
     std::vector<Panel> panels_, frozen_; // of trainable layers and of others
     std::unique_ptr<Pass<double>> pass_; // none yet, or with a custom loss, which keeps its own
     bool begun_ = false;                 // the first step, which is as long as 1, has been made
