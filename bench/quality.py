@@ -326,6 +326,8 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
             "scikit-learn's networks get imputed, scaled and one-hot columns, which their users write\n"
             "themselves. The others get the frame as it is.\n"
         )
+    if "realmlp" in models:
+        preparation += "RealMLP-TD, of pytabkit, gets medians in place of missing numbers.\n"
     page = PAGE.format(
         rows=rows,
         splits=splits,
