@@ -29,8 +29,9 @@ ROWS_FOR_SHORT = 5000
 SHORT = 16
 #: The errors of so many epochs before the last cosine, when the rate is low, are compared.
 _AT_AN_END = 2
-#: Two folds do not tell such a ratio from 1; of many rows, further means are then worth more than they show.
-_AS_GOOD = 1.01
+#: A share of the error that two folds do not tell from luck. Further means of the target, of many rows, may
+#: seem so much worse: all members together gain more from them than two show.
+_LUCK = 0.01
 #: Errors are worse, or far behind, beyond these ratios, and if more than about two rows make the difference.
 _WORSE, _FAR_BEHIND, _ROWS_OF_LUCK = 1.02, 1.05, 10
 
@@ -241,8 +242,9 @@ def _refined(
         trained = _made(workers.train(jobs, shared))
         if workers.over:
             break
-        ratio = _AS_GOOD if "pairs" in change and problem.training.task.n_rows > ROWS_FOR_SHORT else 1.0
-        if sum(map(cost, trained)) < ratio * sum(map(cost, members)):
+        before, after = sum(map(cost, members)), sum(map(cost, trained))
+        luck = _LUCK if "pairs" in change and problem.training.task.n_rows > ROWS_FOR_SHORT else 0.0
+        if after < before + luck * abs(before):
             members, problem = trained, changed
     return members, problem
 
