@@ -360,16 +360,16 @@ struct KernelTable {
 };
 
 namespace avx512 {
-extern const KernelTable kKernels;
+extern constinit const KernelTable kKernels;
 }
 namespace avx2 {
-extern const KernelTable kKernels;
+extern constinit const KernelTable kKernels;
 }
 namespace neon {
-extern const KernelTable kKernels;
+extern constinit const KernelTable kKernels;
 }
 namespace generic {
-extern const KernelTable kKernels;
+extern constinit const KernelTable kKernels;
 }
 
 } // namespace densegrad

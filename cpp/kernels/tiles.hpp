@@ -67,13 +67,13 @@ constexpr int kMaxNarrowTile = kNarrowChains / kVecs;
 
 // All rows add these terms of the sum before the next ones. One column of lines of b then stays in the L1
 // cache, with room for the rows. If a tile is three lines wide, three columns do.
-constexpr Index kSumSpanBytes = 8 * 1024;
+constexpr Index kSumSpanBytes = Index{8} * 1024;
 template <class T> constexpr Index kSumSpan = kSumSpanBytes / kLineBytes / kLanes<T> * kLanes<T>;
 // These rows are done together for all lines of b: what a span of the sum needs of a stays in the L2 cache.
-constexpr Index kBandBytes = 256 * 1024;
-constexpr Index kMinBand = 4 * kMaxTileRows;
+constexpr Index kBandBytes = Index{256} * 1024;
+constexpr Index kMinBand = Index{4} * kMaxTileRows;
 // If b is larger than this, it comes from beyond the L2 cache: its next lines are prefetched.
-constexpr Index kNearWeightsBytes = 256 * 1024;
+constexpr Index kNearWeightsBytes = Index{256} * 1024;
 
 // Adds one term of the sum to the first kCount rows of a tile. a[i] is at a + i * kStep, and line j of b at
 // b + j * b_stride.
@@ -87,7 +87,7 @@ DENSEGRAD_INLINE void add_term(const T *a, const T *b, Index b_stride, V (&c)[kR
             line[j][q] = load_as<V>(b + j * b_stride + q * kVecLanes<T>);
 #pragma GCC unroll 17
     for (int i = 0; i < kCount; ++i) {
-        const V x = splat<V>(a[i * kStep]);
+        const V x = splat<V>(a[Index{i} * kStep]);
 #pragma GCC unroll 8
         for (int j = 0; j < kWidth; ++j)
 #pragma GCC unroll 4

@@ -102,7 +102,7 @@ DENSEGRAD_INLINE Block<T> block_at(const WeightArgs<T> &args, const BlockPositio
 }
 
 // What is smaller comes from a cache near the core.
-constexpr Index kNearBytes = 2 * 1024 * 1024;
+constexpr Index kNearBytes = Index{2} * 1024 * 1024;
 
 // Prefetches what the update will read of these rows, if it is too much for the caches near the core. Its
 // memory traffic then hides under the sums. Sums over few rows are too short to hide it. For them, and if all
@@ -395,7 +395,7 @@ __attribute__((noinline)) void sum_leaves(const WeightArgs<T> &args, const Block
             add_top();
         begin = end;
     }
-    while (depth > 1)
+    while (depth > 1) // NOLINT(bugprone-infinite-loop): add_top counts down
         add_top();
     for (int j = 0; j < count; ++j)
         __builtin_memcpy(sum + j * kSumNumbers<T>, stack[0] + j * kSumNumbers<T>, blocks[j].bytes());

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 #include <thread>
 
 #if defined(__linux__)
@@ -21,26 +24,33 @@ namespace {
 
 std::atomic<bool> one_cpu{false};
 
+// Reads `count` numbers at a file's beginning, with one character between them, and returns how many there are.
+int read_numbers(const char *path, std::int64_t *numbers, int count) {
+    std::FILE *file = std::fopen(path, "r");
+    if (!file)
+        return 0;
+    char text[64];
+    const char *end = text + std::fread(text, 1, sizeof(text), file);
+    std::fclose(file);
+    int found = 0;
+    for (const char *at = text; found < count; ++found) {
+        const auto [rest, error] = std::from_chars(at, end, numbers[found]);
+        if (error != std::errc{})
+            break;
+        at = std::min(rest + 1, end);
+    }
+    return found;
+}
+
 // Gives the CPUs' worth of time that the control group grants, rounded up; 0: no limit.
 int cgroup_limit() {
-    long long quota = 0;
-    long long period = 0;
-    if (std::FILE *file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-        const int read = std::fscanf(file, "%lld %lld", &quota, &period); // "max" reads as nothing
-        std::fclose(file);
-        return read == 2 && period > 0 ? static_cast<int>((quota + period - 1) / period) : 0;
-    }
-    const auto number = [](const char *path, long long &out) {
-        std::FILE *file = std::fopen(path, "r");
-        const bool read = file && std::fscanf(file, "%lld", &out) == 1;
-        if (file)
-            std::fclose(file);
-        return read;
-    };
-    if (number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota) &&
-        number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period) && quota > 0 && period > 0)
-        return static_cast<int>((quota + period - 1) / period);
-    return 0;
+    std::int64_t granted[2] = {}; // in each period, and the period; "max" reads as nothing
+    if (read_numbers("/sys/fs/cgroup/cpu.max", granted, 2) != 2 &&
+        (read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &granted[0], 1) != 1 ||
+         read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &granted[1], 1) != 1))
+        return 0;
+    const auto [quota, period] = granted;
+    return quota > 0 && period > 0 ? static_cast<int>((quota + period - 1) / period) : 0;
 }
 
 #if defined(DENSEGRAD_HAVE_OPENMP)

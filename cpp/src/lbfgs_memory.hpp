@@ -84,6 +84,7 @@ class LbfgsMemory {
             v[static_cast<std::size_t>(i)] = rest / curvature(i);
         }
         std::vector<double> factors;
+        factors.reserve(vectors.size() + 1);
         for (int i = 0; i < size_; ++i)
             factors.push_back(-v[static_cast<std::size_t>(i)]);
         for (int i = 0; i < size_; ++i)
@@ -97,6 +98,7 @@ class LbfgsMemory {
     // Gives all steps, then all differences.
     std::vector<const double *> all() const {
         std::vector<const double *> vectors;
+        vectors.reserve(2 * static_cast<std::size_t>(size_));
         for (int i = 0; i < size_; ++i)
             vectors.push_back(step(i));
         for (int i = 0; i < size_; ++i)

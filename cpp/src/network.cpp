@@ -336,9 +336,9 @@ void NetworkOf<T>::for_slices(const RowsView &rows, Index first, Index n, const 
         return;
     }
     const int threads = static_cast<int>(std::min<Index>(n_threads, std::max<Index>(1, slices)));
-    std::vector<std::unique_ptr<Pass<T>>> passes;
-    for (int i = 0; i < threads; ++i)
-        passes.push_back(make(1));
+    std::vector<std::unique_ptr<Pass<T>>> passes(static_cast<std::size_t>(threads));
+    for (std::unique_ptr<Pass<T>> &pass : passes)
+        pass = make(1);
     run_team(threads, [&](Team &team) {
         team.share(slices, [&](Index slice, int thread) {
             if (watch.ask())

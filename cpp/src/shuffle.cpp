@@ -28,7 +28,7 @@ void draw_partners(std::int64_t i, std::int64_t last, std::uint64_t mask, BitGen
 
 // Does Fisher-Yates from the last number down.
 void shuffle(std::int64_t *numbers, std::int64_t count, BitGenerator &bits) {
-    std::int64_t partners[kDraws];
+    std::int64_t partners[kDraws] = {};
     std::int64_t i = count - 1;
     while (i > 0) {
         const std::uint64_t mask = std::bit_ceil(static_cast<std::uint64_t>(i) + 1) - 1;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -66,13 +67,21 @@ template <class Number, class Busy> void wait_while(const std::atomic<Number> &v
 constexpr int kSpinsOfHelper = 12'000;
 constexpr int kSpinsOfCaller = 2'000;
 
-// No call uses these teams now. None is ever destroyed: its helpers may still look at it.
+// No call uses these teams now. None is ever destroyed: its helpers may still look at it. Nor is the list: a
+// thread of Python may be in a call while the process ends.
 struct IdleTeams {
     std::mutex lock;
     Team *first = nullptr;
 };
 
-IdleTeams *idle_teams = new IdleTeams;
+union NeverDestroyed {
+    IdleTeams teams{};
+    constexpr NeverDestroyed() noexcept {}
+    ~NeverDestroyed() {}
+};
+
+constinit NeverDestroyed never_destroyed;
+IdleTeams &idle_teams = never_destroyed.teams;
 
 } // namespace
 
@@ -162,8 +171,8 @@ BorrowedTeam::BorrowedTeam(int n_threads) {
     if (n_threads <= 1 || Team::better_alone())
         return;
     {
-        const std::lock_guard<std::mutex> guard(idle_teams->lock);
-        Team **link = &idle_teams->first;
+        const std::lock_guard<std::mutex> guard(idle_teams.lock);
+        Team **link = &idle_teams.first;
         while (*link && (*link)->slots_.size() < static_cast<std::size_t>(n_threads))
             link = &(*link)->next_idle_;
         team_ = *link;
@@ -178,9 +187,9 @@ BorrowedTeam::BorrowedTeam(int n_threads) {
 BorrowedTeam::~BorrowedTeam() {
     if (!team_)
         return;
-    const std::lock_guard<std::mutex> guard(idle_teams->lock);
-    team_->next_idle_ = idle_teams->first;
-    idle_teams->first = team_;
+    const std::lock_guard<std::mutex> guard(idle_teams.lock);
+    team_->next_idle_ = idle_teams.first;
+    idle_teams.first = team_;
 }
 
 int team_size_for(double multiplications, int most, double least) {
@@ -198,7 +207,7 @@ void set_exact_threads(bool exact) { exact_threads.store(exact); }
 
 void after_fork_in_child() {
     // The helpers did not come along, and another thread may have held the lock.
-    idle_teams = new IdleTeams;
+    std::construct_at(&idle_teams);
     use_one_cpu();
 }
 

@@ -1,6 +1,7 @@
 // A team of threads works off the chunks of one phase after the other.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
@@ -42,7 +43,7 @@ class Team {
     template <class Work> void share_range(std::int64_t count, Work &&work) {
         constexpr std::int64_t kSmallestPart = 16;
         const std::int64_t most = count / kSmallestPart > 1 ? count / kSmallestPart : 1;
-        const std::int64_t parts = size() == 1 ? 1 : most < 2 * size() ? most : 2 * size();
+        const std::int64_t parts = size() == 1 ? 1 : std::min(most, 2 * std::int64_t{size()});
         share(parts, [&](std::int64_t part, int thread) {
             work(count * part / parts, count * (part + 1) / parts, thread);
         });
