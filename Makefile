@@ -11,7 +11,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
            $(shell find cpp python -type f -not -path '*/__pycache__/*')
 CPP := $(shell find cpp tests bench -name '*.[ch]pp')
 
-# Left out by `make check`: these build the core once more, wait for seconds, or are scikit-learn's own tests.
+# Left out by `make quick`: these build the core once more, wait for seconds, or are scikit-learn's own tests.
 SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/test_emulated_avx512.py \
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
@@ -43,14 +43,33 @@ docs: $(VENV)/.installed $(VENV)/.group-docs ## the documentation site, in build
 test: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-examples ## all tests except those against PyTorch and on Dask
 	$(PYTEST) $(ARGS)
 
-check: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
+quick: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, in less than two minutes
 	$(PYTEST) -q $(addprefix --ignore=,$(SLOW)) $(ARGS)
+
+check: lint tidy test ## lint, clang-tidy and all tests but those of check-all, in less than 15 minutes
+
+check-all: check sanitized thread-sanitized valgrind coverage test-torch test-dask test-mpi docs flat fuzz release \
+        ## check, sanitizers, valgrind, coverage, peers, documentation, memory, fuzzing and wheels: some hours
 
 wheel: ## a wheel for each Python 3.11 to 3.14 here, repaired and tested in a clean environment; in dist/
 	$(PYTHON3) tools/release.py wheels $(ARGS)
 
 release: ## as wheel, with the source distribution, checks and the list of contents; uploads nothing
 	$(PYTHON3) tools/release.py all $(ARGS)
+
+# The interpreter is not built with the sanitizers, so their libraries must be there before it, and that of C++ for
+# their view of exceptions. Left out: leaks of the interpreter itself, programs that tests build by themselves,
+# the browser, and limits of memory, which are too low for the shadow of the address sanitizer.
+SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
+UNSANITIZED := tests/test_aarch64.py tests/test_allocations.py tests/test_build.py tests/test_emulated_avx512.py \
+               tests/test_types.py tests/display/test_walk_in_browser.py
+library = $(shell $(or $(CXX),g++) -print-file-name=$(1))
+sanitized: ## all tests under the address and undefined-behaviour sanitizers
+	$(MAKE) VENV=$(VENV)-sanitized BUILD=$(BUILD)-sanitized SETTINGS='--config-settings=cmake.build-type=None \
+	    --config-settings=cmake.define.CMAKE_CXX_FLAGS="$(SANITIZE)"' .sanitized
+.sanitized: $(VENV)/.installed $(VENV)/.group-test
+	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
+	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(ARGS)
 
 FUZZED ?= 500000
 fuzz: $(VENV)/.installed $(VENV)/.group-test ## damaged files and odd arguments, FUZZED of each, from seed FIRST on
@@ -86,13 +105,22 @@ format: $(VENV)/.group-lint ## rewrite Python and C++ in the project's format
 	$(BIN)/clang-format -i $(CPP)
 
 # stubtest compares _core.pyi with the compiled module.
-lint: $(VENV)/.installed $(VENV)/.group-lint $(VENV)/.group-test ## ruff, mypy, stubtest, pyright and clang-format; change nothing
+lint: $(VENV)/.installed $(VENV)/.group-lint $(VENV)/.group-test ## checks of style, types and spelling, and of the workflows; change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/stubtest --ignore-missing-stub densegrad._core
 	$(PYTEST) -q tests/test_types.py
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint python/densegrad/*.pyx python/densegrad/*.pxd
+	$(BIN)/codespell .ci .github bench cpp docs examples python tests tools $(wildcard *.md *.toml) CMakeLists.txt Makefile
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+
+tidy: $(VENV)/.group-lint $(VENV)/.group-build ## clang-tidy on the core; .clang-tidy says what it looks for
+	$(BIN)/cmake -S . -B build/tidy -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DDENSEGRAD_OPENMP=OFF >/dev/null
+	$(BIN)/run-clang-tidy.py -clang-tidy-binary $(BIN)/clang-tidy -quiet -p build/tidy -j 2 '/cpp/(src|kernels)/'
 
 bench: $(VENV)/.installed $(VENV)/.group-bench ## time each operation against NumPy by hand
 	$(BIN)/python -m pytest bench $(ARGS)
@@ -130,5 +158,5 @@ $(VENV)/.group-%: pyproject.toml | $(VENV)/.pip
 # The install is not editable, so the tests run the package as a user gets it. The build directory is kept, so
 # only changed files are compiled again.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.group-build
-	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) .
+	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) $(SETTINGS) .
 	touch $@

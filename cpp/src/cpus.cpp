@@ -24,7 +24,8 @@ namespace {
 
 std::atomic<bool> one_cpu{false};
 
-// Reads `count` numbers at a file's beginning, with one character between them, and returns how many there are.
+// Reads `count` numbers at a file's beginning, with one character between them, and returns how many there
+// are.
 int read_numbers(const char *path, std::int64_t *numbers, int count) {
     std::FILE *file = std::fopen(path, "r");
     if (!file)

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True, freethreading_compatible=True
 # distutils: language=c++
 """Binding of the C++ core: declares it, checks the arguments, releases the GIL, calls. Computes nothing."""
 

@@ -1,0 +1,137 @@
+"""Several Python threads use the same objects at once. On Python without the GIL they really do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from assertions import same_bits
+from builders import make_network
+from densegrad import Dense, MLPClassifier, Network, Trainer
+
+LONGEST = 60.0  # s until a thread is said to hang
+
+
+def in_threads(*works: Callable[[], object]) -> list[BaseException]:
+    """Run them at once, and return what they raised."""
+    raised: list[BaseException] = []
+    begin = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        begin.wait(LONGEST)
+        try:
+            work()
+        except BaseException as error:  # told by the main thread
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONGEST)
+        assert not thread.is_alive(), "a thread hangs"
+    return raised
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    """Tell whether a call succeeds; it fails if another thread changes the network, or has changed it."""
+    try:
+        call()
+    except RuntimeError as error:
+        if not re.search("in use by another call|forward", str(error)):
+            raise
+        return False
+    return True
+
+
+def test_the_module_keeps_the_gil_off() -> None:
+    code = "import sys, densegrad; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONGEST,
+    )
+    assert done.stdout == f"{not sysconfig.get_config_var('Py_GIL_DISABLED')}\n"
+
+
+def test_reads_of_a_network_in_training_are_of_one_moment(rng: np.random.Generator) -> None:
+    """A trainer writes the same number into all weights; no reader may see two numbers."""
+    network = Network(8, [Dense(16), Dense(1, "identity")], random_state=0)
+    mixed: list[int] = []
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(300):
+            network.parameters = np.full(network.n_parameters, number, np.float32)
+        done.set()
+
+    def read() -> None:
+        while not done.is_set():
+            if np.unique(network.parameters).size != 1:
+                mixed.append(1)
+
+    network.parameters = np.zeros(network.n_parameters, np.float32)
+    assert in_threads(write, read, read) == []
+    assert not mixed
+
+
+def test_changes_of_one_network_are_whole_or_an_error(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(64, 8)), rng.normal(size=(64, 2))
+    network = make_network((1, 8, 16, 2))
+    trainer = Trainer(network, batch_size=16, random_state=0)
+    steps: list[int] = []
+
+    def fit() -> None:
+        steps.extend(4 for _ in range(40) if succeeds(lambda: trainer.fit(X, target, epochs=1)))
+
+    def differentiate() -> None:
+        for _ in range(40):
+            if succeeds(lambda: network.forward(X)):
+                succeeds(lambda: network.backward(target))  # not if a fit has changed the weights
+
+    def predict() -> None:
+        for _ in range(80):
+            assert np.isfinite(network.predict(X)).all()
+
+    assert in_threads(fit, fit, differentiate, predict) == []
+    assert trainer.steps >= sum(steps)
+    network.forward(X)
+
+
+def test_objects_are_made_used_and_dropped_in_all_threads(rng: np.random.Generator) -> None:
+    X, target = rng.normal(size=(40, 5)), rng.integers(0, 3, 40)
+    fits: list[bytes] = []
+    layers = [Dense(7, "tanh", dropout=0.2), Dense(3, "softmax")]
+
+    def work() -> None:
+        for _ in range(50):
+            network = Network(5, layers, loss="log_loss", random_state=0)
+            Trainer(network, "adam", batch_size=8, random_state=0).fit(X, target, epochs=2)
+            fits.append(network.parameters.tobytes())
+
+    assert in_threads(work, work, work, work) == []
+    assert len(fits) == 200
+    assert len(set(fits)) == 1
+
+
+def test_threads_predict_with_one_estimator(rng: np.random.Generator) -> None:
+    X = rng.normal(size=(300, 6))
+    classifier = MLPClassifier((16,), max_iter=5, random_state=0)
+    with pytest.warns(UserWarning, match="converge"):
+        classifier.fit(X, X[:, 0] > 0)
+    expected = classifier.predict_proba(X)
+
+    def predict() -> None:
+        for _ in range(50):
+            assert same_bits(classifier.predict_proba(X), expected)
+
+    assert in_threads(predict, predict, predict, predict) == []
