@@ -16,7 +16,8 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
         tests/test_stop.py tests/test_team.py tests/test_threads.py tests/test_types.py
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
-.PHONY: help demo demo-cluster docs test check fuzz wheel release golden test-torch .test-torch test-mpi \
+.PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
+        windows flat coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi \
         .test-mpi test-dask .test-dask format lint bench bench-peers .bench-peers bench-sparse bench-quality \
         clean distclean
 .DEFAULT_GOAL := help
@@ -48,8 +49,7 @@ quick: lint $(VENV)/.installed $(VENV)/.group-test ## lint and the quick tests, 
 
 check: lint tidy test ## lint, clang-tidy and all tests but those of check-all, in less than 15 minutes
 
-check-all: check sanitized thread-sanitized valgrind coverage test-torch test-dask test-mpi docs flat fuzz release \
-        ## check, sanitizers, valgrind, coverage, peers, documentation, memory, fuzzing and wheels: some hours
+check-all: check sanitized thread-sanitized valgrind coverage test-torch test-dask test-mpi docs flat fuzz release ## sanitizers, valgrind, coverage, peers, documentation, memory, fuzzing and wheels: some hours
 
 wheel: ## a wheel for each Python 3.11 to 3.14 here, repaired and tested in a clean environment; in dist/
 	$(PYTHON3) tools/release.py wheels $(ARGS)
@@ -70,6 +70,55 @@ sanitized: ## all tests under the address and undefined-behaviour sanitizers
 .sanitized: $(VENV)/.installed $(VENV)/.group-test
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
 	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(ARGS)
+
+# GCC's sanitizer understands std::thread and atomics, so all of the team; OpenMP, which only counts threads, is off.
+thread-sanitized: $(VENV)/.group-build ## the team of threads and the core's calls under the thread sanitizer
+	$(BIN)/cmake -S . -B build/thread-sanitized -DDENSEGRAD_TESTS=ON -DDENSEGRAD_OPENMP=OFF -DCMAKE_BUILD_TYPE=None \
+	    -DCMAKE_CXX_FLAGS="-O1 -g1 -fsanitize=thread" >/dev/null
+	$(BIN)/cmake --build build/thread-sanitized -j 2 --target test_team test_bits test_golden
+	build/thread-sanitized/test_team 4 20000
+	build/thread-sanitized/test_bits "" 3 >/dev/null
+	build/thread-sanitized/test_golden "" 3 | diff tests/golden/core.txt -
+
+# Valgrind knows no AVX-512: the core sees a processor without it. The interpreter asks malloc for each object.
+VALGRIND := valgrind --quiet --error-exitcode=1 --errors-for-leak-kinds=none
+valgrind: $(VENV)/.installed ## a small run under valgrind's memcheck: the core in C++, and one fit and prediction in Python
+	$(BIN)/cmake -S . -B $(BUILD) -DDENSEGRAD_TESTS=ON >/dev/null
+	$(BIN)/cmake --build $(BUILD) --target test_golden --target test_bits --target test_stop
+	$(VALGRIND) $(BUILD)/test_bits "" 2 >/dev/null
+	$(VALGRIND) $(BUILD)/test_stop 2
+	$(VALGRIND) $(BUILD)/test_golden "" 1 | diff tests/golden/core.txt -
+	PYTHONMALLOC=malloc $(VALGRIND) $(BIN)/python tests/flat_memory.py 5 20
+
+# The set `generic` is left out: fma() of MinGW's library rounds twice.
+MINGW := x86_64-w64-mingw32-g++-posix
+windows: $(VENV)/.group-build ## the core built by MinGW for Windows, and its bits under Wine
+	$(BIN)/cmake -S . -B build/windows -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_SYSTEM_NAME=Windows \
+	    -DCMAKE_SYSTEM_PROCESSOR=x86_64 -DCMAKE_CXX_COMPILER=$(MINGW) -DCMAKE_EXE_LINKER_FLAGS=-static \
+	    -DDENSEGRAD_TESTS=ON -DDENSEGRAD_OPENMP=OFF -DDENSEGRAD_WERROR=ON >/dev/null
+	$(BIN)/cmake --build build/windows --target test_bits test_golden test_stop test_team
+	WINEDEBUG=-all wine build/windows/test_golden.exe "" 2 | tr -d '\r' | diff tests/golden/core.txt -
+	WINEDEBUG=-all wine build/windows/test_golden.exe avx2 3 | tr -d '\r' | diff tests/golden/core.txt -
+	WINEDEBUG=-all wine build/windows/test_stop.exe 2
+	WINEDEBUG=-all wine build/windows/test_team.exe 4 20000
+
+flat: $(VENV)/.installed ## memory stays flat over 2,000 fits and 100,000 predictions
+	$(BIN)/python tests/flat_memory.py $(ARGS)
+
+# Coverage of C++ is GCC's, of the same tests. Programs that tests start in other processes count, too.
+coverage: ## lines of Python and of C++ that the tests run, in build/coverage; fails under 95 % of Python's
+	$(MAKE) VENV=$(VENV)-coverage BUILD=$(BUILD)-coverage SETTINGS='--config-settings=cmake.build-type=None \
+	    --config-settings=cmake.define.CMAKE_CXX_FLAGS="-O1 --coverage"' .coverage
+.coverage: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-coverage
+	rm -rf build/coverage; mkdir -p build/coverage
+	DENSEGRAD_BUILD=$(BUILD) $(BIN)/coverage run -m pytest -q -p no:cacheprovider \
+	    $(addprefix --ignore=,$(UNSANITIZED)) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/gcovr --root . --filter cpp/ --exclude-throw-branches --gcov-ignore-parse-errors=all \
+	    --txt build/coverage/cpp.txt $(BUILD)
+	tail -n 4 build/coverage/cpp.txt
+	$(BIN)/coverage html --quiet -d build/coverage/python
+	$(BIN)/coverage report --skip-covered --fail-under=95
 
 FUZZED ?= 500000
 fuzz: $(VENV)/.installed $(VENV)/.group-test ## damaged files and odd arguments, FUZZED of each, from seed FIRST on
@@ -141,7 +190,7 @@ clean: ## remove what was built, but keep the environments
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.installed
 
 distclean: clean ## also remove the environments
-	rm -rf $(VENV) $(VENV)-torch $(VENV)-dask $(VENV)-peers
+	rm -rf $(VENV) $(VENV)-*
 
 # pip learnt to install dependency groups in 25.1.
 $(BIN)/python:

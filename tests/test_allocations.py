@@ -1,11 +1,11 @@
-"""A step allocates nothing once the buffers are there."""
+"""A step allocates nothing once the buffers are there. Each allocation may fail, and the call changes nothing."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from builds import build
+from builds import build, output_of
 
 
 @pytest.mark.parametrize("n_threads", ["1", "2"])
@@ -16,3 +16,10 @@ def test_steps_do_not_allocate(n_threads: str, build_directory: Path) -> None:
     assert (first[0], short[0], long[0]) == ("100", "10", "100")
     assert short[2] == long[2]
     assert int(long[2]) <= int(first[2])
+
+
+def test_each_allocation_may_fail(build_directory: Path) -> None:
+    lines = output_of(build(build_directory, "test_out_of_memory") / "test_out_of_memory").splitlines()
+    failed = [int(line.split()[-1]) for line in lines if not line.endswith(":")]
+    assert len(failed) == 15
+    assert min(failed) > 0

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -33,7 +32,8 @@ inline std::int64_t checked_sum(std::int64_t a, std::int64_t b) {
 }
 
 struct Free {
-    std::size_t mapped = 0; // bytes; 0: from aligned_alloc
+    std::size_t mapped = 0;       // bytes; 0: from operator new
+    std::align_val_t alignment{}; // that was asked of it
     void operator()(std::byte *memory) const {
 #if defined(__linux__)
         if (mapped > 0) {
@@ -41,7 +41,7 @@ struct Free {
             return;
         }
 #endif
-        std::free(memory);
+        ::operator delete(memory, alignment);
     }
 };
 
@@ -67,23 +67,21 @@ class Arena {
             if (memory == MAP_FAILED)
                 throw std::bad_alloc();
             madvise(memory, bytes + kHugePage, MADV_HUGEPAGE);
-            memory_ = Memory(static_cast<std::byte *>(memory), Free{bytes + kHugePage});
+            memory_ = Memory(static_cast<std::byte *>(memory), Free{bytes + kHugePage, {}});
             const std::size_t ahead = reinterpret_cast<std::uintptr_t>(memory) % kHugePage;
             used_ = ahead == 0 ? 0 : static_cast<std::int64_t>(kHugePage - ahead);
             return;
         }
 #endif
         const bool huge = bytes >= 2 * kHugePage;
-        const std::size_t alignment = huge ? kHugePage : 64;
-        void *memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
-        if (!memory)
-            throw std::bad_alloc();
+        const std::align_val_t alignment{huge ? kHugePage : 64};
+        void *memory = ::operator new(bytes, alignment);
 #if defined(__linux__)
         if (huge)
             madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
         std::memset(memory, 0, bytes);
-        memory_ = Memory(static_cast<std::byte *>(memory), Free{0});
+        memory_ = Memory(static_cast<std::byte *>(memory), Free{0, alignment});
     }
 
     template <class T> T *take(std::int64_t count) {

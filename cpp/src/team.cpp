@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace densegrad {
@@ -74,14 +74,11 @@ struct IdleTeams {
     Team *first = nullptr;
 };
 
-union NeverDestroyed {
-    IdleTeams teams{};
-    constexpr NeverDestroyed() noexcept {}
-    ~NeverDestroyed() {}
-};
-
-constinit NeverDestroyed never_destroyed;
-IdleTeams &idle_teams = never_destroyed.teams;
+IdleTeams &idle_teams() {
+    alignas(IdleTeams) static unsigned char memory[sizeof(IdleTeams)];
+    static IdleTeams *const made = new (memory) IdleTeams;
+    return *made;
+}
 
 } // namespace
 
@@ -171,8 +168,9 @@ BorrowedTeam::BorrowedTeam(int n_threads) {
     if (n_threads <= 1 || Team::better_alone())
         return;
     {
-        const std::lock_guard<std::mutex> guard(idle_teams.lock);
-        Team **link = &idle_teams.first;
+        IdleTeams &idle = idle_teams();
+        const std::lock_guard<std::mutex> guard(idle.lock);
+        Team **link = &idle.first;
         while (*link && (*link)->slots_.size() < static_cast<std::size_t>(n_threads))
             link = &(*link)->next_idle_;
         team_ = *link;
@@ -187,9 +185,10 @@ BorrowedTeam::BorrowedTeam(int n_threads) {
 BorrowedTeam::~BorrowedTeam() {
     if (!team_)
         return;
-    const std::lock_guard<std::mutex> guard(idle_teams.lock);
-    team_->next_idle_ = idle_teams.first;
-    idle_teams.first = team_;
+    IdleTeams &idle = idle_teams();
+    const std::lock_guard<std::mutex> guard(idle.lock);
+    team_->next_idle_ = idle.first;
+    idle.first = team_;
 }
 
 int team_size_for(double multiplications, int most, double least) {
@@ -207,7 +206,7 @@ void set_exact_threads(bool exact) { exact_threads.store(exact); }
 
 void after_fork_in_child() {
     // The helpers did not come along, and another thread may have held the lock.
-    std::construct_at(&idle_teams);
+    new (&idle_teams()) IdleTeams;
     use_one_cpu();
 }
 
