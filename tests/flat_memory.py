@@ -2,8 +2,8 @@
 
     python tests/flat_memory.py [fits [predictions]]
 
-It reads the memory of the process when a fifth of the calls are done and at the end, each time without garbage.
-It fails if more than 1 MiB came in between.
+It reads the memory of the process when a fifth of the calls are done and at the end, after a collection of
+garbage. It fails if more than 1 MiB came in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A step allocates nothing once the buffers are there. Each allocation may fail, and the call changes nothing."""
+"""A step allocates nothing once the buffers are there. Each allocation may fail, which changes nothing."""
 
 import subprocess
 from pathlib import Path
