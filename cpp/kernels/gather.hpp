@@ -21,6 +21,14 @@ template <class T, class S> DENSEGRAD_INLINE Vec<T> convert(const S *source) {
     typedef S SourceVec __attribute__((vector_size(kVecLanes<T> * sizeof(S))));
     SourceVec x;
     __builtin_memcpy(&x, source, sizeof(x));
+    constexpr S least = static_cast<S>(Precision<T>::min_normal);
+    if constexpr (least > S(0)) { // as read_number
+        using Bits = decltype(x < x);
+        constexpr IntLane<S> kSign =
+            static_cast<IntLane<S>>(std::uint64_t(1) << (8 * static_cast<int>(sizeof(S)) - 1));
+        const Bits denormal = (SourceVec)((Bits)x & ~kSign) < least;
+        x = (SourceVec)((Bits)x & (~denormal | kSign));
+    }
     return __builtin_convertvector(x, Vec<T>);
 }
 
@@ -34,7 +42,7 @@ template <class T, class S>
 DENSEGRAD_INLINE void convert_rest(const S *source, Index count, const S *end, T *line) {
     if (end - source < kLanes<T>) {
         for (Index i = 0; i < kLanes<T>; ++i)
-            line[i] = i < count ? static_cast<T>(source[i]) : T(0);
+            line[i] = i < count ? read_number<T>(source[i]) : T(0);
         return;
     }
     for (int q = 0; q < kVecs; ++q) {
@@ -91,7 +99,7 @@ template <class T, class S> void gather_strided(const GatherArgs<T> &args, Index
         const S *column = static_cast<const S *>(args.rows->data) + c * args.rows->column_stride;
         T *out = args.output + c / kLanes<T> * args.stride + c % kLanes<T>;
         for (Index r = row_begin; r < row_end; ++r)
-            out[r * kLanes<T>] = c < n ? static_cast<T>(column[source_row(args, r) * row_stride]) : T(0);
+            out[r * kLanes<T>] = c < n ? read_number<T>(column[source_row(args, r) * row_stride]) : T(0);
     }
 }
 
@@ -118,7 +126,7 @@ void gather_csr(const GatherArgs<T> &args, Index row_begin, Index row_end) {
             if (column >= n_columns)
                 continue;
             T *out = line + static_cast<Index>(column / kLanes<T>) * args.stride + column % kLanes<T>;
-            *out = *out + static_cast<T>(data[k]); // a column that is named twice counts as the sum
+            *out = *out + read_number<T>(data[k]); // a column that is named twice counts as the sum
         }
     }
 }

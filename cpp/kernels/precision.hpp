@@ -91,6 +91,15 @@ template <> struct Precision<double> {
     static constexpr int max_narrow_outputs = 1;
 };
 
+// Converts a number of the caller's. A denormal number becomes zero of its sign, before it is converted: it
+// would make every product slow that it is a factor of.
+template <class T, class S> __attribute__((always_inline)) inline T read_number(S x) {
+    constexpr S least = static_cast<S>(Precision<T>::min_normal); // 0 if S has no number so small
+    if (x != S(0) && x > -least && x < least)
+        return x < S(0) ? -T(0) : T(0);
+    return static_cast<T>(x);
+}
+
 // This says which of the two lists of coefficients a polynomial takes (math.hpp).
 template <class T> inline constexpr bool kIsFloat = Precision<T>::scalar == Scalar::float32;
 

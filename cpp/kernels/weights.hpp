@@ -227,12 +227,10 @@ DENSEGRAD_INLINE void update_lines(const OptimizerStep<T> &step, int lines, cons
 template <class T, Optimizer kOptimizer, class Line>
 void update_block(const LayerStep<T> &step, const Block<T> &block, const T *sum, T *weights, T *state_0,
                   T *state_1) {
-    const OptimizerStep<T> of_weights = step.weights; // nothing that is stored below can be a part of it
-    update_lines<T, kOptimizer, Line>(of_weights, block.inputs, sum, weights, state_0, state_1);
+    update_lines<T, kOptimizer, Line>(step.weights, block.inputs, sum, weights, state_0, state_1);
     if (block.bias) {
-        const OptimizerStep<T> of_bias = step.bias;
         const Index at = block.inputs * kLanes<T>;
-        update_lines<T, kOptimizer, Line>(of_bias, 1, sum + at, weights + at, state_0 + at,
+        update_lines<T, kOptimizer, Line>(step.bias, 1, sum + at, weights + at, state_0 + at,
                                           state_1 ? state_1 + at : nullptr);
     }
 }

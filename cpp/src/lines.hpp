@@ -22,12 +22,13 @@ template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, 
     }
 }
 
-// Copies the other way, from row `first_row` of the lines on. Padding lanes keep what they held.
+// Copies the other way, from row `first_row` of the lines on. Padding lanes keep what they held. Denormal
+// numbers become zero.
 template <class T> void rows_to_lines(const RowsView &view, T *lines, Index stride, Index first_row = 0) {
     for (Index r = 0; r < view.n_rows; ++r)
         for (Index c = 0; c < view.n_columns; ++c)
             lines[c / kLanes<T> * stride + (first_row + r) * kLanes<T> + c % kLanes<T>] =
-                static_cast<T>(number_at(view, r, c));
+                read_number<T>(number_at(view, r, c));
 }
 
 // Fills the padding lanes.

@@ -159,7 +159,7 @@ template <class T> class SparseBatch {
             if (column < 0 || column >= n_columns_)
                 continue;
             ascending = ascending && (end == begin || end[-1].at < column);
-            *end++ = {column, T(0) + static_cast<T>(data[i])}; // dense rows have no -0 here
+            *end++ = {column, T(0) + read_number<T>(data[i])}; // dense rows have no -0 here
         }
         span.end = span.begin + (ascending ? end - begin : in_order(begin, end));
     }

@@ -131,7 +131,9 @@ class Lbfgs:
 
     def is_at(self, network: Network) -> bool:
         """Tell whether `network` has the weights of the last iteration, in its own precision."""
-        return np.array_equal(self.network.parameters.astype(network.dtype), network.parameters)
+        mine = self.network.parameters.astype(network.dtype)
+        mine[np.abs(mine) < np.finfo(network.dtype).tiny] = 0.0  # as a network takes over such numbers
+        return np.array_equal(mine, network.parameters)
 
     def to_state(self) -> dict[str, Any]:
         """Return plain data to make this one of again; the description of the network is not part of it."""
