@@ -17,8 +17,9 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
 .PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
-        windows flat coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi \
-        .test-mpi test-dask .test-dask format lint bench bench-peers .bench-peers bench-sparse bench-quality \
+        windows flat coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
+        test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
+        bench-ranks .bench-ranks bench-quality \
         clean distclean
 .DEFAULT_GOAL := help
 
@@ -141,6 +142,12 @@ test-dask: ## tests on Dask, with clusters of processes on this machine
 .test-dask: $(VENV)/.installed $(VENV)/.group-test $(VENV)/.group-dask
 	$(BIN)/python -m pytest tests/on_dask $(ARGS)
 
+RUNS ?= 200
+fault-runs: ## RUNS trainings on Dask with workers killed, frozen and joining at random moments; some 15 minutes
+	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .fault-runs
+.fault-runs: $(VENV)/.installed $(VENV)/.group-dask
+	$(BIN)/python tests/on_dask/fault_runs.py $(RUNS) $(ARGS)
+
 # MPI has its own environment, too: where its libraries are, other tests would find them.
 test-mpi: ## train on several ranks of MPI
 	$(MAKE) VENV=$(VENV)-mpi BUILD=$(BUILD)-mpi .test-mpi
@@ -180,6 +187,12 @@ bench-peers: ## time training and prediction against other libraries; writes doc
 
 bench-sparse: $(VENV)/.installed $(VENV)/.group-test ## time rows with many zeros against scikit-learn
 	$(BIN)/python bench/sparse_rows.py $(ARGS)
+
+bench-ranks: ## ranks of MPI: what they gain, what shards and exchanges cost; needs a machine that does nothing else
+	$(MAKE) VENV=$(VENV)-mpi BUILD=$(BUILD)-mpi .bench-ranks
+.bench-ranks: $(VENV)/.installed $(VENV)/.group-mpi
+	$(BIN)/python bench/scaling.py $(ARGS)
+	$(BIN)/mpiexec -n 2 $(BIN)/python bench/exchange.py
 
 bench-quality: $(VENV)/.installed $(VENV)/.group-test ## quality of the defaults on tables: DATA=folder
 	$(BIN)/python bench/quality.py $(DATA) $(ARGS)

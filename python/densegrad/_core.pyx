@@ -969,6 +969,8 @@ cdef class Trainer:
     cdef unique_ptr[cpp.CppTrainer] core
     cdef readonly Network network
     cdef readonly int optimizer
+    cdef readonly double loss_sum
+    cdef readonly int64_t rows_done, steps_done
 
     def __init__(self, Network network not None, int optimizer, dict hyperparameters not None, uint64_t seed):
         if self.core.get() != NULL:
@@ -1035,6 +1037,7 @@ cdef class Trainer:
 
         Return the sum over its rows of the loss of their batch, the number of these rows, the number of the
         steps, and whether it was stopped before its end. Sum and rows go on from `loss_before` and `rows_before`.
+        The attributes `loss_sum`, `rows_done` and `steps_done` tell the first three also if it raises an error.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
         time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
@@ -1085,8 +1088,10 @@ cdef class Trainer:
         if custom is not None:
             spec.custom_loss = custom_loss
         spec.context = <void *>call
+        self.loss_sum, self.rows_done, self.steps_done = loss_before, rows_before, 0
         with nogil:
             result = core.epoch(spec)
+        self.loss_sum, self.rows_done, self.steps_done = result.loss_sum, result.n_rows, result.n_steps
         call.finish()
         return result.loss_sum, result.n_rows, result.n_steps, result.stopped
 

@@ -124,7 +124,8 @@ def test_clones_pickles_and_nested_parameters(four_workers: Client, X: NDArray[A
     [
         ({"solver": "lbfgs"}, "solver must be stochastic on a cluster"),
         ({"early_stopping": True}, "early_stopping=True needs X_val and y_val"),
-        ({"class_weight": "balanced"}, "class_weight must be None on a cluster"),
+        ({"class_weight": {"none": 2.0}}, "class_weight names 'none', which is no class"),
+        ({"class_weight": {"low": -1.0}}, "class_weight must be finite and not negative"),
         ({"warm_start": True}, "warm_start must be False on a cluster"),
         ({"alpha": -1.0}, "alpha"),
     ],
@@ -146,3 +147,102 @@ def test_refused_arguments(four_workers: Client, X: NDArray[Any], y: NDArray[Any
         clf.fit(chunked(X), chunked(np.stack([y, y], axis=1)))
     with pytest.raises(TypeError, match="estimator must be an MLPClassifier; got MLPRegressor"):
         clf.set_params(estimator=MLPRegressor()).fit(chunked(X), chunked(y))
+
+
+def as_frame(y: NDArray[Any], npartitions: int = 5) -> Any:
+    return dd.from_pandas(pd.Series(y), npartitions=npartitions)
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("class_weight", ["balanced", {"low": 3.0, "top": 0.5}])
+def test_class_weights(
+    class_weight: Any, weighted: bool, framed: bool, four_workers: Client, X: NDArray[Any], y: NDArray[Any]
+) -> None:
+    made = as_frame if framed else chunked
+    rows = dd.from_pandas(pd.DataFrame(X), npartitions=5) if framed else chunked(X)
+    weight = np.linspace(0.5, 2, len(X)) if weighted else None
+    of_class = class_weight
+    if class_weight == "balanced":
+        names, counts = np.unique(y, return_counts=True)
+        of_class = dict(zip(names, len(y) / (len(names) * counts), strict=True))
+    by_row = np.array([of_class.get(label, 1.0) for label in y]) * (1.0 if weight is None else weight)
+    here = DaskMLPClassifier(local_classifier(), shards=8, client=four_workers)
+    here.fit(rows, made(y), made(by_row), X_val=rows, y_val=made(y), sample_weight_val=made(by_row))
+    there = DaskMLPClassifier(local_classifier(class_weight=class_weight), shards=8, client=four_workers)
+    given = None if weight is None else made(weight)
+    there.fit(rows, made(y), given, X_val=rows, y_val=made(y), sample_weight_val=given)
+    assert weights(here) == weights(there)
+    assert here.history_.validation_loss == there.history_.validation_loss
+    assert there.to_local().class_weight == class_weight
+
+
+def test_averages(client: Client, four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    fitted = [
+        DaskMLPClassifier(local_classifier(), shards=4, average_every=4, client=one).fit(
+            chunked(X), chunked(y)
+        )
+        for one in (client, four_workers)
+    ]
+    assert weights(fitted[0]) == weights(fitted[1])
+    other = DaskMLPClassifier(local_classifier(), shards=4, client=client).fit(chunked(X), chunked(y))
+    assert weights(other) != weights(fitted[0])
+
+
+def unlike(y: NDArray[Any], *parts: Any) -> da.Array:
+    """Labels of blocks that have types of their own."""
+    blocks = [da.from_array(np.asarray(part), chunks=-1) for part in parts]
+    return da.concatenate(blocks, allow_unknown_chunksizes=True)
+
+
+def test_partitions_with_some_of_the_labels(four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    """Sorted text: each partition has one or two labels, some have none, and divisions are not known."""
+    order = np.argsort(y, kind="stable")
+    frame = pd.DataFrame(X[order], columns=list("abcde")).assign(y=y[order])
+    parts = [frame[k : k + 100] for k in range(0, 1000, 100)]
+    lazy = dd.from_map(lambda part: part, [frame[:0], *parts[:4], frame[:0], *parts[4:]])
+    assert not lazy.known_divisions
+    fitted = [
+        DaskMLPClassifier(local_classifier(), shards=8, client=four_workers).fit(rows[list("abcde")], rows.y)
+        for rows in (lazy, dd.from_pandas(frame, npartitions=1, sort=False))
+    ]
+    assert weights(fitted[0]) == weights(fitted[1])
+    assert fitted[0].classes_.tolist() == ["low", "mid", "top"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda y: np.where(np.arange(len(y)) == 733, None, y),
+            "partition 7 of y: .* row 33 .* has None",
+        ),
+        (
+            lambda y: np.where(np.arange(len(y)) == 733, np.nan, 1.0),
+            "partition 7 of y: .* row 33 .* has nan",
+        ),
+        (
+            lambda y: np.where(np.arange(len(y)) == 733, pd.NA, y.astype(object)),
+            "partition 7 of y: .* row 33 .* has <NA>",
+        ),
+        (
+            lambda y: np.linspace(0, 1, len(y)),
+            r"partition \d of y: labels must have no fractions",
+        ),
+        (
+            lambda y: np.array([*y[:500], *range(500)], object),
+            "partition 0 of y has '(low|mid|top)', partition 5 has 0",
+        ),
+        (
+            lambda y: np.array([*y[:550], *range(450)], object),
+            "partition 5 of y: labels must be all numbers or all text; got '(low|mid|top)' and 0",
+        ),
+    ],
+)
+def test_bad_labels(
+    change: Any, message: str, four_workers: Client, X: NDArray[Any], y: NDArray[Any]
+) -> None:
+    clf = DaskMLPClassifier(local_classifier(), shards=8, client=four_workers)
+    with pytest.raises((ValueError, TypeError), match=message):
+        clf.fit(chunked(X, 100), chunked(change(y), 100))
+    assert not hasattr(clf, "local_")

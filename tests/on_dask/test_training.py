@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,12 +20,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, get_worker
 from numpy.typing import NDArray
 
-from densegrad import Adam, Dense, Network, Trainer
-from densegrad.dask import train
-from densegrad.distributed import PeerLost
+from densegrad import Adam, Dense, Network, Trainer, _core
+from densegrad.dask import streams, train
+from densegrad.distributed import PeerLost, ThreadCommunicator
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
 
@@ -75,9 +76,12 @@ def test_any_number_of_workers(n_workers: int, X: NDArray[Any], target: NDArray[
     here, there = trainer(), trainer()
     here.fit(X, target, sample_weight=weight, epochs=3, validation=(X[:300], target[:300]))
     with (
-        LocalCluster(n_workers, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        assert len(client.nthreads()) == n_workers
         rows = da.from_array(X, chunks=(170, 3))
         labels, weights = da.from_array(target, chunks=300), da.from_array(weight, chunks=170)
         history = train(
@@ -313,6 +317,126 @@ def test_a_worker_that_is_stopped(
     assert same(here, there)
 
 
+def test_a_lost_worker_costs_the_update_under_way(
+    own_cluster: tuple[LocalCluster, Client],
+    X: NDArray[Any],
+    target: NDArray[Any],
+    tmp_path: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An epoch of many updates goes on in its middle."""
+    _, client = own_cluster
+    rows, labels = np.tile(X, (8, 1)), np.tile(target, 8)
+    here, there = trainer(batch_size=8), trainer(batch_size=8)
+    here.fit(rows, labels, epochs=2)
+    pid, mark = min(client.run(os.getpid).values()), tmp_path / "epoch-0"
+
+    def kill() -> None:
+        while not mark.exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    rows, labels = chunked(rows, 1000), chunked(labels, 1000)
+    train(client, there, rows, labels, epochs=2, callbacks=[Marks(str(tmp_path / "epoch"))], timeout=30)
+    thread.join()
+    assert same(here, there)
+    (lost,) = (record.getMessage() for record in caplog.records if record.name == "densegrad.dask")
+    found = re.search(r"has closed the connection; training goes on without it after (\d+) updates", lost)
+    assert found is not None
+    assert 1000 < int(found[1]) < 2000
+
+
+class Marks:
+    """A callback that leaves a file for each epoch, and waits for another file, if it has a name."""
+
+    def __init__(self, path: str, waits_for: str = "") -> None:
+        self.path, self.waits_for = path, waits_for
+
+    def __call__(self, epoch: int, logs: dict[str, float]) -> None:
+        with open(f"{self.path}-{epoch}", "w"):
+            pass
+        if self.waits_for:
+            while not os.path.exists(self.waits_for):
+                time.sleep(0.05)
+            time.sleep(0.1)
+
+
+def test_workers_that_join_take_part_at_once(X: NDArray[Any], target: NDArray[Any], tmp_path: Any) -> None:
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=15)
+    joined = tmp_path / "joined"
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+
+        def grow() -> None:
+            while not (tmp_path / "epoch-0").exists():
+                time.sleep(0.05)
+            cluster.scale(2)
+            client.wait_for_workers(2, timeout=60)
+            joined.touch()
+
+        thread = threading.Thread(target=grow, daemon=True)
+        thread.start()
+        marks = Marks(str(tmp_path / "epoch"), str(joined))
+        rows, labels = chunked(X, 100), chunked(target, 100)
+        train(client, there, rows, labels, epochs=15, callbacks=[marks], recover="grow", timeout=60)
+        thread.join()
+        takes_messages = client.run(lambda dask_worker: streams.OPERATION in dask_worker.handlers)
+        assert [*takes_messages.values()] == [True, True]  # as only ranks do
+    assert same(here, there)
+
+
+def test_a_worker_whose_threads_are_busy_is_named(
+    client: Client, X: NDArray[Any], target: NDArray[Any], tmp_path: Any
+) -> None:
+    free, busy = sorted(client.nthreads())
+    rows, labels = client.persist([chunked(X, 100), chunked(target, 100)], workers=[free])
+    client.gather(client.compute([rows.sum(), labels.sum()]))
+    there, end = trainer(), tmp_path / "end"
+    before = there.network.parameters.tobytes()
+    task = client.submit(wait_for, str(end), workers=[busy], pure=False)
+    try:
+        with pytest.raises(TimeoutError, match=rf"rank \d on worker {busy} has not begun for 5 s.*running"):
+            train(client, there, rows, labels, epochs=2, timeout=5)
+    finally:
+        end.touch()
+    assert there.network.parameters.tobytes() == before
+    task.result()
+
+
+def wait_for(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.05)
+
+
+def test_processors_of_several_kinds(X: NDArray[Any], target: NDArray[Any]) -> None:
+    """Each worker has another instruction set."""
+    sets = _core.supported_instruction_sets()
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=2)
+    workers = {
+        name: {
+            "cls": Nanny,
+            "options": {"nthreads": 1, "host": "127.0.0.1", "env": {"DENSEGRAD_ISA": name}},
+        }
+        for name in sets
+    }
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
+    with (
+        SpecCluster(workers, scheduler) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(len(sets), timeout=60)
+        assert sorted(client.run(lambda: os.environ["DENSEGRAD_ISA"]).values()) == sorted(sets)
+        train(client, there, chunked(X, 100), chunked(target, 100), epochs=2)
+    assert same(here, there)
+
+
 class Fail:
     """A callback that raises."""
 
@@ -349,6 +473,19 @@ class Mark:
                 pass
 
 
+class UpTo(ThreadCommunicator):
+    """One rank, which ends after so many updates."""
+
+    def __init__(self, trainer: Trainer, steps: int) -> None:
+        (alone,) = ThreadCommunicator.group(1)
+        vars(self).update(vars(alone))
+        self._trainer, self._last = trainer, steps
+
+    @property
+    def interrupted(self) -> bool:
+        return self._trainer.steps >= self._last
+
+
 def interrupt_after(path: Any) -> None:
     while not path.exists():
         time.sleep(0.05)
@@ -375,7 +512,9 @@ def test_ctrl_c(four_workers: Client, X: NDArray[Any], target: NDArray[Any], tmp
         signal.signal(signal.SIGINT, before)
     assert there.epochs >= 2
     here = trainer()
-    here.fit(X, target, epochs=there.epochs)
+    here.comm = UpTo(here, there.steps)
+    with pytest.raises(KeyboardInterrupt):
+        here.fit(X, target, epochs=10_000)
     assert here.network.parameters.tobytes() == there.network.parameters.tobytes()
 
 
@@ -405,10 +544,21 @@ def with_nan(X: NDArray[Any]) -> NDArray[Any]:
 
 
 BAD: dict[str, tuple[Callable[[Any, Any], tuple[Any, Any]], str]] = {
-    "NaN": (lambda X, y: (with_nan(X), y), "partition 7 of X: X must be finite"),
+    "NaN": (
+        lambda X, y: (with_nan(X), y),
+        r"partition 7 of X: X must be finite.*row 30 of the partition. Drop such rows.*on worker tcp://",
+    ),
     "rows": (lambda X, y: (X, y[:-1]), "target must have 1000 rows, as X has; got 999"),
-    "classes": (lambda X, y: (X, y + 1), r"class numbers in \[0, 2\]"),
-    "columns": (lambda X, y: (X[:, :4], y), "must have 5 columns"),
+    "classes": (lambda X, y: (X, y + 1), r"partition \d of X: .*class numbers in \[0, 2\]"),
+    "one class": (
+        lambda X, y: (X, np.where(np.arange(len(y)) == 420, 7, y)),
+        r"partition 4 of X: .*class numbers in \[0, 2\]; got 7.*on worker",
+    ),
+    "no number": (
+        lambda X, y: (X, np.where(np.arange(len(y)) == 420, np.nan, y)),
+        "partition 4 of X: target must be finite.*on worker",
+    ),
+    "columns": (lambda X, y: (X[:, :4], y), r"partition \d of X: X must have 5 columns"),
 }
 
 
@@ -445,5 +595,26 @@ def test_refused_arguments(four_workers: Client, X: NDArray[Any], target: NDArra
         train(four_workers, trainer(), rows, labels, checkpoint="x")
     with pytest.raises(ValueError, match="timeout"):
         train(four_workers, trainer(), rows, labels, timeout=0)
-    with pytest.raises(ValueError, match="shards"):
+    with pytest.raises(ValueError, match=r"recover must be True, False or .*; got 'shrink'"):
+        train(four_workers, trainer(), rows, labels, recover="shrink")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shards must be at most the number of rows, 5; got 8"):
         train(four_workers, trainer(), rows[:5], labels[:5])
+
+
+def test_bad_weights_and_text_name_the_partition(
+    four_workers: Client, X: NDArray[Any], target: NDArray[Any]
+) -> None:
+    rows, labels = chunked(X, 100), chunked(target, 100)
+    weight = np.ones(len(X))
+    weight[650] = -1
+    with pytest.raises(ValueError, match=r"partition 6 of X: sample_weight must .*on worker tcp://"):
+        train(four_workers, trainer(), rows, labels, sample_weight=chunked(weight, 100))
+    frame = pd.DataFrame(X)
+    parts = [frame[k : k + 100] for k in range(0, 1000, 100)]
+    parts[3] = parts[3].astype(object)
+    parts[3].iloc[33, 2] = "three"
+    lazy = dd.from_map(lambda part: part, parts, meta=frame[:0])
+    with pytest.raises((TypeError, ValueError), match=r"partition 3 of X: .*on worker tcp://"):
+        train(four_workers, trainer(), lazy, dd.from_pandas(pd.Series(target), npartitions=10))
+    with pytest.raises(ValueError, match=r"partition 7 of validation: X must be finite"):
+        train(four_workers, trainer(), rows, labels, validation=(chunked(with_nan(X), 100), labels))

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,8 @@ class Program:
         rows, target = rng.normal(size=(N, 5)), rng.normal(size=(N, 2))
         mine = rows_of(N, SHARDS, comm)
         settings = {"batch_size": BATCH, "shards": SHARDS, "loss": "squared_error", **self.options}
-        network = Network(
-            5, [Dense(40, "tanh"), Dense(2, "identity")], loss=settings.pop("loss"), random_state=0
-        )
+        layers = [Dense(40, "tanh", dropout=settings.pop("dropout", 0.0)), Dense(2, "identity")]
+        network = Network(5, layers, loss=settings.pop("loss"), random_state=0)
         trainer = Trainer(network, Adam(0.01), comm=comm, random_state=0, **settings)
         self.trainers[0 if comm is None else comm.rank] = trainer
         rows = rows[mine] if X is None else X
@@ -337,17 +337,127 @@ def test_a_rank_that_never_answers() -> None:
     assert "has not answered within 0.5 s" in str(found[1])
 
 
-def test_after_a_loss_others_go_on_with_the_same_bits() -> None:
-    whole = Program()
-    whole(None)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plateau": {"schedule": "plateau", "l2": 0.1, "clip_norm": 0.5},
+    "cosine": {"schedule": "cosine", "dropout": 0.2, "dropout_schedule": "cosine", "max_norm": 1.0},
+    "averages": {"average_every": 2, "dropout": 0.2, "schedule": "cosine"},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_after_a_loss_others_go_on_in_the_middle_of_the_epoch(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    def fit(program: Program, comm: Any, path: Path | None = None) -> Any:
+        mine = rows_of(N, SHARDS, comm)
+        rng = np.random.default_rng(1)
+        validation = rng.normal(size=(N, 5))[mine], rng.normal(size=(N, 2))[mine]
+        return program(comm, epochs=2, patience=2, validation=validation, checkpoint=path)
+
+    def saved(program: Program, paths: Sequence[Path], comm: Any) -> Any:
+        return fit(program, comm, paths[comm.rank])
+
+    def record(history: Any) -> Any:
+        return history.loss, history.validation_loss, history.best_epoch, history.stopped
+
+    whole = Program(**settings)
+    complete = fit(whole, None)
+    counted = group_with_fault(10**9, False)
+    on_ranks(3, lambda comm: fit(Program(**settings), comm), group=counted)
+    made = []
+    for at in range(1, counted[1].calls + 1, 3):
+        program, paths = Program(**settings), [tmp_path / f"{at}-{rank}" for rank in range(3)]
+        broken_off = partial(saved, program, paths)
+        outcomes(3, broken_off, group=group_with_fault(at, at % 2 == 0))
+        for rank, size in ((0, 1), (2, 2)):
+            again = Program(**settings)
+            histories = on_ranks(size, partial(saved, again, [paths[rank]] * size))
+            assert again.weights() == whole.weights(), at
+            assert [record(history) for history in histories] == [record(complete)] * size
+        if 0 in program.trainers:
+            made.append(program.trainers[0].steps)
+    assert len({steps for steps in made if 0 < steps < 2 * STEPS}) > 3
+
+
+def test_ctrl_c_leaves_a_checkpoint_in_the_middle_of_the_epoch(tmp_path: Path) -> None:
+    whole = Program(loss=half_square)
+    complete = whole(None)
+    path = tmp_path / "fit.safetensors"
+
+    def fit(comm: Any) -> Any:
+        def loss(y_true: Any, y_pred: Any) -> Any:
+            if comm.rank == 0 and program.trainers[0].steps == 7:
+                raise KeyboardInterrupt
+            return half_square(y_true, y_pred)
+
+        return program_of(loss)(comm, checkpoint=path)
+
+    def program_of(loss: Any) -> Program:
+        one = Program(loss=loss)
+        one.trainers = program.trainers
+        return one
+
     program = Program()
-    outcomes(3, program, group=group_with_fault(40, False))
-    survivor = program.trainers[0]
-    assert 0 < survivor.steps < 3 * STEPS
-    # From the beginning of the fit: a fit that is lost in an epoch begins anew from its checkpoint.
-    again = Program()
-    on_ranks(2, again)
+    found = outcomes(2, fit)
+    assert [type(error) for error in found] == [KeyboardInterrupt, Interrupted]
+    assert program.steps() == [7, 7]
+    again = Program(loss=half_square)
+    history = again(None, checkpoint=path)
     assert again.weights() == whole.weights()
+    assert history.loss == complete.loss
+    assert Trainer.load(path, loss=half_square).steps == 3 * STEPS
+
+
+@pytest.mark.parametrize("where", ["newer", "older", "missing", "damaged"])
+def test_the_checkpoint_of_rank_0_counts(where: str, tmp_path: Path) -> None:
+    """Ranks on other machines may have older files, or none: all ranks take what rank 0 has."""
+    whole = Program()
+    complete = whole(None, epochs=4)
+    paths = [tmp_path / "first", tmp_path / "second"]
+    for path, epochs in zip(paths, {"newer": (3, 1), "older": (1, 3)}.get(where, (2, 0)), strict=True):
+        if epochs:
+
+            def stop(epoch: int, logs: Any, last: int = epochs) -> None:
+                if epoch == last:
+                    raise KeyError("killed")
+
+            with pytest.raises(KeyError):
+                Program()(None, epochs=4, checkpoint=path, callbacks=[stop])
+    if where == "damaged":
+        paths[1].write_bytes(b"nothing of ours")
+    again = Program()
+    histories = on_ranks(2, lambda comm: again(comm, epochs=4, checkpoint=paths[comm.rank]))
+    assert again.weights() == whole.weights()
+    assert [history.loss for history in histories] == [complete.loss] * 2
+
+
+def test_a_damaged_checkpoint_of_rank_0_ends_all(tmp_path: Path) -> None:
+    path = tmp_path / "fit.safetensors"
+    path.write_bytes(b"nothing of ours")
+    found = outcomes(2, lambda comm: Program()(comm, checkpoint=path))
+    check_ended_by(found, 0, ValueError, "fit.safetensors")
+
+
+def test_a_rank_with_other_updates_takes_those_of_rank_0() -> None:
+    """A trainer that is made by hand may have made updates before its ranks met."""
+
+    def fit(comm: Any) -> Trainer:
+        program = Program()
+        program(None, epochs=1 + comm.rank)
+        trainer = program.trainers[0]
+        trainer.comm = comm
+        rng = np.random.default_rng(0)
+        mine = rows_of(N, SHARDS, comm)
+        trainer.fit(rng.normal(size=(N, 5))[mine], rng.normal(size=(N, 2))[mine], epochs=2)
+        return trainer
+
+    whole = Program()
+    whole(None, epochs=1)
+    rng = np.random.default_rng(0)
+    whole.trainers[0].fit(rng.normal(size=(N, 5)), rng.normal(size=(N, 2)), epochs=2)
+    for trainer in on_ranks(2, fit):
+        assert trainer.steps == 3 * STEPS
+        assert trainer.network.parameters.tobytes() in whole.weights()
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3), (2, 1)])

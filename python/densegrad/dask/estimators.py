@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from densegrad.dask.labels import all_labels, labels_of_block
 from densegrad.dask.packages import imported
 from densegrad.dask.predictions import predict, predict_proba
 from densegrad.dask.training import train
 from densegrad.estimators import MLPClassifier, MLPRegressor
 from densegrad.estimators.parameters import Recipe
+from densegrad.estimators.sharded import fit_arguments, trainer_of
 from densegrad.estimators.targets import Labels, Values
-from densegrad.estimators.training import Training
 from densegrad.spec import NetworkSpec
 from densegrad.training.trainer import Trainer
 
@@ -34,12 +34,14 @@ class _OnCluster(BaseEstimator, ABC):
         estimator: Any = None,
         *,
         shards: int = 64,
-        recover: bool = True,
+        average_every: int | None = None,
+        recover: bool | Literal["grow"] = True,
         timeout: float = 300.0,
         client: Any = None,
     ) -> None:
         self.estimator = estimator
         self.shards = shards
+        self.average_every = average_every
         self.recover = recover
         self.timeout = timeout
         self.client = client
@@ -82,49 +84,27 @@ class _OnCluster(BaseEstimator, ABC):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together")
         client = imported("distributed").get_client() if self.client is None else self.client
-        targets = self._targets_of(client, y)
+        targets, class_weight = self._targets_of(client, y, estimator)
         dtype = np.dtype(np.float32 if _dtypes(X) == {np.dtype(np.float32)} else np.float64)
         local = _local_estimator(estimator, targets, X, dtype)  # which checks the parameters
         recipe = Recipe.of(vars(estimator))
-        assert recipe.optimizer is not None
-        limits = recipe.regularisation
         layers = *recipe.hidden, targets.head(recipe.loss)
         spec = NetworkSpec(int(X.shape[1]), layers, recipe.loss, dtype)
-        trainer = Trainer(
-            Training.begun(recipe, spec).network,
-            recipe.optimizer,
-            batch_size=recipe.batch_size,
-            shuffle=recipe.shuffle,
-            random_state=recipe.random_state,
-            n_threads=recipe.n_threads,
-            schedule=recipe.schedule,
-            shards=self.shards,
-            l1=limits.l1,
-            l2=limits.l2,
-            weight_decay=limits.weight_decay,
-            max_norm=limits.max_norm or None,
-            clip_norm=limits.clip_norm or None,
-        )
+        trainer = trainer_of(recipe, spec, self.shards, self.average_every)
         validation = None
         if X_val is not None:
-            validation = (X_val, self._target_of(targets, y_val))
-            validation += () if sample_weight_val is None else (sample_weight_val,)
+            weight = _row_weights(targets, class_weight, y_val, sample_weight_val)
+            validation = (X_val, self._target_of(targets, y_val), weight)
         history = train(
             client,
             trainer,
             X,
             self._target_of(targets, y),
-            sample_weight=sample_weight,
+            sample_weight=_row_weights(targets, class_weight, y, sample_weight),
             validation=validation,
             recover=self.recover,
             timeout=self.timeout,
-            progress=recipe.progress,
-            epochs=recipe.max_iter,
-            patience=None if math.isinf(recipe.n_iter_no_change) else int(recipe.n_iter_no_change) + 1,
-            tol=recipe.tol,
-            restore_best=recipe.early_stopping and recipe.restore_best,
-            max_time=None if math.isinf(recipe.max_time) else recipe.max_time,
-            callbacks=recipe.callbacks,
+            **fit_arguments(recipe),
         )
         _take(local, trainer)
         self.local_ = local.set_params(**estimator.get_params())
@@ -157,8 +137,8 @@ class _OnCluster(BaseEstimator, ABC):
         return copy.deepcopy(self.local_)
 
     @abstractmethod
-    def _targets_of(self, client: Any, y: Any) -> Any:
-        """Return the targets in a collection: the labels that any of its blocks has, or their number."""
+    def _targets_of(self, client: Any, y: Any, estimator: Any) -> tuple[Any, dict[Any, float] | None]:
+        """Return the targets in a collection, and the weights of the classes."""
 
     @abstractmethod
     def _target_of(self, targets: Any, y: Any) -> Any:
@@ -180,11 +160,15 @@ class DaskMLPClassifier(ClassifierMixin, _OnCluster):
     Parameters
     ----------
     estimator : MLPClassifier, default=None
-        The classifier whose parameters count. It is not changed. None stands for one with its defaults.
+        The classifier whose parameters count. It is not changed. None stands for one with its defaults. Early
+        stopping follows the loss of the validation data here.
     shards : int, default=64
         Parts that the rows are cut into, as for `Trainer`. Results depend on them, never on the workers.
-    recover : bool, default=True
-        Continue if a worker is lost, as `train` does.
+    average_every : int, default=None
+        Updates that each part makes alone before the parts are averaged, as for `Trainer`. Then choose
+        `shards`, too: about as many as workers.
+    recover : bool or "grow", default=True
+        Continue if workers are lost or join, as `train` does.
     timeout : float, default=300
         Seconds for which a rank waits for another one.
     client : distributed.Client, default=None
@@ -236,13 +220,18 @@ class DaskMLPClassifier(ClassifierMixin, _OnCluster):
         predictions, labels = right
         return float(np.average(predictions == labels, weights=weight))
 
-    def _targets_of(self, client: Any, y: Any) -> Labels:
+    def _targets_of(self, client: Any, y: Any, estimator: Any) -> tuple[Labels, dict[Any, float] | None]:
         if y.ndim != 1:
             raise ValueError(f"y must be labels in one column; got {y.ndim} dimensions")
         blocks = y.to_delayed().ravel() if hasattr(y, "chunks") else y.to_delayed()
-        unique = imported("dask").delayed(_labels_of_block)
-        found = client.gather(client.compute([unique(block) for block in blocks]))
-        return Labels.of(np.unique(np.concatenate([labels for labels in found if len(labels)])))
+        counted = imported("dask").delayed(labels_of_block)
+        found = client.gather(client.compute([counted(number, block) for number, block in enumerate(blocks)]))
+        classes, counts = all_labels(found)
+        targets, weight = Labels.of(classes), estimator.class_weight
+        if isinstance(weight, str):  # "balanced"
+            weight = dict(zip(classes.tolist(), counts.sum() / (len(counts) * counts), strict=True))
+        targets.row_weights(classes, None, weight, classes)  # which checks them
+        return targets, weight
 
     def _target_of(self, targets: Labels, y: Any) -> Any:
         if hasattr(y, "chunks"):
@@ -259,7 +248,7 @@ class DaskMLPRegressor(RegressorMixin, _OnCluster):
     ----------
     estimator : MLPRegressor, default=None
         The regressor whose parameters count. It is not changed. None stands for one with its defaults.
-    shards, recover, timeout, client
+    shards, average_every, recover, timeout, client
         As for `DaskMLPClassifier`.
 
     Attributes
@@ -288,8 +277,8 @@ class DaskMLPRegressor(RegressorMixin, _OnCluster):
         (predictions, values), weight = _computed(self.predict(X), y, sample_weight)
         return float(r2_score(values, predictions, sample_weight=weight))
 
-    def _targets_of(self, client: Any, y: Any) -> Values:
-        return Values(1 if y.ndim == 1 else int(y.shape[1]))
+    def _targets_of(self, client: Any, y: Any, estimator: Any) -> tuple[Values, None]:
+        return Values(1 if y.ndim == 1 else int(y.shape[1])), None
 
     def _target_of(self, targets: Values, y: Any) -> Any:
         return y
@@ -299,7 +288,7 @@ def _check_parameters(kind: type[Any], estimator: Any, X_val: Any) -> None:
     """Raise an error if the estimator asks for something that a cluster does not know."""
     if not isinstance(estimator, kind):
         raise TypeError(f"estimator must be an {kind.__name__}; got {type(estimator).__name__}")
-    needed = {"learning_rate": "constant", "scoring": None, "warm_start": False, "class_weight": None}
+    needed = {"learning_rate": "constant", "scoring": None, "warm_start": False}
     for name, value in needed.items():
         given = getattr(estimator, name, value)
         if given != value:
@@ -318,10 +307,6 @@ def _dtypes(X: Any) -> set[Any]:
     return set(X.dtypes) if hasattr(X, "dtypes") else {X.dtype}
 
 
-def _labels_of_block(y: Any) -> NDArray[Any]:
-    return np.unique(np.asarray(y))
-
-
 def _class_numbers(classes: NDArray[Any], y: Any) -> NDArray[np.int64]:
     """Return the numbers of the labels in a block."""
     labels = np.asarray(y)
@@ -335,6 +320,31 @@ def _series_of_class_numbers(classes: NDArray[Any], y: Any) -> Any:
     return imported("pandas").Series(_class_numbers(classes, y), index=y.index, name=y.name)
 
 
+def _row_weights(targets: Any, class_weight: dict[Any, float] | None, y: Any, sample_weight: Any) -> Any:
+    """Return the collection of the sample weights multiplied by the weights of the classes."""
+    if class_weight is None:
+        return sample_weight
+    parts = [y] if sample_weight is None else [y, sample_weight]
+    weigh = partial(_weights_of_block, targets, class_weight)
+    if all(hasattr(part, "chunks") for part in parts):
+        return imported("dask.array").map_blocks(weigh, *parts, dtype=np.float64, meta=np.empty(0))
+    if any(hasattr(part, "chunks") for part in parts):
+        raise TypeError("sample_weight must be a Dask Array if y is one, and a Series if y is one")
+    return imported("dask.dataframe").map_partitions(
+        weigh, *parts, meta=(None, np.float64), align_dataframes=False
+    )
+
+
+def _weights_of_block(
+    targets: Labels, class_weight: dict[Any, float], y: Any, sample_weight: Any = None
+) -> Any:
+    """Return the weights of the rows of a block."""
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    product = targets.weights(np.asarray(y), class_weight, np.asarray(y))
+    product = product if weights is None else product * weights
+    return product if isinstance(y, np.ndarray) else imported("pandas").Series(product, index=y.index)
+
+
 def _computed(predictions: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, Any], Any]:
     weights = [] if sample_weight is None else [sample_weight]
     arrays = [np.asarray(part) for part in imported("dask").compute(predictions, y, *weights)]
@@ -344,6 +354,8 @@ def _computed(predictions: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, 
 def _local_estimator(estimator: Any, targets: Any, X: Any, dtype: np.dtype[Any]) -> Any:
     """Return an estimator for arrays that has seen one made-up row: it has all fitted attributes."""
     unseen = {"early_stopping": False, "callbacks": None, "progress": False, "batch_size": "auto"}
+    if isinstance(targets, Labels):
+        unseen["class_weight"] = None
     local = clone(estimator).set_params(**unseen)
     made_up: Any = np.zeros((1, int(X.shape[1])), dtype)
     if hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns):

@@ -1,39 +1,11 @@
-"""Rows of Dask collections as partitions on the workers, and which worker gets which shards."""
+"""Which worker gets which shards: arithmetic, without Dask."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
-from densegrad.dask.packages import imported
-
-
-class Partition(NamedTuple):
-    """Rows as arrays, on a worker."""
-
-    X: Any
-    target: NDArray[Any]
-    sample_weight: NDArray[Any] | None
-
-    def rows(self, first: int, last: int) -> Partition:
-        """Return some of the rows, in place."""
-        weight = self.sample_weight
-        part = slice(first, last)
-        return Partition(self.X[part], self.target[part], None if weight is None else weight[part])
-
-
-class Summary(NamedTuple):
-    """What the client must know of a partition."""
-
-    n_rows: int
-    #: Distinct labels, if they were asked for.
-    labels: NDArray[Any] | None
-    n_bytes: int
 
 
 @dataclass(frozen=True)
@@ -122,112 +94,3 @@ def pieces(n_rows: Sequence[int], first: int, last: int) -> list[tuple[int, int,
             found.append((number, low, high))
         begin += rows
     return found
-
-
-# Collections.
-
-
-def partitions(
-    client: Any,
-    name: str,
-    X: Any,
-    target: Any,
-    sample_weight: Any,
-    dtype: np.dtype[Any] | None,
-    workers: list[str],
-) -> list[Any]:
-    """Return futures of the partitions of X, target and sample weights as arrays.
-
-    Partitions that no worker holds yet are loaded where neighbours are. `name` is "X" or "X_val".
-    """
-    delayed = imported("dask").delayed
-    X_parts = _delayed_blocks(name, X)
-    parts = {"target": target, "sample_weight": sample_weight}
-    columns = [X_parts]
-    for what, part in parts.items():
-        columns.append(
-            [None] * len(X_parts) if part is None else _blocks_like(name, what, X, part, len(X_parts))
-        )
-    make = delayed(_partition, pure=False)
-    tasks = [
-        make(name, number, X_block, y_block, w_block, dtype)
-        for number, (X_block, y_block, w_block) in enumerate(zip(*columns, strict=True))
-    ]
-    if imported("distributed").futures_of(X):
-        return list(client.compute(tasks))
-    futures: list[Any] = []
-    for k, address in enumerate(workers):
-        run = tasks[k * len(tasks) // len(workers) : (k + 1) * len(tasks) // len(workers)]
-        futures += client.compute(run, workers=[address], allow_other_workers=True)
-    return futures
-
-
-def _delayed_blocks(name: str, X: Any) -> list[Any]:
-    if not imported("dask").is_dask_collection(X) or not hasattr(X, "to_delayed") or X.ndim != 2:
-        raise TypeError(
-            f"{name} must be a Dask Array of two dimensions or a Dask DataFrame; got"
-            f" {type(X).__module__}.{type(X).__name__}"
-        )
-    if hasattr(X, "chunks") and X.numblocks[1] > 1:
-        X = X.rechunk({1: -1})
-    blocks = X.to_delayed()
-    return list(blocks.ravel()) if hasattr(blocks, "ravel") else list(blocks)
-
-
-def _blocks_like(name: str, what: str, X: Any, part: Any, n_blocks: int) -> list[Any]:
-    if not imported("dask").is_dask_collection(part) or not hasattr(part, "to_delayed"):
-        raise TypeError(f"{what} must be a Dask collection, as {name} is; got {type(part).__name__}")
-    if hasattr(part, "chunks") and hasattr(X, "chunks") and not math.isnan(X.shape[0] + part.shape[0]):
-        if part.shape[0] != X.shape[0]:
-            raise ValueError(f"{what} must have {X.shape[0]} rows, as {name} has; got {part.shape[0]}")
-        part = part.rechunk({0: X.chunks[0], **({1: -1} if part.ndim > 1 else {})})
-    blocks = part.to_delayed()
-    found = list(blocks.ravel()) if hasattr(blocks, "ravel") else list(blocks)
-    if len(found) != n_blocks:
-        raise ValueError(
-            f"{what} must have as many partitions as {name}, {n_blocks}; got {len(found)}. Repartition one of"
-            " them"
-        )
-    return found
-
-
-# On the workers.
-
-
-def _partition(
-    name: str, number: int, X: Any, target: Any, weight: Any, dtype: np.dtype[Any] | None
-) -> Partition:
-    """Return a partition as arrays; an error names it."""
-    from densegrad._arrays import check_finite_rows, readable_rows
-
-    where = f"partition {number} of {name}"
-    try:
-        X = readable_rows(X, name)
-        check_finite_rows(name, X, np.dtype(np.float64) if dtype is None else dtype)
-        for what, part in (("target", target), ("sample_weight", weight)):
-            if part is not None and len(part) != X.shape[0]:
-                raise ValueError(f"{what} must have {X.shape[0]} rows, as {name} has there; got {len(part)}")
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{where}: {error}") from None
-    return Partition(X, np.asarray(target), None if weight is None else np.asarray(weight))
-
-
-def summary(partition: Partition, labels: bool) -> Summary:
-    """Return the summary of a partition."""
-    X = partition.X
-    n_bytes = X.nbytes if hasattr(X, "nbytes") else X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
-    return Summary(X.shape[0], np.unique(partition.target) if labels else None, n_bytes)
-
-
-def rows_of_partition(partition: Partition, first: int, last: int) -> Partition:
-    """Return some rows of a partition."""
-    return partition.rows(first, last)
-
-
-def blocks_of(
-    parts: Sequence[Partition],
-) -> tuple[list[Any], list[NDArray[Any]], list[NDArray[Any]] | None]:
-    """Return X, target and sample weights of several parts as lists, for `Network.samples`."""
-    weights = [part.sample_weight for part in parts if part.sample_weight is not None]
-    return [part.X for part in parts], [part.target for part in parts], weights or None

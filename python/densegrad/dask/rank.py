@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from densegrad import files
 from densegrad.dask.packages import imported
-from densegrad.dask.placement import Partition, Placement, blocks_of
+from densegrad.dask.placement import Placement
+from densegrad.dask.rows import Partition, blocks_of
 from densegrad.dask.streams import Mail, WorkerCommunicator
 from densegrad.training.communicator import Interrupted, PeerLost
 from densegrad.training.trainer import Trainer
@@ -31,7 +30,7 @@ class Job:
     timeout : float
         Seconds that a movement between ranks may take.
     recover : bool
-        Whether rank 0 writes checkpoints for another attempt.
+        Whether the ranks write checkpoints for another attempt.
     options : dict
         Further arguments of `Trainer.fit`.
     """
@@ -51,15 +50,17 @@ class Outcome:
     Attributes
     ----------
     kind : str
-        "done", "lost" if another rank was lost, "failed" with an error of this rank, "interrupted" by another
-        rank, or "gone" with its worker.
+        "done", "lost" if another rank was lost, "failed" with an error of this rank, "stopped" by the client,
+        "interrupted" by another rank, or "gone" with its worker.
     rank : int
     steps : int
         Updates made.
     error : BaseException or None
     trainer : Trainer or None
+    silent : tuple of int
+        Ranks that have not answered within the time-out.
     unfinished : bytes or None
-        Of rank 0 after a loss: the contents of the checkpoint from which another attempt goes on.
+        After a loss or a stop: the contents of the checkpoint from which another attempt goes on.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Outcome:
     steps: int = 0
     error: BaseException | None = None
     trainer: Trainer | None = None
+    silent: tuple[int, ...] = ()
     unfinished: bytes | None = None
 
     def brief(self) -> Outcome:
@@ -100,6 +102,7 @@ def _outcome(
 ) -> Outcome:
     trainer.n_threads = trainer.n_threads or job.placement.threads[rank]
     mail = Mail.of(worker)
+    mail.begin(job.group)
     comm = WorkerCommunicator(
         worker, job.group, rank, job.placement.addresses, job.placement.cuts, job.timeout
     )
@@ -109,19 +112,15 @@ def _outcome(
         path = Path(folder) / "checkpoint.safetensors"
         try:
             options = dict(job.options)
+            if job.recover:
+                options.update(checkpoint=path)
             checkpoint = mail.delivered(job.group)
             if checkpoint is not None:
                 path.write_bytes(checkpoint)
-                _load(trainer, path)
-            if job.recover:
-                options.update(checkpoint=path, resume=checkpoint is not None)
             comm.connect()
             trainer.comm = comm
             if rank == 0:
                 mail.checkpoint(job.group, path)
-                # All ranks end with the epoch at whose end rank 0 sees the request.
-                stops = partial(_asked_to_stop, mail, job.group)
-                options["callbacks"] = [*options.get("callbacks", ()), stops]
             if validation is not None:
                 options["validation"] = blocks_of(validation)
             X, target, weight = blocks_of(parts)
@@ -131,22 +130,10 @@ def _outcome(
         except Interrupted:
             kind = "interrupted"
         except BaseException as failure:
-            kind, error = "failed", failure
+            asked = comm.interrupted and isinstance(failure, KeyboardInterrupt)
+            kind, error = ("stopped", None) if asked else ("failed", failure)
         finally:
             comm.close()
         trainer.comm = None
-        unfinished = path.read_bytes() if kind == "lost" and path.exists() else None
-    return Outcome(kind, rank, trainer.steps, error, trainer, unfinished)
-
-
-def _load(trainer: Trainer, path: Path) -> None:
-    """Give a trainer the state in a checkpoint: ranks that meet have made equally many updates."""
-    schedule = None if files.is_writable(trainer.schedule) else trainer.schedule
-    stored = Trainer.load(path, loss=trainer.network.custom_loss, schedule=schedule)
-    trainer.network.parameters = stored.network.parameters
-    trainer.load_state_dict(stored.state_dict())
-
-
-def _asked_to_stop(mail: Mail, group: str, epoch: int, logs: dict[str, float]) -> bool:
-    """Tell whether the client asked the training to end: a callback."""
-    return mail.stops(group)
+        unfinished = path.read_bytes() if kind in ("lost", "stopped") and path.exists() else None
+    return Outcome(kind, rank, trainer.steps, error, trainer, comm.silent, unfinished)

@@ -40,6 +40,13 @@ class Inbox:
         self._lost.add(rank)
         self._came.set()
 
+    async def until_lost(self, rank: int) -> None:
+        """Raise ConnectionError as soon as a rank is lost."""
+        while rank not in self._lost:
+            self._came.clear()
+            await self._came.wait()
+        raise ConnectionError
+
     async def get(self, rank: int) -> Any:
         """Return the next message of a rank; ConnectionError if it is lost."""
         messages = self._messages.setdefault(rank, deque())
@@ -60,6 +67,7 @@ class Mail:
         self._kept: dict[str, Any] = {}
         self._delivered: dict[str, bytes] = {}
         self._checkpoints: dict[str, Path] = {}
+        self._begun: set[str] = set()
 
     @classmethod
     def of(cls, dask_worker: Any) -> Mail:
@@ -81,6 +89,15 @@ class Mail:
         self._kept.pop(group, None)
         self._delivered.pop(group, None)
         self._checkpoints.pop(group, None)
+        self._begun.discard(group)
+
+    def begin(self, group: str) -> None:
+        """Note that the rank of a group runs."""
+        self._begun.add(group)
+
+    def has_begun(self, group: str) -> bool:
+        """Tell whether the rank of a group runs, or has ended."""
+        return group in self._begun
 
     def stop(self, group: str) -> None:
         """Ask the rank of a group to end."""
@@ -140,8 +157,13 @@ def install(dask_worker: Any) -> str:
 
 
 def deliver(group: str, checkpoint: bytes, dask_worker: Any) -> None:
-    """Give the rank of a group on a worker a checkpoint to go on from."""
+    """Give rank 0 of a group, on this worker, a checkpoint to go on from."""
     Mail.of(dask_worker).deliver(group, checkpoint)
+
+
+def waiting(group: str, dask_worker: Any) -> str:
+    """Return the state of a worker whose rank of a group has not begun; "" if it has."""
+    return "" if Mail.of(dask_worker).has_begun(group) else str(dask_worker.status.name)
 
 
 def stop(group: str, dask_worker: Any) -> None:
@@ -193,6 +215,13 @@ class WorkerCommunicator:
         Of length size + 1: rank r holds shards cuts[r] … cuts[r + 1] - 1.
     timeout : float
         Seconds that one movement may take.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether the client has asked this rank to end.
+    silent : tuple of int
+        The ranks that have not answered within the time-out.
     """
 
     def __init__(
@@ -210,6 +239,12 @@ class WorkerCommunicator:
         self._loop = worker.loop.asyncio_loop
         self._to_serialize: Callable[[Any], Any] = imported("distributed.protocol").to_serialize
         self._comms: dict[int, Any] = {}
+        self.silent: tuple[int, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the client has asked this rank to end."""
+        return self._mail.stops(self._group)
 
     def connect(self) -> None:
         """Open a connection to each other rank."""
@@ -246,7 +281,17 @@ class WorkerCommunicator:
             target[:] = source
 
     async def _connect(self, peer: int) -> None:
-        comm = await self._worker.rpc.connect(self._addresses[peer])
+        # Dask tries for a while, but the client may know that the worker is gone.
+        connecting = asyncio.ensure_future(self._worker.rpc.connect(self._addresses[peer]))
+        losing = asyncio.ensure_future(self._mail.inbox(self._group).until_lost(peer))
+        try:
+            await asyncio.wait((connecting, losing), return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                losing.result()  # raises
+            comm = connecting.result()
+        finally:
+            connecting.cancel()
+            losing.cancel()
         self._comms[peer] = comm
         await comm.write({"op": OPERATION, "group": self._group, "rank": self.rank, "reply": False})
 
@@ -276,8 +321,8 @@ class WorkerCommunicator:
         try:
             asyncio.run_coroutine_threadsafe(all_of_them(), self._loop).result()
         except TimeoutError:
-            peer = min(by_peer.keys() - done)
-            raise self._lost(peer, f"has not answered for {self.timeout:g} s") from None
+            self.silent = tuple(sorted(by_peer.keys() - done))
+            raise self._lost(self.silent[0], f"has not answered for {self.timeout:g} s") from None
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 

@@ -6,24 +6,17 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from time import monotonic
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Literal
 
 from densegrad import _validation
 from densegrad.dask import streams
 from densegrad.dask.packages import imported
-from densegrad.dask.placement import (
-    Placement,
-    Summary,
-    partitions,
-    pieces,
-    placed,
-    rows_of_partition,
-    summary,
-)
+from densegrad.dask.placement import Placement, pieces, placed
 from densegrad.dask.rank import Job, Outcome, train_rank
+from densegrad.dask.rows import Rows, give_up
 from densegrad.training.communicator import PeerLost
 from densegrad.training.history import History
 from densegrad.training.trainer import Trainer
@@ -32,6 +25,7 @@ _LOG = logging.getLogger("densegrad.dask")
 
 _POLL = 0.2  # seconds between two looks at who is there
 _LOOK = 5.0  # seconds between two looks for a new checkpoint
+_ANSWER = 5.0  # seconds to wait for an answer that needs no work
 _FUTILE = 3  # attempts in a row without an update after which training ends
 
 
@@ -43,7 +37,7 @@ def train(
     *,
     sample_weight: Any = None,
     validation: Sequence[Any] | None = None,
-    recover: bool = True,
+    recover: bool | Literal["grow"] = True,
     timeout: float = 300.0,
     progress: bool = False,
     **options: Any,
@@ -67,10 +61,11 @@ def train(
     sample_weight : like target, or None
     validation : (X, target) or (X, target, sample_weight) or None
         Dask collections of validation rows.
-    recover : bool, default True
-        Continue without the workers that are lost. False: raise `PeerLost`.
+    recover : bool or "grow", default True
+        Continue without the workers that are lost, and with those that have joined by then. "grow": also
+        continue with workers as soon as they join. False: raise `PeerLost`.
     timeout : float, default 300
-        Seconds for which a rank waits for another one.
+        Seconds for which a rank waits for another one, and for which a worker may be busy or paused.
     progress : bool, default False
         Show a progress bar here.
     **options
@@ -89,8 +84,10 @@ def train(
         If an argument is not as described. Errors of rows name the partition.
     densegrad.distributed.PeerLost
         If a worker is lost and `recover` is False, or if training cannot continue without it.
+    TimeoutError
+        If a worker does not begin its part within `timeout`.
     KeyboardInterrupt
-        On Ctrl-C. All workers end with the epoch, and the trainer keeps the updates made so far. A second
+        On Ctrl-C. All workers end before the next update, and the trainer keeps those made so far. A second
         Ctrl-C ends at once, and the trainer is unchanged.
     """
     if not isinstance(trainer, Trainer):
@@ -99,22 +96,31 @@ def train(
     if not isinstance(client, distributed.Client):
         raise TypeError(f"client must be a distributed.Client; got {type(client).__name__}")
     if client.asynchronous:
-        raise ValueError("client must not be asynchronous")
-    recover = _validation.boolean("recover", recover)
+        raise ValueError(
+            "client must not be asynchronous; make a second one for this call, distributed.Client(address)"
+        )
+    if recover not in (True, False, "grow"):
+        raise ValueError(f'recover must be True, False or "grow"; got {recover!r}')
     timeout = _validation.real("timeout", timeout, 0, closed="neither")
     for name in ("checkpoint", "checkpoint_every", "resume"):
         if name in options:
             raise TypeError(
                 f"{name} is not for a cluster: its workers keep the state of the training themselves"
             )
-    given = _given_rows(client, trainer, "X", X, target, sample_weight)
+    if not client.nthreads():
+        raise ValueError("client must be of a cluster with workers; got one without")
+    spec = trainer.network.spec
+    given = Rows(client, "X", X, target, sample_weight, spec, timeout)
     judged = None
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(
                 "validation must be (X, target) or (X, target, sample_weight) of Dask collections"
             )
-        judged = _given_rows(client, trainer, "validation", *(*validation, None)[:3])
+        X_val, target_val, weight_val = (*validation, None)[:3]
+        judged = Rows(client, "validation", X_val, target_val, weight_val, spec, timeout)
+        judged.load()
+    given.load()
     run = _Run(client, trainer, given, judged, timeout, recover, options)
     end: Outcome | None = None
     most_steps, futile = -1, 0
@@ -127,13 +133,18 @@ def train(
             except BaseException:
                 _take(trainer, end)
                 raise
+            if end.kind == "stopped" and not run.interrupted:
+                _LOG.info(
+                    "training goes on with %d workers after %d updates", len(client.nthreads()), end.steps
+                )
+                continue
             if end.kind != "lost":
                 break
             futile = 0 if end.steps > most_steps else futile + 1
             most_steps = max(most_steps, end.steps)
             if not recover or run.interrupted or futile == _FUTILE:
                 break
-            _LOG.warning("%s; training goes on without it", end.error)
+            _LOG.warning("%s; training goes on without it after %d updates", end.error, end.steps)
     _take(trainer, end)
     if run.interrupted:
         raise KeyboardInterrupt
@@ -143,33 +154,6 @@ def train(
     return trainer.history
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Partitions on the workers, and their sizes."""
-
-    partitions: list[Any]
-    n_rows: list[int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.n_rows)
-
-
-def _given_rows(client: Any, trainer: Trainer, name: str, X: Any, target: Any, sample_weight: Any) -> _Rows:
-    workers = sorted(_threads(client))
-    futures = partitions(client, name, X, target, sample_weight, trainer.network.dtype, workers)
-    summaries: list[Summary] = client.gather([client.submit(summary, part, False) for part in futures])
-    return _Rows(futures, [part.n_rows for part in summaries])
-
-
-def _threads(client: Any) -> dict[str, int]:
-    """Return the threads of each worker that is there, by address."""
-    threads: dict[str, int] = client.nthreads()
-    if not threads:
-        raise ValueError("client must be of a cluster with workers; got one without")
-    return threads
-
-
 class _Run:
     """The attempts of one training; each is made by the workers that are there when it begins."""
 
@@ -177,10 +161,10 @@ class _Run:
         self,
         client: Any,
         trainer: Trainer,
-        given: _Rows,
-        judged: _Rows | None,
+        given: Rows,
+        judged: Rows | None,
         timeout: float,
-        recover: bool,
+        recover: bool | Literal["grow"],
         options: dict[str, Any],
     ) -> None:
         self._client = client
@@ -192,8 +176,15 @@ class _Run:
         self._options = options
         self._checkpoint: bytes | None = None
         self._asked = False
-        self._held: dict[str, Sequence[str]] = {}  # by the key of a partition
-        self._written = 0.0  # when the checkpoint was written, of the attempt that is under way
+        # Of the attempt that is under way: the workers that were there when it began, and when its checkpoint
+        # was written.
+        self._known: set[str] = set()
+        self._written = 0.0
+
+    @property
+    def _soon(self) -> float:
+        """Seconds in which a worker that lives answers a question."""
+        return min(_ANSWER, self._timeout)
 
     @property
     def interrupted(self) -> bool:
@@ -203,18 +194,15 @@ class _Run:
     def attempt(self) -> Outcome:
         """Train to the end, or until a worker is lost; return how it ended, with the trainer."""
         client, distributed = self._client, imported("distributed")
-        names = self._call(streams.install, workers=list(_threads(client)))
-        threads = {address: count for address, count in _threads(client).items() if address in names}
-        if not threads:
-            raise PeerLost(f"no worker has answered for {self._timeout:g} s")
-        held = [dict.fromkeys(holders, 1) for holders in self._holders()]
+        threads, names = self._workers()
+        held = [dict.fromkeys(holders, 1) for holders in self._given.holders()]
         placement = placed(self._trainer.shards, threads, held, self._given.n_rows)
         job = Job(
             f"densegrad-{uuid.uuid4().hex}",
             placement,
             [names[address] for address in placement.addresses],
             self._timeout,
-            self._recover,
+            bool(self._recover),
             self._options,
         )
         locks = [f"densegrad-{address}" for address in placement.addresses]
@@ -226,7 +214,7 @@ class _Run:
                     self._wait(job, futures, ends)
                 except KeyboardInterrupt:
                     self._asked = True
-                    self._on_workers(streams.stop, job)
+                    self._stop(job)
                     self._wait(job, futures, ends)
                 end = self._chosen(job, ends)
                 self._checkpoint = end.unfinished or self._checkpoint
@@ -238,24 +226,32 @@ class _Run:
                     self._on_workers(streams.forget, job)
                 client.cancel(futures)
 
-    def _holders(self) -> list[Sequence[str]]:
-        """Return the workers that hold each partition."""
-        self._check_rows_are_there()
-        self._held = self._client.who_has(self._given.partitions)
-        return [self._held[part.key] for part in self._given.partitions]
+    def _workers(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Return the threads of the workers that answer, and the names of their processes, by address."""
+        end = monotonic() + self._timeout
+        while True:
+            threads: dict[str, int] = self._client.nthreads()
+            self._known = set(threads)
+            names: dict[str, str] = self._call(streams.install, workers=list(threads))
+            if names:
+                return {address: threads[address] for address in names}, names
+            if monotonic() > end:
+                raise PeerLost(f"no worker has answered for {self._timeout:g} s")
+            sleep(_POLL)  # others may come
 
     def _submit(self, job: Job) -> list[Any]:
         """Start a task for each rank, and return their futures."""
         client, addresses = self._client, job.placement.addresses
         if self._checkpoint is not None:
-            self._on_workers(streams.deliver, job, self._checkpoint)
+            self._call(streams.deliver, job.group, self._checkpoint, workers=addresses[:1])
         ranks = range(len(addresses))
         parts = [self._parts(self._given, job.placement, rank) for rank in ranks]
         judged = None
         if self._judged is not None:
             judged = [self._parts(self._judged, job.placement, rank) for rank in ranks]
+            self._judged.wait([part for run in judged for part in run])
         # A rank takes a thread that these may need: they come first.
-        self._computed([part for run in [*parts, *(judged or ())] for part in run])
+        self._given.wait([part for run in parts for part in run])
         return [
             client.submit(
                 train_rank,
@@ -271,45 +267,19 @@ class _Run:
             for rank in ranks
         ]
 
-    def _computed(self, parts: list[Any]) -> None:
-        """Wait until all parts are there; an error names a partition."""
-        distributed = imported("distributed")
-        with suppress(distributed.client.FuturesCancelledError):
-            distributed.wait(parts)
-        self._check_rows_are_there()
-        for part in parts:
-            if part.status == "error":
-                raise part.exception()
-
-    def _check_rows_are_there(self) -> None:
-        """Raise RuntimeError if rows are lost that Dask cannot make again."""
-        for name, rows in (("X", self._given), ("validation", self._judged)):
-            for number, part in enumerate([] if rows is None else rows.partitions):
-                if part.cancelled():
-                    where = ", ".join(self._held.get(part.key, ())) or "its worker"
-                    raise RuntimeError(
-                        f"partition {number} of {name} was lost with {where} and cannot be computed again:"
-                        " `client.scatter` keeps no way to make it. Read the rows on the workers, by"
-                        " dask.dataframe.read_parquet or the like. The trainer keeps the epochs made so far"
-                    )
-
-    def _parts(self, rows: _Rows, placement: Placement, rank: int) -> list[Any]:
+    def _parts(self, rows: Rows, placement: Placement, rank: int) -> list[Any]:
         """Return futures of the rows of a rank: partitions, or parts of those that are cut."""
-        found = []
-        for number, first, last in pieces(rows.n_rows, *placement.rows(rank, rows.total)):
-            part = rows.partitions[number]
-            if last - first < rows.n_rows[number]:
-                # Cut where the partition lies, so that only what is wanted travels.
-                part = self._client.submit(rows_of_partition, part, first, last, pure=False)
-            found.append(part)
-        return found
+        return [rows.part(*piece) for piece in pieces(rows.n_rows, *placement.rows(rank, rows.total))]
 
     def _wait(self, job: Job, futures: list[Any], ends: dict[int, Outcome]) -> None:
         """Wait until each rank has ended or is lost, and note how, without the trainers."""
         client, distributed = self._client, imported("distributed")
         addresses = job.placement.addresses
-        first_end = None
-        self._written, looked = 0.0, monotonic()
+        first_end, waits_for_all = None, True
+        growing = self._asked
+        asked: set[int] = set()
+        self._written = 0.0
+        began = looked = monotonic()
         while True:
             for rank, future in enumerate(futures):
                 if rank not in ends and future.done():
@@ -325,19 +295,26 @@ class _Run:
                 return
             if ends and first_end is None:
                 first_end = monotonic()
-            there = _threads(self._client)
+            if waits_for_all and monotonic() > began + self._timeout:
+                self._check_all_run(job, ends)
+                waits_for_all = False
+            there = self._client.nthreads()
+            if self._recover == "grow" and not growing and self._can_grow(job, there):
+                growing = True
+                self._stop(job)
+            silent = self._silent(job, ends, asked)
             overdue = first_end is not None and monotonic() > first_end + self._timeout
             for rank, address in enumerate(addresses):
-                if rank in ends or not (overdue or address not in there):
+                if rank in ends or not (overdue or rank in silent or address not in there):
                     continue
                 what = "is gone" if address not in there else f"has not answered for {self._timeout:g} s"
                 if address in there:
-                    # It lives and holds rows: the scheduler forgets it, so that they are made elsewhere.
-                    client.sync(client.scheduler.unregister, address=address, stimulus_id="densegrad")
+                    give_up(client, address)
                 ends[rank] = Outcome(
                     "gone", rank, error=PeerLost(f"rank {rank} on worker {address} {what}", rank)
                 )
                 self._client.cancel([futures[rank]])
+                self._on_workers(streams.lose, job, rank)  # those that are connecting to it
             if self._recover and 0 not in ends and monotonic() > looked + _LOOK:
                 self._look_at_checkpoint(job)
                 looked = monotonic()
@@ -346,6 +323,40 @@ class _Run:
                 # A task that the scheduler gave up counts as done: its end is looked at above.
                 with suppress(TimeoutError, distributed.client.FuturesCancelledError):
                     distributed.wait(pending, timeout=_POLL, return_when="FIRST_COMPLETED")
+
+    def _silent(self, job: Job, ends: dict[int, Outcome], asked: set[int]) -> set[int]:
+        """Return the ranks that another one has waited for in vain, and whose workers do not answer here.
+
+        `asked` are those that were looked at before: they are alive, and only slow.
+        """
+        named = {rank for end in ends.values() for rank in end.silent} - ends.keys() - asked
+        asked |= named
+        if not named:
+            return set()
+        workers = {rank: job.placement.addresses[rank] for rank in named}
+        answers = self._call(streams.waiting, job.group, workers=[*workers.values()], timeout=self._soon)
+        return {rank for rank, address in workers.items() if address not in answers}
+
+    def _stop(self, job: Job) -> None:
+        """Ask rank 0 to end the training before its next update."""
+        self._call(streams.stop, job.group, workers=job.placement.addresses[:1])
+
+    def _can_grow(self, job: Job, there: dict[str, int]) -> bool:
+        """Tell whether workers have joined that could take shards."""
+        return len(job.placement.addresses) < self._trainer.shards and not there.keys() <= self._known
+
+    def _check_all_run(self, job: Job, ends: dict[int, Outcome]) -> None:
+        """Raise TimeoutError if a worker answers, but has not begun its part."""
+        addresses = job.placement.addresses
+        there = [address for address in addresses if address in self._client.nthreads()]
+        states = self._call(streams.waiting, job.group, workers=there, timeout=self._soon)
+        for rank, address in enumerate(addresses):
+            if rank not in ends and states.get(address):
+                raise TimeoutError(
+                    f"rank {rank} on worker {address} has not begun for {self._timeout:g} s. The worker is"
+                    f" {states[address]}: its threads have other tasks, or its memory is full. Wait until it"
+                    " is free, start more workers, or give a longer timeout"
+                )
 
     def _look_at_checkpoint(self, job: Job) -> None:
         """Get the newest checkpoint of rank 0, whose worker may be lost next."""
@@ -367,10 +378,9 @@ class _Run:
 
     def _chosen(self, job: Job, ends: dict[int, Outcome]) -> Outcome:
         """Return the end that counts, with the trainer."""
-        for kind in ("failed", "done", "lost"):
-            ranks = sorted(
-                rank for rank, end in ends.items() if end.kind == kind
-            )  # rank 0 has the checkpoint
+        for kind in ("failed", "stopped", "done", "lost"):
+            ranks = [rank for rank, end in ends.items() if end.kind == kind]
+            ranks.sort(key=lambda rank: (-ends[rank].steps, rank))  # one may have made an update more
             if kind == "failed" and ranks:
                 ranks += [rank for rank, end in ends.items() if end.kind == "interrupted"]
             for rank in ranks:
@@ -389,23 +399,29 @@ class _Run:
     def _fetched(self, job: Job, rank: int) -> Outcome | None:
         """Return the whole outcome of a rank from its worker; None if it is not there any more."""
         address = job.placement.addresses[rank]
-        if address not in _threads(self._client):
+        if address not in self._client.nthreads():
             return None
         whole: Outcome | None = self._call(streams.kept, job.group, workers=[address]).get(address)
         return whole
 
     def _on_workers(self, function: Callable[..., Any], job: Job, *arguments: Any) -> None:
         """Call a function on those workers of a job that are there."""
-        there = [address for address in job.placement.addresses if address in _threads(self._client)]
+        there = [address for address in job.placement.addresses if address in self._client.nthreads()]
         self._call(function, job.group, *arguments, workers=there)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any, workers: list[str]) -> dict[str, Any]:
+    def _call(
+        self, function: Callable[..., Any], *arguments: Any, workers: list[str], timeout: float | None = None
+    ) -> dict[str, Any]:
         """Call a function on workers, and return their answers; none if one does not answer in time."""
         if not workers:
             return {}
         try:
             answers: dict[str, Any] = self._client.run(
-                function, *arguments, workers=workers, on_error="ignore", callback_timeout=self._timeout
+                function,
+                *arguments,
+                workers=workers,
+                on_error="ignore",
+                callback_timeout=timeout or self._timeout,
             )
         except TimeoutError:
             return {}

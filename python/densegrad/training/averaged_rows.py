@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.training.descent import Numbers, StepNumbers
+from densegrad.training.descent import Numbers, Part, StepNumbers
 from densegrad.training.sharded_rows import ShardedRows
 from densegrad.training.shards import TreeSums
 
@@ -33,13 +33,12 @@ class AveragedRows(ShardedRows):
         numbers: StepNumbers,
         deadline: float = math.inf,
         order: NDArray[np.int64] | None = None,
-    ) -> tuple[float, int, bool]:
-        """Make the updates of an epoch; return as `GradientDescent.run` does."""
+    ) -> bool:
+        """Make the updates of an epoch that are left; tell whether the time was up before the last one."""
         descent, layout = self._descent, self._layout
         if order is None:
             order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
-        loss, done = 0.0, 0
-        while done < layout.n_steps:
+        while (done := self.so_far.steps) < layout.n_steps:
             end = min(done + self.average_every, layout.n_steps)
             before = descent.numbers()
             try:
@@ -49,11 +48,10 @@ class AveragedRows(ShardedRows):
                 raise
             if total is None:  # the time is up
                 descent.take_numbers(before)
-                break
-            loss += total
-            done = end
-        n_rows = int(layout.batch_rows[:done].sum())
-        return loss / max(n_rows, 1), done, done < layout.n_steps
+                return True
+            n_rows = int(layout.batch_rows[:end].sum())
+            self.so_far = Part(self.so_far.loss_sum + total, n_rows, end)
+        return False
 
     def _round(
         self,

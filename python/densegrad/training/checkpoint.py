@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from densegrad import _validation
+from densegrad.training.descent import Part
 from densegrad.training.history import ENDS
 
 
@@ -91,3 +92,29 @@ class Progress:
             raise checkpoint.refuse("its y has other values")
         if epochs < self.epochs:
             raise checkpoint.refuse(f"it has {self.epochs} epochs behind it, and {name} is {epochs}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a fit had at the end of an epoch, without weights: a file of the next one, broken off, has it."""
+
+    #: Epochs of the fit, and of the trainer.
+    epochs: int
+    trained: int
+    #: Updates of the trainer.
+    steps: int
+    schedule_state: dict[str, float]
+    #: The state of `Patience`.
+    patience: dict[str, Any]
+    #: Why the fit ended; "" if it did not.
+    stopped: str
+
+
+def epoch_so_far(state: dict[str, Any], n_steps: int | None) -> Part:
+    """Return how far the epoch under way had come, from the "fit" in a file."""
+    loss_sum, n_rows, steps = state.get("epoch", Part()[:3])
+    return Part(
+        _validation.number("loss_sum", loss_sum),
+        _validation.integer("n_rows", n_rows, 0),
+        _validation.integer("steps", steps, 0, n_steps or 0),
+    )

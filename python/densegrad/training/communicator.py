@@ -26,6 +26,11 @@ class Communicator(Protocol):
         Rank r holds the shards cuts[r] … cuts[r + 1] - 1. None: about as many each, see `shard_cuts`.
     timeout : float
         Seconds that one call may take.
+
+    Notes
+    -----
+    An engine that cannot send this process a signal gives its communicator an attribute `interrupted`. Once
+    it is true, the training ends before its next update, on all ranks, as by Ctrl-C on this one.
     """
 
     @property

@@ -114,6 +114,7 @@ class GradientDescent:
         self.epochs = 0
         self._optimizer = optimizer
         self._core = self._make_core(seed)
+        self._before = Part()
 
     def _make_core(self, seed: int) -> _core.Trainer:
         number = OPTIMIZER_NUMBER[self.optimizer_name]
@@ -211,9 +212,10 @@ class GradientDescent:
     ) -> Part:
         """Make updates of an epoch after those of `so_far`; return all of them together.
 
-        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part.
+        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part. If this
+        raises an error, the attribute `so_far` tells how far it came.
         """
-        so_far = so_far or Part()
+        so_far = self._before = so_far or Part()
         custom = None
         if (y_true := samples.custom_target) is not None:
             loss_function = self.network.custom_loss
@@ -235,6 +237,12 @@ class GradientDescent:
             so_far.n_rows,
         )
         return Part(loss_sum, n_rows, so_far.steps + steps, stopped)
+
+    @property
+    def so_far(self) -> Part:
+        """What the last call of `run_part` came to, also if it raised an error."""
+        core = self._core
+        return Part(core.loss_sum, core.rows_done, self._before.steps + core.steps_done)
 
     # --- state ---
 

@@ -122,6 +122,11 @@ class History:
         _validation.choice("stopped", record.stopped, ENDS)
         return record
 
+    def first(self, n_epochs: int, best_epoch: int | None, stopped: str) -> History:
+        """Return the record as it was after so many epochs."""
+        lists = {name: value[:n_epochs] for name, value in vars(self).items() if isinstance(value, list)}
+        return History(**lists, best_epoch=best_epoch, stopped=stopped)
+
     def lists(self) -> dict[str, list[float]]:
         """Return the lists that have numbers, by their names."""
         return {name: value for name, value in vars(self).items() if isinstance(value, list) and value}

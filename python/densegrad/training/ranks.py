@@ -140,6 +140,11 @@ class Ranks:
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def _interrupt(self) -> BaseException | None:
+        """Return KeyboardInterrupt if Ctrl-C or the engine has asked for the end of the training."""
+        asked = self._interrupted or getattr(self.comm, "interrupted", False)
+        return KeyboardInterrupt() if asked else None
+
     @contextmanager
     def _move(self) -> Iterator[None]:
         self._moving += 1
@@ -168,7 +173,7 @@ class Ranks:
 
     def _come(self, follows: int, n_bytes: int) -> list[list[int]]:
         """Make a round after which all go on."""
-        error = KeyboardInterrupt() if self._interrupted else None
+        error = self._interrupt()
         words = self._round(_GOES_ON if error is None else _FAILED, follows, n_bytes)
         self._check(words, error)
         return words
@@ -300,8 +305,7 @@ class Ranks:
         The core calls it before each update. `stopped`: the time is up here, or `error` has happened.
         """
         with self._move():
-            if error is None and self._interrupted:
-                error = KeyboardInterrupt()
+            error = self._interrupt() if error is None else error
             how = _FAILED if error is not None else _TIME_IS_UP if stopped else _GOES_ON
             values = np.frombuffer(losses, np.float64)
             words = self._round(how, _UPDATE, losses=values)
@@ -358,6 +362,8 @@ class Exchange:
 
     def run(self, additions: list[tuple[int, int]]) -> None:
         """Leave the sum in the first partial."""
+        if not additions:
+            return  # one rank has the whole tree
         for send, receive in self._movements:
             self._comm.all_to_all(send, receive)
         values = self._values

@@ -108,11 +108,17 @@ class Rates:
         finally:
             self.last = None
 
-    def of_epoch(self, n_steps: int, learning_rate: ArrayLike | None = None) -> StepNumbers:
-        """Return the numbers of the next `n_steps` updates; `learning_rate` replaces the schedule's."""
+    def of_epoch(self, n_steps: int, learning_rate: ArrayLike | None = None, done: int = 0) -> StepNumbers:
+        """Return the numbers of an epoch's `n_steps` updates, of which `done` have been made.
+
+        `learning_rate` replaces the schedule's.
+        """
+        first = self._descent.steps - done
         factors = {
             name: checked_rates(
-                schedules.values(schedule, 1.0, self._position(n_steps, f"{name}."), f"{name}_schedule"),
+                schedules.values(
+                    schedule, 1.0, self._position(first, n_steps, f"{name}."), f"{name}_schedule"
+                ),
                 n_steps,
                 f"{name}_schedule",
                 SCHEDULED[name],
@@ -120,12 +126,14 @@ class Rates:
             for name, schedule in self.factor_schedules.items()
         }
         rates = (
-            self._learning_rates(n_steps) if learning_rate is None else checked_rates(learning_rate, n_steps)
+            self._learning_rates(first, n_steps)
+            if learning_rate is None
+            else checked_rates(learning_rate, n_steps)
         )
         return StepNumbers(rates, **factors)
 
-    def _position(self, n_steps: int, notes: str) -> schedules.Position:
-        steps = np.arange(self._descent.steps, self._descent.steps + n_steps)
+    def _position(self, first: int, n_steps: int, notes: str) -> schedules.Position:
+        steps = np.arange(first, first + n_steps)
         memory = self._notes(notes) if notes else self.state
         return schedules.Position(steps, self._descent.epochs, self.first, self.last, memory)
 
@@ -134,13 +142,14 @@ class Rates:
             name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)
         }
 
-    def _learning_rates(self, n_steps: int) -> NDArray[np.float64]:
+    def _learning_rates(self, first: int, n_steps: int) -> NDArray[np.float64]:
         if self.schedule is None:
             rate = self._descent.learning_rate if self._rule is None else self._rule.learning_rate
             if len(self._constant) != n_steps or self._constant[0] != rate:
                 self._constant = np.full(n_steps, rate)
             return self._constant
-        rates = schedules.values(self.schedule, self._descent.learning_rate, self._position(n_steps, ""))
+        position = self._position(first, n_steps, "")
+        rates = schedules.values(self.schedule, self._descent.learning_rate, position)
         return checked_rates(rates, n_steps, "schedule")
 
     def after_epoch(self, monitored: float) -> bool:

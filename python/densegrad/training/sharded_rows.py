@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from time import monotonic
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from densegrad._arrays import first_bad_row
 from densegrad.network import Network
 from densegrad.samples import Samples
-from densegrad.training.descent import GradientDescent, Shards, StepNumbers
+from densegrad.training.descent import GradientDescent, Part, Shards, StepNumbers
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import Rates
 from densegrad.training.shards import Layout, check_rows, shard_ends, tree_sum
@@ -34,6 +35,14 @@ class ShardedRows:
     ranks : Ranks or None
         None: all shards are here.
     shuffle : bool
+
+    Attributes
+    ----------
+    n_steps : int
+        Updates of an epoch.
+    so_far : Part
+        How far the epoch under way has come, also if it was broken off. `epoch` goes on from there, so assign
+        an empty one before the next epoch.
 
     Raises
     ------
@@ -67,6 +76,7 @@ class ShardedRows:
         check_rows(n_rows, shards)
         self._layout = Layout(n_rows, shards, min(rows_of_shard, -(-n_rows // shards)), first, last)
         self.n_steps = self._layout.n_steps
+        self.so_far = Part()
 
     def check_finite(self) -> None:
         """Raise ValueError if X has NaN or infinity; with several ranks it says where."""
@@ -80,11 +90,12 @@ class ShardedRows:
             raise ValueError(f"{error} (rank {self._ranks.rank}, row {row} of all)") from None
 
     def epoch(self, deadline: float) -> Run:
-        """Make the updates of the next epoch, in one call of the core."""
-        numbers = self._rates.of_epoch(self.n_steps)
+        """Make the updates of the next epoch that are left, in one call of the core."""
+        numbers = self._rates.of_epoch(self.n_steps, done=self.so_far.steps)
         began = monotonic()
-        loss, steps, stopped = self.run(numbers, deadline)
+        stopped = self.run(numbers, deadline)
         seconds = monotonic() - began
+        loss, steps = self.so_far.loss, self.so_far.steps
         if steps == 0:
             return Run(loss, 0, 0.0, seconds, stopped)
         self._descent.epochs += 1
@@ -96,29 +107,47 @@ class ShardedRows:
         numbers: StepNumbers,
         deadline: float = math.inf,
         order: NDArray[np.int64] | None = None,
-    ) -> tuple[float, int, bool]:
-        """Make the updates of an epoch; return as `GradientDescent.run` does.
+    ) -> bool:
+        """Make the updates of an epoch that are left; tell whether the time was up before the last one.
 
-        `order` holds the numbers of the rows here, batch after batch. None stands for `sharded_order`, or for
-        the order of each shard without shuffling.
+        `numbers` are those of the whole epoch. `order` holds the numbers of the rows here, batch after batch.
+        None stands for `sharded_order`, or for the order of each shard without shuffling.
         """
         layout, descent, ranks = self._layout, self._descent, self._ranks
         if order is None:
             order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
+        done = self.so_far.steps
+        if done == layout.n_steps:
+            return False
+        weights = self._batch_weights(order)
+        begin = int(layout.ends[done - 1, -1]) if done else 0
         shards: Shards = (
             layout.shards,
             layout.first,
             layout.last - layout.first,
-            layout.ends,
-            layout.batch_rows,
-            layout.first_rows,
-            self._batch_weights(order),
+            layout.ends[done:] - begin,
+            layout.batch_rows[done:],
+            layout.first_rows[done:],
+            weights[done:],
         )
-        arguments = (self._samples, order, numbers, layout.rows_of_shard, self._n_threads, deadline, shards)
-        if ranks is None:
-            return descent.run(*arguments)
-        with ranks.epoch(descent.network.dtype):
-            return descent.run(*arguments, ranks.add_up)
+        numbers = numbers.between(done, layout.n_steps)
+        exchange = None if ranks is None else ranks.add_up
+        with nullcontext() if ranks is None else ranks.epoch(descent.network.dtype):
+            try:
+                part = descent.run_part(
+                    self._samples,
+                    order[begin:],
+                    numbers,
+                    layout.rows_of_shard,
+                    self._n_threads,
+                    deadline,
+                    self.so_far,
+                    shards,
+                    exchange,
+                )
+            finally:
+                self.so_far = descent.so_far
+        return part.stopped
 
     def _batch_weights(self, order: NDArray[np.int64]) -> NDArray[np.float64]:
         weights = self._samples.sample_weight

@@ -19,8 +19,8 @@ from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
 from densegrad.training.averaged_rows import AveragedRows
 from densegrad.training.checkpoint import Checkpoint, Progress
-from densegrad.training.communicator import Communicator
-from densegrad.training.descent import GradientDescent, Regularisation
+from densegrad.training.communicator import Communicator, Interrupted, PeerLost
+from densegrad.training.descent import GradientDescent, Part, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
@@ -209,7 +209,9 @@ class Trainer(TrainerState):
             if self.average_every is not None:
                 raise ValueError("average_every must be None for a single step: take `epoch` or `fit`")
             if self.shards > 1:
-                loss, _, _ = self._sharded(samples, sys.maxsize, shuffle=False).run(numbers)
+                source = self._sharded(samples, sys.maxsize, shuffle=False)
+                source.run(numbers)
+                loss = source.so_far.loss
             else:
                 loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads)
             return loss
@@ -267,8 +269,8 @@ class Trainer(TrainerState):
                 f" sharded_order does; got {len(order)}"
             )
         source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
-        loss, _, _ = source.run(self._rates.of_epoch(source.n_steps, learning_rate), order=order)
-        return loss
+        source.run(self._rates.of_epoch(source.n_steps, learning_rate), order=order)
+        return source.so_far.loss
 
     def _full_batch(
         self, minimisation: Minimisation, samples: Samples, observers: StepObservers
@@ -347,6 +349,7 @@ class Trainer(TrainerState):
             A file of this fit, from which the same call continues after a crash. It is replaced in one step.
             A trainer with the same arguments, the same data and this file ends bit for bit as without the
             break. `epochs` is the number for the whole fit. `Trainer.load` reads the file, too.
+            With `shards`, Ctrl-C and the loss of a rank leave the updates of the epoch so far in it.
         checkpoint_every : int, default 1
             Epochs from one writing of the file to the next. It is also written when the fit ends. An epoch
             that `max_time` cuts short is not in it.
@@ -421,53 +424,69 @@ class Trainer(TrainerState):
                 }
             )
             if self._ranks.rank > 0:
-                callbacks, progress, saver = (), False, None
+                callbacks, progress = (), False
+        is_first = self._ranks is None or self._ranks.rank == 0
         source = self._source(X, target, sample_weight, epochs, step_observers)
-        so_far = Progress(0, self.steps, source.n_steps, "")
-        if saver is not None and saver.resumes():
-            so_far = self._resume(saver, so_far, epochs, stopping)
+        began, so_far = Progress(0, self.steps, source.n_steps, ""), Part()
+        if saver is not None and is_first and saver.resumes():
+            began, so_far = self._resume(saver, began, epochs, stopping)
         else:
             self.history = History()
         if self._ranks is not None:
-            so_far = self._take_fit_from_first(self._ranks, so_far, stopping)
+            began, so_far = self._take_fit_from_first(self._ranks, began, so_far, stopping)
         assert self.history is not None
-        history, unsaved = self.history, False
-        last = None if source.n_steps is None else so_far.first + epochs * source.n_steps
-        with (
-            self._rates.over(so_far.first, last),
-            Observers(callbacks, epochs, progress, done=so_far.epochs) as observers,
-        ):
-            for epoch in epochs_of(
-                self.network,
-                source,
-                stopping,
-                limit=so_far.epochs if so_far.ended else epochs,
-                done=so_far.epochs,
-                deadline=deadline,
-                validate=validate,
-                after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
+        history, kept, unsaved = self.history, self._kept(stopping, so_far), False
+        if isinstance(source, ShardedRows):
+            source.so_far = so_far
+        last = None if source.n_steps is None else began.first + epochs * source.n_steps
+        try:
+            with (
+                self._rates.over(began.first, last),
+                Observers(callbacks, epochs, progress, done=began.epochs) as observers,
             ):
-                history.append(epoch)
-                history.best_epoch = stopping.best_epoch
-                history.stopped = epoch.stopped
-                if epoch.stopped == "diverged":
-                    raise self._divergence()
-                ended = self._of_first(observers.see(epoch))
-                if ended:
-                    history.stopped = epoch.stopped or "callback"
-                unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
-                if saver is not None and unsaved and saver.due(epoch.number + 1):
-                    self._write_checkpoint(saver, so_far, stopping)
-                    unsaved = False
-                if ended:
-                    break
-        if not history.stopped:
-            history.stopped = source.ended
-        if not history.stopped:
-            history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
-        if saver is not None and unsaved:
-            self._write_checkpoint(saver, so_far, stopping)
-        self._of_first(None)  # the file is written
+                for epoch in epochs_of(
+                    self.network,
+                    source,
+                    stopping,
+                    limit=began.epochs if began.ended else epochs,
+                    done=began.epochs,
+                    deadline=deadline,
+                    validate=validate,
+                    after_epoch=lambda epoch: self._rates.after_epoch(epoch.monitored()),
+                ):
+                    history.append(epoch)
+                    history.best_epoch = stopping.best_epoch
+                    history.stopped = epoch.stopped
+                    if epoch.stopped == "diverged":
+                        raise self._divergence()
+                    ended = self._of_first(observers.see(epoch))
+                    if ended:
+                        history.stopped = epoch.stopped or "callback"
+                    unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
+                    if unsaved:
+                        kept = self._kept(stopping)
+                        if isinstance(source, ShardedRows):
+                            source.so_far = Part()
+                    if saver is not None and is_first and unsaved and saver.due(epoch.number + 1):
+                        self._write_checkpoint(saver, began, kept)
+                        unsaved = False
+                    if ended:
+                        break
+            if not history.stopped:
+                history.stopped = source.ended
+            if not history.stopped:
+                history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
+            if unsaved:
+                kept = self._kept(stopping)
+                if saver is not None and is_first:
+                    self._write_checkpoint(saver, began, kept)
+            self._of_first(None)  # the file is written
+        except (PeerLost, Interrupted, KeyboardInterrupt) as error:
+            # If one is lost, each of the others writes: they do not know whom they have lost in truth.
+            writes = is_first or isinstance(error, PeerLost)
+            if saver is not None and writes and isinstance(source, ShardedRows):
+                self._write_updates_so_far(saver, began, kept, source.so_far, error)
+            raise
         stopping.restore(self.network)
         self._check_weights()
         return history
@@ -476,15 +495,17 @@ class Trainer(TrainerState):
         """Return rank 0's value."""
         return value if self._ranks is None else self._ranks.of_first(value)
 
-    def _take_fit_from_first(self, ranks: Ranks, so_far: Progress, stopping: Patience) -> Progress:
+    def _take_fit_from_first(
+        self, ranks: Ranks, began: Progress, so_far: Part, stopping: Patience
+    ) -> tuple[Progress, Part]:
         """Become equal to rank 0 at the beginning of a fit, which may go on from a checkpoint."""
         assert self.history is not None
-        state = (so_far, self.history.to_state(), stopping.to_state())
-        so_far, history, patience = self._take_from_first(ranks, state)
+        state = (began, so_far, self.history.to_state(), stopping.to_state())
+        began, so_far, history, patience = self._take_from_first(ranks, state)
         if ranks.rank > 0:
             self.history = History.from_state(history)
             stopping.take_state(patience, self.network)
-        return so_far
+        return began, so_far
 
     def _samples(self, X: Any, target: Any, sample_weight: Any) -> Samples:
         is_part, spec = self._ranks is not None, self.network.spec

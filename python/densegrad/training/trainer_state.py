@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
@@ -12,9 +13,9 @@ from densegrad import _arrays, _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
 from densegrad._optimizers import AnyOptimizer
 from densegrad.network import Network
-from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.checkpoint import Checkpoint, Kept, Progress, epoch_so_far
 from densegrad.training.communicator import Communicator
-from densegrad.training.descent import GradientDescent
+from densegrad.training.descent import GradientDescent, Part
 from densegrad.training.history import History
 from densegrad.training.minimisation import Minimisation, descent_from_state, refuse
 from densegrad.training.order import FreshOrder
@@ -75,15 +76,13 @@ class TrainerState:
         self._ranks = ranks
 
     def _ranks_of(self, comm: Communicator | None) -> Ranks | None:
-        """Return the ranks of a communicator; None if there is but one."""
+        """Return the ranks of a communicator; None without one."""
         if comm is None:
             return None
         if not isinstance(comm, Communicator):
             raise TypeError(
                 f"comm must be a Communicator, as densegrad.distributed.connect gives, or None; got {comm!r}"
             )
-        if comm.size == 1:
-            return None
         return Ranks(comm, self.shards, lambda: self.steps if hasattr(self, "_descent") else 0)
 
     def _settings(self) -> dict[str, Any]:
@@ -305,17 +304,53 @@ class TrainerState:
             "factor_schedules": dict(self._rates.factor_schedules),
         }
 
-    def _write_checkpoint(self, saver: Checkpoint, began: Progress, stopping: Patience) -> None:
+    def _kept(self, stopping: Patience, so_far: Part = Part()) -> Kept:  # noqa: B008 - a tuple
+        """Return what an epoch that is broken off goes back to; `so_far` is what it has behind it."""
         assert self.history is not None
-        if not _arrays.all_finite(self.network.parameters):
-            return  # the next epoch diverges
-        progress = replace(began, epochs=len(self.history.loss), stopped=self.history.stopped)
-        fit = {**asdict(progress), "patience": stopping.to_state()}
-        with _core.Reading(self.network):
-            files.write(saver.path, "trainer", {**self._file_state(), "fit": fit})
+        return Kept(
+            len(self.history.loss),
+            self.epochs,
+            self.steps - so_far.steps,
+            dict(self._rates.state),
+            stopping.to_state(),
+            self.history.stopped,
+        )
 
-    def _resume(self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience) -> Progress:
-        """Take over the contents of a checkpoint, and return how far its fit had come."""
+    def _write_checkpoint(
+        self,
+        saver: Checkpoint,
+        began: Progress,
+        kept: Kept,
+        so_far: Part = Part(),  # noqa: B008 - a tuple
+    ) -> None:
+        """Write the fit as it was at the end of an epoch, with the updates since."""
+        assert self.history is not None
+        if not _arrays.all_finite(self.network.parameters) or not math.isfinite(so_far.loss_sum):
+            return  # the next epoch diverges
+        progress = replace(began, epochs=kept.epochs, stopped=kept.stopped)
+        fit = {**asdict(progress), "patience": kept.patience, "epoch": list(so_far[:3])}
+        history = self.history.first(kept.epochs, kept.patience["best_epoch"], kept.stopped)
+        with _core.Reading(self.network):
+            state = self._file_state()
+            state["descent"]["epochs"] = kept.trained
+            state.update(history=history.to_state(), schedule_state=kept.schedule_state, fit=fit)
+            files.write(saver.path, "trainer", state)
+
+    def _write_updates_so_far(
+        self, saver: Checkpoint, began: Progress, kept: Kept, so_far: Part, error: BaseException
+    ) -> None:
+        """Write the fit with the updates of an epoch that was broken off by `error`."""
+        if self.steps != kept.steps + so_far.steps:
+            return  # Ctrl-C may come between an update and the note of it
+        try:
+            self._write_checkpoint(saver, began, kept, so_far)
+        except OSError as failure:
+            error.add_note(f"The checkpoint could not be written: {failure}")
+
+    def _resume(
+        self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience
+    ) -> tuple[Progress, Part]:
+        """Take over the contents of a checkpoint, and return how far its fit and the epoch had come."""
         state = files.read(saver.path, "trainer", self.network.custom_loss)
         with files.damage(saver.path, "trainer"):
             if "fit" not in state:
@@ -333,6 +368,7 @@ class TrainerState:
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
             progress.check(saver, fit, epochs, "epochs")
+            so_far = epoch_so_far(state["fit"], progress.n_steps if self.shards > 1 else 0)
             history = History.from_state(state["history"])
             if len(history.loss) != progress.epochs:
                 raise ValueError(f"it has losses of {len(history.loss)} epochs of {progress.epochs}")
@@ -345,7 +381,7 @@ class TrainerState:
         self.history = history
         if not progress.ended:
             history.stopped = ""
-        return progress
+        return progress, so_far
 
     def __getstate__(self) -> dict[str, Any]:
         inner = ("_descent", "_random", "_order", "_rates", "_ranks")
