@@ -1101,7 +1101,8 @@ cdef class Lbfgs:
     """L-BFGS of the core with its memory, for a network of float64.
 
     After a call of `minimise`, also one that was interrupted, `loss`, `iterations`, `evaluations` and `end` tell
-    how far it came; `loss_before` is the loss where the last iteration began. `end` is "gradient", "reduction", "iterations", "evaluations", "line_search" or "asked".
+    how far it came; `loss_before` is the loss where the last iteration began. `end` is "gradient", "reduction",
+    "iterations", "evaluations", "line_search" or "asked".
     """
     cdef unique_ptr[cpp.CppLbfgs] core
     cdef readonly Network network
