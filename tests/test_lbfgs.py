@@ -261,6 +261,15 @@ def test_padding_may_hold_anything(rng: np.random.Generator) -> None:
         assert same_bits(clean.network.parameters, poisoned.network.parameters)
 
 
+def test_an_empty_memory_may_lie_anywhere() -> None:
+    network = make_network((20, 3, 4, 2))
+    nothing = np.ndarray((0,), np.float64, buffer=bytearray(9), offset=1)
+    pairs = np.zeros((0, network.n_parameters))
+    core = _core.Lbfgs(network)
+    core.set_state(True, pairs, pairs, nothing)
+    assert core.state()[3].shape == (0,)
+
+
 def test_what_the_binding_refuses(rng: np.random.Generator) -> None:
     shape = (20, 3, 4, 2)
     network = make_network(shape)

@@ -203,7 +203,8 @@ cdef int read_numbers(object array, Py_buffer *buffer, str name, object dtype, i
     if kind == b"q":
         kind = b"l"
     if (kind != <char>ord(dtype.char) or buffer.itemsize != dtype.itemsize
-            or (ndim >= 0 and buffer.ndim != ndim) or <size_t>buffer.buf % <size_t>buffer.itemsize != 0):
+            or (ndim >= 0 and buffer.ndim != ndim)
+            or (buffer.len > 0 and <size_t>buffer.buf % <size_t>buffer.itemsize != 0)):
         PyBuffer_Release(buffer)
         raise TypeError(f"{name} must be a C-contiguous array of {dtype}; got {_validation.outline(array)}")
     return 0
