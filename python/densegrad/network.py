@@ -274,6 +274,9 @@ class Network(_core.Network):
 
         ``net.weights[l]`` is a read-only copy; ``net.weights[l] = W`` and ``net.weights[l] -= step`` set it,
         ``net.weights[l, row, column] = w`` sets an entry.
+
+        A name for the copy does not lead to the network: ``W = net.weights[l]; W -= step`` only gives W a
+        new array. ``net.weights[l] = W`` puts it into the network.
         """
         return WeightsPerLayer(
             self.depth,
@@ -309,7 +312,8 @@ class Network(_core.Network):
     def parameters(self) -> NDArray[Any]:
         """All weights in one vector of n_parameters numbers: W_(1), …, W_(L), each in C order.
 
-        A copy; assign to set.
+        A copy, and yours to change: ``net.parameters[0] = 5`` changes the copy alone, not the network.
+        ``net.parameters = w`` and ``net.parameters -= step`` set all of them.
         """
         return self._parameters()
 

@@ -67,7 +67,7 @@ class PerLayer(Generic[T]):
         return [l for l in range(self._numbers.stop)[chosen] if l in self._numbers]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = dict(zip(self._numbers, self, strict=True))
+        values = {l: self._get(l) for l in self._numbers}
         return PerLayer, (self._numbers.start, self._numbers[-1], values.__getitem__)
 
     def __iter__(self) -> Iterator[T]:
@@ -134,6 +134,18 @@ class LayerWeights(np.ndarray[Any, np.dtype[Any]]):
         return repr(_plain(self))
 
 
+class ListedWeights(LayerWeights):
+    """W_(l) as iteration and slices give it: no assignment could follow, so operators in place raise."""
+
+    def _replaced(self, ufunc: np.ufunc, other: Any) -> Any:
+        if self.flags.writeable:
+            return super()._replaced(ufunc, other)
+        raise ValueError(
+            "W of a loop or a slice is a read-only copy, and the network would not change: write"
+            " net.weights[l] -= step; for an array of your own take W.copy()"
+        )
+
+
 def _plain(array: Any) -> Any:
     return array.view(np.ndarray) if isinstance(array, LayerWeights) else array
 
@@ -143,6 +155,7 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
 
     ``weights[l]`` is a read-only copy, ``weights[l, row, column]`` an entry. Assign to either to set it:
     ``weights[l] = W``, ``weights[l] -= alpha * G``, ``weights[l, 0, 0] = 3``, ``weights[l, -1] = 0``.
+    A name for the copy is no way in: ``W = weights[l]; W -= alpha * G`` gives W a new array.
     """
 
     def __init__(
@@ -163,10 +176,13 @@ class WeightsPerLayer(PerLayer[NDArray[Any]]):
     def __getitem__(self, l: tuple[Any, ...]) -> Any: ...
     def __getitem__(self, l: Any) -> Any:
         if isinstance(l, slice):
-            return [self._get(number) for number in self._sliced(l)]
+            return [self._get(number).view(ListedWeights) for number in self._sliced(l)]
         if isinstance(l, tuple) and l:
             return self._get(self._checked(l[0]))[l[1:]]
         return self._get(self._checked(l)).view(LayerWeights)  # one, which may be assigned to again
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self._get(l).view(ListedWeights) for l in self._numbers)
 
     def __setitem__(self, l: int | tuple[Any, ...], W: ArrayLike) -> None:
         if not isinstance(l, tuple) or not l:
