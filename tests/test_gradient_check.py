@@ -185,6 +185,18 @@ def test_functions_right_and_wrong() -> None:
     assert "the gradient of layer 1 is wrong" in str(report)
 
 
+def test_the_verdict_names_the_layer_that_the_others_inherit_from() -> None:
+    wrong_slope = Dense(4, (np.tanh, lambda z: 0.9 * (1 - np.tanh(z) ** 2)))
+    layers = [Dense(3, "tanh"), wrong_slope, Dense(1, "identity")]
+    network = Network(2, layers, dtype="float64", random_state=0)
+    report = check_gradients(network, np.random.default_rng(0).normal(size=(5, 2)), np.ones(5))
+    assert report.wrong == (1, 2)
+    assert str(report).endswith(
+        "the gradient of layers 1, 2 is wrong; in a network the error begins in layer 2,"
+        " and the layers below inherit it"
+    )
+
+
 def test_nan_is_wrong() -> None:
     report = check_function(lambda arrays: (NAN, [np.ones(2)]), [[1.0, 2.0]])
     assert report.wrong == (1,)

@@ -81,7 +81,12 @@ class GradientReport:
             return f"no gradient is wrong: every error is at most {self.tolerance:g}"
         if self.loss_layer is not None and self.loss_layer.layer in wrong:
             return f"the derivative of the loss function is wrong, in layer {self.loss_layer.layer}"
-        return f"the gradient of layer{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))} is wrong"
+        verdict = f"the gradient of layer{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))} is wrong"
+        if len(wrong) == 1:
+            return verdict
+        return (
+            f"{verdict}; in a network the error begins in layer {wrong[-1]}, and the layers below inherit it"
+        )
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
