@@ -159,8 +159,15 @@ def plain_text(
     """Escape what is plain text in a docstring, and a reference in reStructuredText: name_ and |w|.
 
     References into scikit-learn's own documentation, in docstrings that it passes on, become their words.
+    Examples and their output stay as they are: what is copied must run.
     """
+    example = False
     for i, line in enumerate(lines):
+        example = bool(line.strip()) and (
+            example or line.lstrip().startswith(">>>")
+        )
+        if example:
+            continue
         parts = re.split(r"(``.*?``|(?<!:)`[^`]*`_?|:\w+:`[^`]*`)", line)
         for k in range(0, len(parts), 2):
             parts[k] = re.sub(r"(?<![\w\\*])(\w+)_(?![\w*])", r"\1\\_", parts[k])
