@@ -65,6 +65,11 @@ def test_one_axes_is_divided() -> None:
     assert min(edges) > left.get_position().x1
 
 
+def test_without_validation_no_epoch_is_marked() -> None:
+    display = LearningCurveDisplay(loss=[3.0, 2.0, 1.0], best_epoch=2).plot()
+    assert len(display.axes_[0].lines) == 1
+
+
 def test_one_epoch_is_a_dot() -> None:
     display = LearningCurveDisplay(loss=[0.5]).plot()
     assert display.axes_[0].lines[0].get_marker() == "o"

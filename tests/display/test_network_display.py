@@ -100,6 +100,18 @@ def test_units_show_the_sample() -> None:
     assert forward["target value"] == f"{target[2]} of sample 2"
 
 
+def test_the_loss_of_the_batch_is_named_so() -> None:
+    network, X, target = network_and_rows((2, 3, 1))
+    p = network.backpropagate(X, target)
+    for kind in ("forward", "loss_layer"):
+        found = texts(NetworkDisplay.from_network(network, X, target, kind=kind, sample=1))
+        assert found["loss unit rows"] == f"mean of {len(X)} rows"
+        assert shown(found["value 1 0"]) == pytest.approx(p.outputs[1][1, 0], rel=5e-2)
+    assert "loss unit rows" not in texts(
+        NetworkDisplay.from_network(network, X[:1], target[:1], kind="forward")
+    )
+
+
 def arrow_widths(display: NetworkDisplay) -> dict[str, float]:
     return {
         arrow.get_gid(): arrow.get_linewidth()

@@ -228,6 +228,32 @@ def test_a_pass_writes_its_own_page(tmp_path: Path) -> None:
     assert copied.to_html(class_names=["ant", "bee", "cow"], samples=[1]) == page
 
 
+def test_options_of_a_page_are_checked() -> None:
+    p = make()[3]
+    with pytest.raises(TypeError, match=r"to_html has no parameter 'sample'; it has path, samples"):
+        p.to_html(sample=1)
+    with pytest.raises(TypeError, match=r"samples must be a list of rows .*, such as \[0, 1\]; got 7"):
+        p.to_html(samples=7)
+
+
+def test_the_loss_layer_shows_the_loss_of_each_sample() -> None:
+    network, X, t, p = make()
+    read = Page(walk_html(network, p, t, samples=[1, 3]))
+    for s in (1, 3):
+        assert [float(n) for n in read.tables[f"loss 3 {s}"]] == [p.sample_losses[s]]
+    np.testing.assert_array_equal(np.array(read.tables["loss 3 batch"], float), p.sample_losses)
+    words = "".join(read.text)
+    assert "1/5 · Σs losss" in words
+    assert "− Σ target · log y(2)" in words
+    weighted = network.backpropagate(X, t, sample_weight=[1, 2, 3, 4, 5])
+    assert "Σs ws · losss / Σs ws" in "".join(Page(walk_html(network, weighted, t)).text)
+
+
+def test_the_delta_has_its_name() -> None:
+    network, _, t, p = make()
+    assert "the delta δ(1)" in Page(walk_html(network, p, t)).words["delta 1 0"]
+
+
 def test_a_pass_is_a_frame_in_a_notebook() -> None:
     _, _, _, p = make()
     frame = p._repr_html_()

@@ -201,3 +201,12 @@ def test_no_step_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     log = browse(walk_html(network, p, t), tmp_path, width=width)
     for steps in log["clicked"].values():
         assert {step["wide"] for step in steps} == {0}
+
+
+def test_on_paper_all_steps_have_the_chosen_view_alone(tmp_path: Path) -> None:
+    network, t, p = make()
+    log = browse(walk_html(network, p, t).replace("@media print", "@media all"), tmp_path)
+    for view, steps in log["clicked"].items():
+        for step in steps:
+            assert len(step["headings"]) == 2 * network.depth + 5
+            assert {name.split()[-1] for name in step["tables"] if len(name.split()) == 3} <= {view}

@@ -90,7 +90,13 @@ class Detail:
         c.box((left + right) / 2, 4.6, right - left, 4.2, c.colours.ink, f"layer {l}")
         # Forward, from the left to the right.
         c.box(4.55, above, 1.9, 0.85, c.colours.faint, f"f_({l})")
-        c.text(4.55, above + 0.17, f"$z_{{({l})}} = f_{{({l})}}$", 11, zorder=5)
+        c.text(
+            4.55,
+            above + 0.17,
+            f"$z_{{({l})}}$ from" if passes.is_elementwise(l) else f"$z_{{({l})}} =$",
+            11,
+            zorder=5,
+        )
         inputs = rf"$y_{{({l - 1})}},\ W_{{({l})}}$"
         if not passes.is_elementwise(l):
             inputs = rf"$[\,y_{{({l - 1})}}, 1\,] \cdot W_{{({l})}}$"
@@ -141,6 +147,15 @@ class Detail:
             rf"$L'_{{({l - 1})}} = L'_{{({l})}} \cdot \partial y_{{({l})}} / \partial y_{{({l - 1})}}$",
             12,
             "chain rule",
+            zorder=5,
+        )
+        c.text(
+            6.3,
+            below - 0.54,
+            rf"the delta:  $\delta_{{({l})}} = \partial\mathrm{{Loss}} / \partial z_{{({l})}} = "
+            rf"L'_{{({l})}} \cdot \partial y_{{({l})}} / \partial z_{{({l})}}$",
+            9.5,
+            f"delta {l}",
             zorder=5,
         )
         c.arrow((12.1, below), (8.97, below), backward, 2.4, f"L'_({l}) arrow")

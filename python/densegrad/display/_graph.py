@@ -327,7 +327,7 @@ class Graph:
             parts.append(f"lines: {weights}, blue above 0, orange below")
             if not all(has_numbers(passes, l) for l in range(1, passes.depth + 1)):
                 parts[-1] += f" (numbers up to {MOST_NUMBERS} lines)"
-            if passes.p is not None and self.kind != "loss_layer":
+            if passes.p is not None:
                 what = "L'" if self.kind == "backward" else "y"
                 parts.append(f"in the units: {what} of sample {self.sample}")
         if passes.p is not None and self.kind in ("forward", "backward"):

@@ -20,6 +20,14 @@ def is_network(model: Any) -> bool:
     raise TypeError(f"the model must be a Network or an estimator of densegrad; got {model!r}")
 
 
+def only_network(model: Any) -> None:
+    """Raise TypeError for anything but a Network, and point to from_estimator for an estimator."""
+    if not is_network(model):
+        raise TypeError(
+            f"network must be a Network; got {model!r}: give a fitted estimator to from_estimator"
+        )
+
+
 def network_of(model: Any) -> Network:
     """Return the network of a model, which is the model itself or that of a fitted estimator."""
     if is_network(model):

@@ -87,7 +87,7 @@ class Units:
 
     def _values(self, l: int) -> NDArray[Any] | None:
         p = self.passes.p
-        if p is None or self.kind == "loss_layer":
+        if p is None:
             return None
         per_layer = p.loss_gradients if self.kind == "backward" else p.outputs
         values: NDArray[Any] = per_layer[l][self.sample]
@@ -128,6 +128,9 @@ class Units:
             if passes.p is not None:
                 text = "1" if self.kind == "backward" else short(passes.p.loss)
             c.text(self.x(L + 1), y, text, 9, "loss unit value", zorder=5)
+            if passes.batch > 1 and self.kind != "backward":
+                rows = f"mean of {passes.batch} rows"
+                c.text(self.x(L + 1), y - 0.4, rows, 8, "loss unit rows", color=c.colours.faint)
 
     def _connections(self) -> None:
         c, passes = self.canvas, self.passes

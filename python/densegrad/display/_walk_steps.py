@@ -240,19 +240,32 @@ class Walk:
         return f'<p data-quantity="target {s}">target: {escape(text)}</p>'
 
     def _loss(self) -> Step:
-        L = self.passes.depth
-        y, y_batch = self._per_unit("y", L, self.p.outputs, "y")
+        passes, p = self.passes, self.p
+        L = passes.depth
+        y, y_batch = self._per_unit("y", L, p.outputs, "y")
         local, local_batch = self._local_of_loss()
-        loss = f"{symbol('y', L + 1)} = loss( {symbol('y', L)} , target )"
+        total = f"<span data-quantity='loss' title='{p.loss!r}'>{short(p.loss, 6)}</span>"
+        losses = p.sample_losses
+        even = bool(np.isclose(losses.mean(), p.loss, rtol=1e-5, atol=1e-12))
+        mean = f"1/{passes.batch} · Σ<sub>s</sub> loss<sub>s</sub>"
+        weighted = "Σ<sub>s</sub> w<sub>s</sub> · loss<sub>s</sub> / Σ<sub>s</sub> w<sub>s</sub>"
+        row, spoken_row = _loss_formula(passes.loss_name, passes.activations[-1], L)
+        spoken_mean = "mean" if even else "weighted mean"
         body = (
             _formula(
-                f"{loss} = <span data-quantity='loss' title='{self.p.loss!r}'>{short(self.p.loss, 6)}</span>",
-                f"y {L + 1} is the loss of y {L} and the target, {short(self.p.loss, 6)}",
+                f"loss<sub>s</sub> = {row}; {symbol('y', L + 1)} = {mean if even else weighted} = {total}",
+                f"the loss of a sample is {spoken_row}; y {L + 1} is the {spoken_mean} of the losses of the"
+                f" {passes.batch} samples, {short(p.loss, 6)}",
             )
-            + f"<p>The loss is {escape(self.passes.loss_name)}, the mean over the batch of"
-            + f" {self.passes.batch}.</p>"
+            + f"<p>The loss is {escape(passes.loss_name)}. Each sample s has its own, and the loss layer"
+            + f" gives their {spoken_mean} over the batch of {passes.batch}.</p>"
             + "<h3>In</h3>"
             + self._views(lambda s: [y(s), self._target(s)], [y_batch])
+            + "<h3>Out</h3>"
+            + self._views(
+                lambda s: [self._table(f"loss of sample {s}", losses[s : s + 1], f"loss {L + 1} {s}")],
+                [self._table("loss of each sample", losses, f"loss {L + 1} batch")],
+            )
             + f'<div class="cached"><h3>Cached in the loss layer, {L + 1}</h3>'
             + self._views(lambda s: [local(s)], [local_batch])
             + "</div>"
@@ -301,7 +314,7 @@ class Walk:
         L1, L0 = gradient(l), gradient(l - 1)
         came, came_batch = self._per_unit("L'", l, p.loss_gradients, "L'")
         goes, goes_batch = self._per_unit("L'", l - 1, p.loss_gradients, "L'")
-        delta_name = f"∂Loss/∂{symbol('z', l)}"
+        delta_name = f"∂Loss/∂{symbol('z', l)}, the delta {symbol('δ', l)}"
         by_y, by_W = quotient("y", "y", l, l - 1), quotient("y", "W", l, l)
         goal = f"goes on to layer {l - 1}" if l > 1 else "says how the loss changes with the input itself"
         body = (
@@ -400,6 +413,24 @@ def _forward_formulas(kind: str, activation: str, l: int) -> tuple[str, str]:
         f"z {l} equals y {l - 1} plus W {l} times the difference of {name} of y {l - 1} and y {l - 1},"
         f" unit by unit; y {l} equals z {l}",
     )
+
+
+def _loss_formula(loss: str, head: str, L: int) -> tuple[str, str]:
+    """Return the formula of the loss of one sample, and the words of it."""
+    y = symbol("y", L)
+    if loss == "squared_error":
+        return f"½ Σ ( {y} − target )²", f"half the sum of squares of y {L} minus the target"
+    if loss == "absolute_error":
+        return f"Σ | {y} − target |", f"the sum of the sizes of y {L} minus the target"
+    if loss == "log_loss" and head == "softmax":
+        return f"− Σ target · log {y}", f"minus the sum of the target times the logarithm of y {L}"
+    if loss == "log_loss":
+        return (
+            f"− Σ [ target · log {y} + (1 − target) · log(1 − {y}) ]",
+            f"minus the sum of the target times the logarithm of y {L}, and 1 minus the target times that of"
+            f" 1 minus y {L}",
+        )
+    return f"{escape(loss)}( {y} , target )", f"{escape(loss)} of y {L} and the target"
 
 
 def _chain(l: int) -> str:

@@ -26,7 +26,7 @@ class LearningCurveDisplay:
     validation_loss, score, learning_rate : sequence of float, default ()
         Empty if there is none.
     best_epoch : int or None
-        Its number, from 0.
+        Its number, from 0. Drawn if there is a validation loss or a score.
 
     Attributes
     ----------
@@ -148,11 +148,13 @@ class LearningCurveDisplay:
         for panel, (name, values) in zip(axes[1:], others, strict=True):
             self._curve(panel, values, name, colours.weights if name == "score" else colours.faint)
             panel.set_ylabel(name)
+        # The last epoch of a falling training loss would be no news.
+        chosen = bool(self.validation_loss or self.score)
         for panel in axes:
             plain(panel)
             panel.set_xlim(-0.5, len(self.loss) - 0.5)
             whole_numbers(panel.xaxis)
-            if self.best_epoch is not None and panel.get_ylabel() != "learning rate":
+            if self.best_epoch is not None and chosen and panel.get_ylabel() != "learning rate":
                 panel.axvline(
                     self.best_epoch,
                     color=colours.faint,

@@ -10,7 +10,7 @@ from densegrad import Network
 from densegrad.display._detail import Detail
 from densegrad.display._drawing import figure_of, pyplot
 from densegrad.display._graph import Graph
-from densegrad.display._models import network_of, target_of
+from densegrad.display._models import network_of, only_network, target_of
 from densegrad.display._passes import Passes
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ class NetworkDisplay:
     >>> from densegrad.display import NetworkDisplay
     >>> net = Network(2, [Dense(3, "tanh"), Dense(1, "identity")], random_state=0)
     >>> display = NetworkDisplay.from_network(net, [[0.5, -1.0]], [[1.0]], kind="backward")
-    >>> display.axes_.get_title()
-    ''
-    >>> any(text.get_gid() == "L'_(1)" for text in display.axes_.texts)
-    True
+    >>> texts = {text.get_gid(): text.get_text() for text in display.axes_.texts}
+    >>> texts["L'_(1)"], texts["|L'_(1)|"]
+    ("$L'_{(1)}$", '1.28')
     """
 
     figure_: Figure
@@ -129,7 +128,10 @@ class NetworkDisplay:
         ------
         ValueError
             If kind, layer or sample is not as described, or if a pass is needed and X is not given.
+        TypeError
+            If network is no Network.
         """
+        only_network(network)
         if (X is None) != (target is None):
             raise ValueError("X and target must be given together")
         # The pass may be long, so errors that do not need it come first.

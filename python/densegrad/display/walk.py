@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 from typing import Any
@@ -12,6 +12,7 @@ from densegrad.display._passes import Passes
 from densegrad.display._svg import Outline, network_svg
 from densegrad.display._walk_steps import Step, Walk
 
+_OPTIONS = ("samples", "class_names", "feature_names", "title", "max_numbers")
 _MOST_SAMPLES = 4
 _DEEP = 6  # layers; pages of deeper networks hold half as many samples
 
@@ -54,6 +55,8 @@ def walk_html(
     ------
     ValueError
         If p is no pass of this network, or the names are not one for each.
+    TypeError
+        If samples is no sequence.
 
     Examples
     --------
@@ -87,6 +90,9 @@ def backpropagation_html(p: Backpropagation, **options: Any) -> str:
     -------
     str
     """
+    unknown = sorted(options.keys() - set(_OPTIONS))
+    if unknown:
+        raise TypeError(f"to_html has no parameter {unknown[0]!r}; it has path, {', '.join(_OPTIONS)}")
     return passes_html(Passes.of_pass(p), **options)
 
 
@@ -129,6 +135,9 @@ def _checked_samples(samples: Sequence[int] | None, passes: Passes) -> list[int]
     batch = passes.batch
     if samples is None:
         return list(range(min(batch, _MOST_SAMPLES if passes.depth <= _DEEP else _MOST_SAMPLES // 2)))
+    rows: Any = samples  # a number is a likely slip
+    if not isinstance(rows, Iterable):
+        raise TypeError(f"samples must be a list of rows of the pass, such as [0, 1]; got {samples!r}")
     chosen = list(dict.fromkeys(int(s) for s in samples))
     if not chosen or min(chosen) < 0 or max(chosen) >= batch:
         raise ValueError(f"samples must be rows of the pass, 0 ... {batch - 1}; got {list(samples)!r}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from densegrad import Network
 from densegrad.display._drawing import panels, pyplot, whole_numbers
-from densegrad.display._models import layer_number, network_of, target_of
+from densegrad.display._models import layer_number, network_of, only_network, target_of
 from densegrad.display._numbers import norm, shape_text, short
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class WeightsDisplay:
         ValueError
             If there is no such layer, or shape does not fit its inputs.
         """
+        only_network(network)
         layer = layer_number(network, layer, 1, network.depth)
         if (X is None) != (target is None):
             raise ValueError("X and target must be given together")
@@ -179,13 +180,15 @@ class WeightsDisplay:
             panel.axhline(len(matrix) - 1.5, color="0.5", linewidth=0.8)
             panel.set(
                 xlabel=f"unit of layer {self.layer}",
-                ylabel=f"output of layer {self.layer - 1}; last row: bias",
+                ylabel=f"output of layer {self.layer - 1}",
             )
             panel.set_title(
                 f"{name}   {shape_text(matrix.shape)}, norm {short(norm(matrix))}", fontsize="medium"
             )
             for axis in (panel.xaxis, panel.yaxis):
                 whole_numbers(axis)
+            if len(matrix) > 1:
+                _name_bias(panel, len(matrix) - 1)
             figure.colorbar(image, ax=panel)
         return figure, axes
 
@@ -231,6 +234,13 @@ class WeightsDisplay:
         n, shown = self.weights.shape[1], len(self.units_)
         which = f"all {n} units" if shown == n else f"the strongest {shown} of {n} units"
         return f"Weights into {which} of layer {self.layer}; blue above 0, red below"
+
+
+def _name_bias(panel: Axes, last: int) -> None:
+    """Name the last row "bias", in place of the numbers too near to it."""
+    apart = (last + 1) / 12  # rows that a tick's label is high, at most
+    numbers = [int(row) for row in panel.get_yticks() if 0 <= row <= last - apart and row == int(row)]
+    panel.set_yticks([*numbers, last], labels=[*map(str, numbers), "bias"])
 
 
 def _bound(matrix: NDArray[Any]) -> float:
