@@ -10,7 +10,7 @@ the loss.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from densegrad import Dense, Network
+from densegrad import Dense, Network, check_gradients
 from densegrad.display import GradientCheckDisplay
 
 rng = np.random.default_rng(0)
@@ -46,3 +46,14 @@ GradientCheckDisplay.from_network(network(wrong), X, target)
 # With the factor the errors are those of rounding.
 GradientCheckDisplay.from_network(network(right), X, target)
 plt.show()
+
+
+# %%
+# A wrong derivative of an activation spoils its own layer and those below: look at the highest wrong layer.
+def wrong_slope(z):
+    return 1 - np.tanh(z)  # the square is missing
+
+
+layers = [Dense(6, "tanh"), Dense(5, (np.tanh, wrong_slope)), Dense(1, "identity")]
+net = Network(4, layers, dtype="float64", random_state=0)
+print(check_gradients(net, X, target))
