@@ -32,6 +32,7 @@ constexpr Kernels<T> kKernelsOf{gather<T>,
 
 } // namespace
 
-const KernelTable kKernels{DENSEGRAD_STRINGIFY(DENSEGRAD_ISA), kKernelsOf<float>, kKernelsOf<double>};
+constinit const KernelTable kKernels{DENSEGRAD_STRINGIFY(DENSEGRAD_ISA), kKernelsOf<float>,
+                                     kKernelsOf<double>};
 
 } // namespace densegrad::DENSEGRAD_ISA
