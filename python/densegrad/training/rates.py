@@ -58,11 +58,16 @@ class Counted(Protocol):
     """Updates that are counted, and the optimizer's learning rate."""
 
     @property
-    def learning_rate(self) -> float: ...  # noqa: D102
+    def learning_rate(self) -> float:
+        """That of the optimizer, which schedules multiply."""
+
     @property
-    def steps(self) -> int: ...  # noqa: D102
+    def steps(self) -> int:
+        """Updates made so far."""
+
     @property
-    def epochs(self) -> int: ...  # noqa: D102
+    def epochs(self) -> int:
+        """Epochs gone through so far."""
 
 
 class Rates:
