@@ -52,9 +52,16 @@ _KEYWORDS = {
     "while",
 }
 _TYPES = {
-    "float32": {"REAL": "float", "BITS": "uint32_t", "MANTISSA": "23", "ONE_BITS": "0x3f800000u"},
+    "float32": {
+        "REAL": "float",
+        "LEAST": "FLT_MIN",
+        "BITS": "uint32_t",
+        "MANTISSA": "23",
+        "ONE_BITS": "0x3f800000u",
+    },
     "float64": {
         "REAL": "double",
+        "LEAST": "DBL_MIN",
         "BITS": "uint64_t",
         "MANTISSA": "52",
         "ONE_BITS": "UINT64_C(0x3ff0000000000000)",
@@ -118,6 +125,11 @@ static float @fma(float a, float b, float c)
 static double @fma(double a, double b, double c) { return fma(a, b, c); }
 """,
 }
+
+_INPUT = """
+/* A denormal input counts as zero. */
+static REAL @input(REAL x) { return x > -LEAST && x < LEAST ? x * (REAL)0 : x; }
+"""
 
 _PRODUCT = """
 /* z = [x, 1] W: each sum starts from the bias, the last row, and takes the inputs in order. */
@@ -185,6 +197,7 @@ def to_c(network: Network, name: str = "densegrad_predict") -> str:
             _HEADING,
             *weights,
             _fma(spec.dtype, only_in_sums="@fma(" not in "".join(functions)),
+            _INPUT,
             _PRODUCT,
             *functions,
             "\nvoid @(const REAL x[$N_INPUTS], REAL y[$N_OUTPUTS]);\n",
@@ -198,8 +211,9 @@ def to_c(network: Network, name: str = "densegrad_predict") -> str:
 
 
 def _layer_calls(spec: NetworkSpec) -> Iterator[str]:
-    """Yield the lines of each layer: the product and the activation."""
-    source = "x"
+    """Yield the lines that read the inputs, and those of each layer: the product and the activation."""
+    source = "inputs"
+    yield f"    for (size_t i = 0; i < {spec.n_inputs}; ++i)\n        inputs[i] = @input(x[i]);\n"
     for l, layer in enumerate(spec.layers, 1):
         activation = layer.activation_kind
         if activation not in C_FUNCTIONS and activation != "identity":
@@ -271,7 +285,8 @@ def _literal(value: Any) -> str:
 
 
 def _buffers(spec: NetworkSpec) -> Iterator[str]:
-    """Yield the buffers of the hidden layers: two, that take turns."""
+    """Yield the buffers of the inputs and of the hidden layers: of the latter two, that take turns."""
+    yield f"    REAL inputs[{spec.n_inputs}];\n"
     for width, buffer in zip(_buffer_widths(spec), "ba", strict=True):
         if width:
             yield f"    REAL {buffer}[{width}];\n"
@@ -290,7 +305,7 @@ def _filled(text: str, spec: NetworkSpec, name: str) -> str:
         "DESCRIPTION": f"A dense network of {spec.n_inputs} inputs; units: {layers}; {dtype.name}.",
         "N_INPUTS": str(spec.n_inputs),
         "N_OUTPUTS": str(spec.head.units),
-        "STACK": f"about {sum(_buffer_widths(spec)) * dtype.itemsize + 256} bytes",
+        "STACK": f"about {(spec.n_inputs + sum(_buffer_widths(spec))) * dtype.itemsize + 256} bytes",
         "VERSION": version("densegrad"),
     }
     for number, both in NUMBERS.items():
@@ -301,5 +316,7 @@ def _filled(text: str, spec: NetworkSpec, name: str) -> str:
         values["$" + label] = _numbers(coefficients)
         values["n_" + label] = str(len(coefficients))
     text = re.sub(r"\$(\$?\w+)", lambda match: values[match[1]], text)
-    text = re.sub(r"\b(REAL|BITS|MANTISSA|ONE_BITS)\b", lambda match: _TYPES[dtype.name][match[1]], text)
+    text = re.sub(
+        r"\b(REAL|LEAST|BITS|MANTISSA|ONE_BITS)\b", lambda match: _TYPES[dtype.name][match[1]], text
+    )
     return re.sub(r"@(\w*)", lambda match: f"{name}_{match[1]}" if match[1] else name, text)

@@ -118,11 +118,10 @@ class Rates:
 
         `learning_rate` replaces the schedule's.
         """
-        first = self._descent.steps - done
         factors = {
             name: checked_rates(
                 schedules.values(
-                    schedule, 1.0, self._position(first, n_steps, f"{name}."), f"{name}_schedule"
+                    schedule, 1.0, self._position(n_steps, done, f"{name}."), f"{name}_schedule"
                 ),
                 n_steps,
                 f"{name}_schedule",
@@ -131,13 +130,14 @@ class Rates:
             for name, schedule in self.factor_schedules.items()
         }
         rates = (
-            self._learning_rates(first, n_steps)
+            self._learning_rates(n_steps, done)
             if learning_rate is None
             else checked_rates(learning_rate, n_steps)
         )
         return StepNumbers(rates, **factors)
 
-    def _position(self, first: int, n_steps: int, notes: str) -> schedules.Position:
+    def _position(self, n_steps: int, done: int, notes: str) -> schedules.Position:
+        first = self._descent.steps - done
         steps = np.arange(first, first + n_steps)
         memory = self._notes(notes) if notes else self.state
         return schedules.Position(steps, self._descent.epochs, self.first, self.last, memory)
@@ -147,13 +147,13 @@ class Rates:
             name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)
         }
 
-    def _learning_rates(self, first: int, n_steps: int) -> NDArray[np.float64]:
+    def _learning_rates(self, n_steps: int, done: int) -> NDArray[np.float64]:
         if self.schedule is None:
             rate = self._descent.learning_rate if self._rule is None else self._rule.learning_rate
             if len(self._constant) != n_steps or self._constant[0] != rate:
                 self._constant = np.full(n_steps, rate)
             return self._constant
-        position = self._position(first, n_steps, "")
+        position = self._position(n_steps, done, "")
         rates = schedules.values(self.schedule, self._descent.learning_rate, position)
         return checked_rates(rates, n_steps, "schedule")
 
