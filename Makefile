@@ -90,7 +90,7 @@ valgrind: $(VENV)/.installed ## the core's trainings under valgrind's memcheck
 	$(VALGRIND) $(BUILD)/test_bits "" 2
 	$(VALGRIND) $(BUILD)/test_golden "" 1 | diff tests/golden/core.txt -
 
-# The set `generic` is left out: fma() of MinGW's library rounds twice.
+# The set `generic` is left out: fma() of MinGW's library is often wrong in the last bit.
 MINGW := x86_64-w64-mingw32-g++-posix
 windows: $(VENV)/.group-build ## the core built by MinGW for Windows, and its bits under Wine
 	$(BIN)/cmake -S . -B build/windows -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_SYSTEM_NAME=Windows \

@@ -113,9 +113,9 @@ def test_what_is_no_model_is_a_type_error() -> None:
         Diagnostics(3, X, T)
     with pytest.raises(TypeError, match="history must be a History"):
         LearningCurveDisplay.from_history([0.5])  # type: ignore[arg-type]
-    for display in (NetworkDisplay, WeightsDisplay):
+    for from_network in (NetworkDisplay.from_network, WeightsDisplay.from_network):
         with pytest.raises(TypeError, match=r"network must be a Network; got .*: .* to from_estimator"):
-            display.from_network(MLPClassifier())  # type: ignore[attr-defined]
+            from_network(MLPClassifier())
 
 
 def test_a_clone_is_told_from_the_estimator() -> None:

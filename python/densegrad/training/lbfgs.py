@@ -33,15 +33,6 @@ class Lbfgs:
     ----------
     network : Network
         The copy. It has the weights of the last iteration, also after an error or Ctrl-C.
-    loss : float
-        There, with the penalty; infinite if it is not known.
-    reduction : float
-        By which the last iteration lowered the loss, relative to the loss or 1.
-    iterations, evaluations : int
-        Of the last call of `minimise`.
-    end : str
-        Why the last call ended: "gradient" or "reduction" (converged), "iterations" or "evaluations" (a
-        limit), "line_search" (no lower loss was found), "asked" (by `see`, `deadline` or Ctrl-C).
     """
 
     def __init__(self, network: Network) -> None:
@@ -49,24 +40,33 @@ class Lbfgs:
         self._core = _core.Lbfgs(self.network)
 
     @property
-    def loss(self) -> float:  # noqa: D102 - an attribute, as the next four are
+    def loss(self) -> float:
+        """The loss at the weights now, with the penalty; infinite if it is not known."""
         return self._core.loss
 
     @property
-    def reduction(self) -> float:  # noqa: D102
+    def reduction(self) -> float:
+        """By which the last iteration lowered the loss, relative to the loss or 1."""
         before, after = self._core.loss_before, self._core.loss
         return (before - after) / max(abs(before), abs(after), 1.0)
 
     @property
-    def iterations(self) -> int:  # noqa: D102
+    def iterations(self) -> int:
+        """Iterations of the last call of `minimise`."""
         return self._core.iterations
 
     @property
-    def evaluations(self) -> int:  # noqa: D102
+    def evaluations(self) -> int:
+        """Evaluations of loss and gradient in the last call of `minimise`."""
         return self._core.evaluations
 
     @property
-    def end(self) -> str:  # noqa: D102
+    def end(self) -> str:
+        """Why the last call ended.
+
+        "gradient" or "reduction" (converged), "iterations" or "evaluations" (a limit), "line_search" (no
+        lower loss was found), "asked" (by `see`, `deadline` or Ctrl-C).
+        """
         return self._core.end
 
     def minimise(

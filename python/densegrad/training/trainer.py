@@ -464,11 +464,11 @@ class Trainer(TrainerState):
                         history.stopped = epoch.stopped or "callback"
                     unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
                     if unsaved:
-                        kept = self._kept(stopping)
+                        kept = self._kept(stopping, Part())
                         if isinstance(source, ShardedRows):
                             source.so_far = Part()
                     if saver is not None and is_first and unsaved and saver.due(epoch.number + 1):
-                        self._write_checkpoint(saver, began, kept)
+                        self._write_checkpoint(saver, began, kept, Part())
                         unsaved = False
                     if ended:
                         break
@@ -477,9 +477,9 @@ class Trainer(TrainerState):
             if not history.stopped:
                 history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
             if unsaved:
-                kept = self._kept(stopping)
+                kept = self._kept(stopping, Part())
                 if saver is not None and is_first:
-                    self._write_checkpoint(saver, began, kept)
+                    self._write_checkpoint(saver, began, kept, Part())
             self._of_first(None)  # the file is written
         except (PeerLost, Interrupted, KeyboardInterrupt) as error:
             # If one is lost, each of the others writes: they do not know whom they have lost in truth.

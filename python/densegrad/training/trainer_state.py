@@ -304,7 +304,7 @@ class TrainerState:
             "factor_schedules": dict(self._rates.factor_schedules),
         }
 
-    def _kept(self, stopping: Patience, so_far: Part = Part()) -> Kept:  # noqa: B008 - a tuple
+    def _kept(self, stopping: Patience, so_far: Part) -> Kept:
         """Return what an epoch that is broken off goes back to; `so_far` is what it has behind it."""
         assert self.history is not None
         return Kept(
@@ -316,13 +316,7 @@ class TrainerState:
             self.history.stopped,
         )
 
-    def _write_checkpoint(
-        self,
-        saver: Checkpoint,
-        began: Progress,
-        kept: Kept,
-        so_far: Part = Part(),  # noqa: B008 - a tuple
-    ) -> None:
+    def _write_checkpoint(self, saver: Checkpoint, began: Progress, kept: Kept, so_far: Part) -> None:
         """Write the fit as it was at the end of an epoch, with the updates since."""
         assert self.history is not None
         if not _arrays.all_finite(self.network.parameters) or not math.isfinite(so_far.loss_sum):
