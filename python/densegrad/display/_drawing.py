@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densegrad.extras import imported
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,14 +34,7 @@ _DARK = Colours("#f2f2f2", "#b4b4b4", "#000000", "#262b33", "#6cbcf5", "#ff9b57"
 
 def pyplot() -> Any:
     """Return matplotlib.pyplot, or say which extra brings it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise ImportError(
-            "densegrad.display draws with matplotlib, which is not installed:"
-            " install it, or densegrad with its extra, densegrad[plot]"
-        ) from None
-    return pyplot
+    return imported("matplotlib.pyplot", extra="plot")
 
 
 def figure_of(ax: Axes) -> Figure:
