@@ -60,6 +60,21 @@ def test_pickles_carry_a_format_and_public_names() -> None:
             other.__setstate__({**state, "format": 2, "densegrad": "9.1"})
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([np.zeros((0, 4)), np.zeros((5, 1))], r"W_\(1\) must have shape \(4, 4\); got \(0, 4\)"),
+        ([np.zeros((4, 4)), np.zeros((5, 1)), 3.0], "must have 2 arrays.*got more"),
+        ([np.zeros((4, 4))], r"W_\(2\) must"),
+    ],
+)
+def test_pickles_with_damaged_weights_are_refused(weights: list[Any], message: str) -> None:
+    network = make_network((1, 3, 4, 1))
+    other = Network.__new__(Network)
+    with pytest.raises((ValueError, TypeError), match=message):
+        other.__setstate__({**network.__getstate__(), "weights": weights})
+
+
 def test_custom_loss_must_come_back_with_the_file(tmp_path: Path) -> None:
     network = Network(2, [Dense(1, "identity")], loss=half_square)
     network.save(tmp_path / "net")

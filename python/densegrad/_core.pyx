@@ -687,7 +687,7 @@ cdef class Reading:
     """
     cdef Network network
 
-    def __init__(self, Network network not None):
+    def __cinit__(self, Network network not None):
         self.network = network
 
     def __enter__(self):
@@ -1022,12 +1022,12 @@ cdef class Trainer:
 
     def set_state(self, int l, int s, state):
         """Replace the optimizer's state s for W_(l)."""
+        cdef cpp.CppTrainer *core = self.get()
         self.network.check_layer(l, 1)
         cdef Rows rows = dense_rows_of(state, self.network.width(l), "state")
         cdef int64_t n_rows = self.network.get().weight_rows(l)
         if rows.view.n_rows != n_rows:
             raise ValueError(f"state must have {n_rows} rows; got {rows.view.n_rows}")
-        cdef cpp.CppTrainer *core = self.get()
         with nogil:
             core.set_state(l, s, rows.view)
 

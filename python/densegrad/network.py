@@ -187,7 +187,7 @@ class Network(_core.Network):
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Network", state)
         self._make(parts["spec"])
-        weights = iter(parts["weights"])
+        weights = _checked_weights(self.spec, iter(parts["weights"]))
         for l in range(1, self.depth + 1):
             self._set_weights(l, next(weights))  # no name holds it: only one is in memory
 
@@ -235,7 +235,7 @@ class Network(_core.Network):
         if not isinstance(spec, NetworkSpec):
             raise TypeError(f"spec must be a NetworkSpec; got {spec!r}")
         if isinstance(parameters, Iterator):
-            return _made(cls, spec, _checked_weights(spec, parameters))
+            return _made(cls, spec, parameters)
         array = _arrays.real_array("parameters", parameters)
         if array.shape != (spec.n_parameters,):
             raise ValueError(f"parameters must have shape ({spec.n_parameters},); got {array.shape}")

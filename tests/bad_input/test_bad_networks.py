@@ -17,6 +17,7 @@ from densegrad import (
     Dense,
     Network,
     Trainer,
+    _core,
 )
 
 ONE = [Dense(1, "identity")]
@@ -169,6 +170,19 @@ def test_a_network_that_was_never_made_is_no_crash() -> None:
     ):
         with pytest.raises(RuntimeError, match="never initialised"):
             action()
+
+
+def test_parts_of_the_core_that_were_never_made_are_no_crash() -> None:
+    trainer = _core.Trainer.__new__(_core.Trainer)
+    for action in (
+        lambda: trainer.set_state(1, 0, np.zeros((3, 2), np.float32)),
+        lambda: trainer.state(1, 0),
+        lambda: trainer.steps,
+    ):
+        with pytest.raises(RuntimeError, match="never initialised"):
+            action()
+    with pytest.raises(TypeError, match="positional argument"):
+        _core.Reading.__new__(_core.Reading)
 
 
 def test_a_network_is_made_once() -> None:
