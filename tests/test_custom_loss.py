@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from assertions import assert_close, same_bits
 from builders import half_square, make_network, make_rows, regression
@@ -55,8 +56,28 @@ def test_custom_loss_that_returns_something_else_is_told_what_to_return(returned
 @pytest.mark.parametrize("returned", [([10**400] * 2, np.zeros((2, 1))), (np.zeros(2), [[10**400]] * 2)])
 def test_custom_loss_that_returns_numbers_beyond_float64(returned: Any) -> None:
     network = Network(2, [Dense(1, "identity")], loss=lambda t, y: returned)
-    with pytest.raises(ValueError, match="loss must return numbers that float32 can hold"):
+    with pytest.raises(ValueError, match=r"that loss returns must be an array of real numbers; .* too large"):
         network.evaluate(np.ones((2, 2)), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.ones(2, np.complex64),
+        np.array(["1", "2"]),
+        np.ma.masked_array(np.ones(2), [True, False]),
+        np.ones(2, "m8[s]"),
+        sparse.csr_array(np.ones((2, 1))),
+        None,
+    ],
+    ids=["complex", "text", "masked", "time", "sparse", "none"],
+)
+def test_custom_loss_that_returns_no_real_numbers(numbers: Any) -> None:
+    good = np.ones(2)
+    for returned, name in (((numbers, good), "losses"), ((good, numbers), "derivative")):
+        network = Network(2, [Dense(1, "identity")], loss=lambda t, y, r=returned: r)
+        with pytest.raises(TypeError, match=f"the {name} that loss returns"):
+            network.evaluate(np.ones((2, 2)), good)
 
 
 def test_custom_loss_that_returns_nan_is_named() -> None:

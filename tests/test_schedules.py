@@ -87,6 +87,19 @@ def test_schedules_that_need_the_end_must_know_it(rng: np.random.Generator) -> N
     assert same_bits(trainer.network.parameters, before)
 
 
+def test_a_fit_within_a_fit_leaves_the_outer_ones_schedule(rng: np.random.Generator) -> None:
+    X, target = regression(rng)
+    trainer = Trainer(make_network((1, 4, 9, 2)), batch_size=len(X), schedule="cosine")
+
+    def fit_once(epoch: int, figures: object) -> None:
+        if epoch == 0:
+            trainer.fit(X, target, epochs=2)
+
+    history = trainer.fit(X, target, epochs=10, callbacks=[fit_once])
+    # The two updates within count as updates of the outer fit, too.
+    assert history.learning_rate[1] == pytest.approx(5e-4 * (1 + np.cos(0.3 * np.pi)))
+
+
 def test_schedules_have_names(rng: np.random.Generator) -> None:
     X, target = rng.normal(size=(40, 3)), rng.normal(size=40)
     curves = []

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from densegrad import _validation
+from densegrad import _arrays, _validation
 from densegrad._tables import LOSSES, losses
 from densegrad.typing import ActivationName
 
@@ -115,11 +115,8 @@ def custom_rows(
             f"got {_validation.outline(returned)}"
         )
     losses, derivative = returned
-    try:
-        losses = np.asarray(losses, np.float64, order="C")
-        derivative = np.asarray(derivative, y_pred.dtype, order="C")
-    except OverflowError as error:
-        raise ValueError(f"loss must return numbers that {y_pred.dtype} can hold; {error}") from None
+    losses = _real_numbers("the losses that loss returns", losses, np.float64)
+    derivative = _real_numbers("the derivative that loss returns", derivative, y_pred.dtype)
     if losses.shape != y_pred.shape[:1]:
         raise ValueError(f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}")
     if derivative.shape == losses.shape and y_pred.shape[1] == 1:
@@ -127,6 +124,10 @@ def custom_rows(
     if derivative.shape != y_pred.shape:
         raise ValueError(f"loss must return derivatives of shape {y_pred.shape}; got {derivative.shape}")
     return losses, derivative
+
+
+def _real_numbers(name: str, numbers: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    return np.asarray(_arrays.real_array(name, numbers), dtype, order="C")
 
 
 def weighted_mean(

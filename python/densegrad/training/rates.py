@@ -106,12 +106,13 @@ class Rates:
 
     @contextmanager
     def over(self, first: int, last: int | None) -> Iterator[None]:
-        """Let the schedule run over these updates; afterwards it knows of no last one."""
+        """Let the schedules run over these updates; then over those of a fit around this one, if any."""
+        around = self.first, self.last
         self.first, self.last = first, last
         try:
             yield
         finally:
-            self.last = None
+            self.first, self.last = around
 
     def of_epoch(self, n_steps: int, learning_rate: ArrayLike | None = None, done: int = 0) -> StepNumbers:
         """Return the numbers of an epoch's `n_steps` updates, of which `done` have been made.
