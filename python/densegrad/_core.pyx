@@ -408,9 +408,7 @@ cdef class Targets:
 
 
 cdef int threads_of(object n_threads) except -1:
-    if n_threads is None:
-        return 0
-    return _validation.integer("n_threads", n_threads, 1, 1 << 20)
+    return 0 if n_threads is None else _validation.threads(n_threads)
 
 
 cdef void *memory_of(object array) except NULL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sized
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.random.mtrand import _rand as global_random_state
@@ -15,6 +15,8 @@ from densegrad._names import suggestion
 # The core calls these here.
 
 #: A source of random numbers: NumPy's two kinds of generators share the methods used here.
+MOST_THREADS: Final = 1 << 20
+
 RandomSource: TypeAlias = np.random.RandomState | np.random.Generator
 
 
@@ -30,6 +32,11 @@ def integer(name: str, value: object, low: int, high: int = 2**62) -> int:
     if not low <= number <= high:
         raise ValueError(f"{name} must be {allowed}; got {number}")
     return number
+
+
+def threads(n_threads: object) -> int | None:
+    """Return `n_threads` as a limit on threads; None is no limit."""
+    return None if n_threads is None else integer("n_threads", n_threads, 1, MOST_THREADS)
 
 
 def real(

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         (MLPClassifier, {"loss": lambda t, p: (p[:, 0], p[:3])}, ValueError, "loss must return"),
         (MLPClassifier, {"hidden_layer_sizes": 10**12}, ValueError, "units"),
         (MLPClassifier, {"n_threads": 0}, ValueError, "n_threads"),
+        (MLPClassifier, {"n_threads": 10**30}, ValueError, "n_threads"),
+        (MLPClassifier, {"activation": np.array(2)}, TypeError, "activation must hold names"),
         (MLPClassifier, {"max_time": 0}, ValueError, "max_time"),
         (MLPClassifier, {"dropout": ["a"]}, TypeError, "dropout must hold numbers"),
         (MLPClassifier, {"activation": [3]}, TypeError, "activation must hold names"),
@@ -68,6 +70,12 @@ def test_bad_layer_sizes_are_named(size):
 def test_numbers_of_numpy_are_parameters():
     MLPClassifier(dropout=np.float32(0.1), alpha=np.float32(0), l1=np.float64(0), max_iter=1).fit(X, Y)
     MLPClassifier(dropout=np.int64(0), alpha=True, max_iter=1).fit(X, Y)
+    MLPClassifier(learning_rate_init=True, epsilon=True, max_iter=1).fit(X, Y)
+    MLPClassifier(np.array(3), np.array("relu"), dropout=np.array(0.1), max_iter=1).fit(X, Y)
+
+
+def test_limits_beyond_all_counts():
+    MLPClassifier(3, solver="lbfgs", max_iter=10**30, max_fun=10**30, tol=1.0).fit(X, Y)
 
 
 @pytest.mark.parametrize("size", [np.inf, np.nan, "3", None, 2.5, True, [3]])

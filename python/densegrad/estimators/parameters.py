@@ -17,7 +17,7 @@ from densegrad._losses import Loss
 from densegrad._names import suggestion
 from densegrad._optimizers import BY_NAME, STOCHASTIC, Optimizer, RMSprop
 from densegrad._tables import ACTIVATIONS, LOSSES, activations
-from densegrad._validation import choice
+from densegrad._validation import MOST_THREADS, choice
 from densegrad.layers import Dense
 from densegrad.training.descent import Regularisation
 from densegrad.training.observers import Callback, callbacks_from
@@ -51,7 +51,7 @@ CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "epsilon": [Interval(Real, 0, None, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {math.inf})],
     "max_fun": [Interval(Integral, 1, None, closed="left")],
-    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "l1": [Interval(Real, 0, None, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left"), None],
@@ -64,6 +64,8 @@ CONSTRAINTS: Final[dict[str, list[Any]]] = {
     "callbacks": [list, tuple, None],
     "progress": ["boolean"],
 }
+
+_MOST_CALLS: Final = 2**63 - 1  # that the core can count
 
 # Parameters that say how steps are made; L-BFGS has no steps to make so.
 _STOCHASTIC_ONLY = ("dropout", "l1", "weight_decay", "max_norm", "clip_norm", "schedule")
@@ -122,7 +124,7 @@ class Recipe:
             ),
             schedule=schedules.checked(parameters["schedule"]),
             batch_size=parameters["batch_size"],
-            max_iter=parameters["max_iter"],
+            max_iter=min(parameters["max_iter"], _MOST_CALLS),
             shuffle=parameters["shuffle"],
             random_state=parameters["random_state"],
             class_weight=parameters.get("class_weight"),
@@ -133,7 +135,7 @@ class Recipe:
             scoring=parameters["scoring"],
             restore_best=parameters["restore_best"],
             max_time=math.inf if max_time is None else max_time,
-            max_fun=parameters["max_fun"],
+            max_fun=min(parameters["max_fun"], _MOST_CALLS),
             n_threads=parameters["n_threads"],
             callbacks=callbacks,
             progress=parameters["progress"],
@@ -158,9 +160,12 @@ def hint(parameters: Mapping[str, Any], error: str) -> str:
 
 
 def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
-    units = _hidden_units(parameters["hidden_layer_sizes"])
-    activations = _per_layer("activation", parameters["activation"], len(units), str)
-    rates = _per_layer("dropout", parameters["dropout"], len(units), Real)
+    sizes, activation, dropout = (
+        _without_array(parameters[name]) for name in ("hidden_layer_sizes", "activation", "dropout")
+    )
+    units = _hidden_units(sizes)
+    activations = _per_layer("activation", activation, len(units), str)
+    rates = _per_layer("dropout", dropout, len(units), Real)
     return tuple(
         Dense(
             n,
@@ -169,6 +174,11 @@ def _hidden_layers(parameters: Mapping[str, Any]) -> tuple[Dense, ...]:
         )
         for n, activation, rate in zip(units, activations, rates, strict=True)
     )
+
+
+def _without_array(value: Any) -> Any:
+    """Return the entry of an array without dimensions, and any other value as it is."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def _hidden_units(sizes: Any) -> list[int]:
@@ -188,7 +198,7 @@ def _hidden_units(sizes: Any) -> list[int]:
 def _per_layer(name: str, value: Any, n_layers: int, allowed: type) -> list[Any]:
     if isinstance(value, allowed):
         return [value] * n_layers
-    values = list(value)
+    values = list(value) if hasattr(value, "__iter__") else [value]
     if not all(isinstance(item, allowed) for item in values):
         kind = "names (functions are for Network)" if allowed is str else "numbers"
         raise TypeError(f"{name} must hold {kind}; got {value!r}")
@@ -212,18 +222,16 @@ def _loss(parameters: Mapping[str, Any]) -> Loss:
 
 def _optimizer(kind: type[Optimizer], parameters: Mapping[str, Any]) -> Optimizer:
     values: dict[str, Any] = {
-        "lr": parameters["learning_rate_init"],
-        "momentum": parameters["momentum"],
+        "lr": float(parameters["learning_rate_init"]),
         "nesterov": bool(parameters["nesterovs_momentum"]),
-        "beta_1": parameters["beta_1"],
-        "beta_2": parameters["beta_2"],
-        "epsilon": parameters["epsilon"],
-        "weight_decay": parameters["weight_decay"],
+        **{name: float(parameters[name]) for name in ("momentum", "beta_1", "beta_2", "epsilon")},
     }
+    if parameters["weight_decay"] is not None:
+        values["weight_decay"] = float(parameters["weight_decay"])
     if kind is RMSprop:
         del values["momentum"]  # scikit-learn's parameter is for SGD
     fields = kind.__dataclass_fields__
-    return kind(**{name: value for name, value in values.items() if name in fields and value is not None})
+    return kind(**{name: value for name, value in values.items() if name in fields})
 
 
 def _regularisation(optimizer: Optimizer | None, parameters: Mapping[str, Any]) -> Regularisation:

@@ -459,7 +459,7 @@ def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any, shards: Any)
     return {
         "batch_size": batch_size,
         "shuffle": _validation.boolean("shuffle", shuffle),
-        "n_threads": None if n_threads is None else _validation.integer("n_threads", n_threads, 1, 1 << 20),
+        "n_threads": _validation.threads(n_threads),
         "shards": shards,
     }
 
