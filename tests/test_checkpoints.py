@@ -210,6 +210,14 @@ def test_an_epoch_that_max_time_cuts_short_is_not_in_the_file(
         assert same_bits(trainer.network.parameters, whole.network.parameters)
 
 
+def test_a_path_that_cannot_be_written_is_told_before_the_first_epoch(tmp_path: Path) -> None:
+    trainer = new_trainer()
+    for path, error in ((tmp_path / "none" / "fit", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(error):
+            trainer.fit(X, TARGET, epochs=2, checkpoint=path, checkpoint_every=2)
+        assert (trainer.steps, trainer.history) == (0, None)
+
+
 def test_checkpoints_of_other_trainings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit"
     new_trainer().fit(X, TARGET, epochs=2, checkpoint=path)

@@ -189,6 +189,19 @@ def test_large_results_say_their_size(rng: np.random.Generator) -> None:
         wide.jacobian(np.zeros((100, 2000)))
 
 
+def test_many_classes_need_no_jacobians_of_the_head() -> None:
+    n_classes, n_rows = 20_000, 2  # whose Jacobians take 3.2 GB
+    network = Network(2, [Dense(n_classes, "softmax")], loss="log_loss", random_state=0)
+    X, y = np.ones((n_rows, 2)), np.arange(n_rows)
+    p = network.backpropagate(X, y)
+    assert np.all(network.per_sample_gradients(X, y).norms > 0)
+    assert np.any(network.hessian_vector_product(X, y, np.ones(network.n_parameters)))
+    assert str(n_classes) in repr(p.local_gradients[1])
+    for name in ("wrt_preactivation", "wrt_input", "wrt_weights"):
+        with pytest.raises(MemoryError, match="give backpropagate fewer rows"):
+            getattr(p.local_gradients[1], name)
+
+
 @pytest.mark.parametrize("rows", ["a", [0.5], [[1]], None])
 def test_rows_are_a_slice_or_numbers(rows: Any, rng: np.random.Generator) -> None:
     network = make_network(CASE)

@@ -268,3 +268,25 @@ def test_the_c_library_has_no_part_in_the_bits() -> None:
         )
         outputs.add(done.stdout)
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_and_infinity_give_the_same_numbers_everywhere(
+    pairing: Pairing, dtype: str, rng: np.random.Generator
+) -> None:
+    network = make_network((6, 2, 3), pairing, "tanh", dtype)
+    large = np.finfo(dtype).max / 4
+    X = np.array([[np.nan, 1], [np.inf, 1], [-np.inf, 0], [large, large], [-large, -large], [0.5, 2]], dtype)
+    target = make_target(network, len(X), rng)
+
+    def work(n_threads: int) -> bytes:
+        p = network.backpropagate(X, target, n_threads=n_threads)
+        last = network.depth
+        arrays = p.outputs[last], p.loss_gradients[last], p.loss_gradients[0], p.weight_gradients[1]
+        # A NaN is a NaN: its sign depends on the order of a product's factors.
+        return b"".join(
+            np.where(np.isnan(array), array.dtype.type(np.nan), array).tobytes() for array in arrays
+        )
+
+    everywhere(work)

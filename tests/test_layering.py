@@ -24,7 +24,7 @@ LAYERS = [
     {"_losses", "_activations"},
     {"layers"},
     {"initializers", "spec"},
-    {"samples", "storage", "per_layer", "products"},
+    {"coupled_heads", "samples", "storage", "per_layer", "products"},
     {"backpropagation", "second_derivatives"},
     {"elementwise"},
     {"derivatives"},

@@ -35,13 +35,13 @@ template <class T> struct LossFunctor<T, Loss::squared_error> {
     }
 };
 
-// |y - t|; its derivative at zero is zero.
+// |y - t|; its derivative at zero is zero, and that of NaN is NaN, whose sign is not the same on all CPUs.
 template <class T> struct LossFunctor<T, Loss::absolute_error> {
     explicit DENSEGRAD_INLINE LossFunctor(const LossArgs<T> &) {}
     DENSEGRAD_INLINE void operator()(Vec<T> y, Vec<T> t, Vec<T> &loss, Vec<T> &gradient) const {
         const Vec<T> r = y - t;
         loss = abs<T>(r);
-        gradient = r == T(0) ? Vec<T>{} : copy_sign<T>(broadcast<T>(1), r);
+        gradient = r > T(0) ? broadcast<T>(1) : r < T(0) ? broadcast<T>(-1) : r - r;
     }
 };
 

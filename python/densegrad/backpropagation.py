@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from densegrad.coupled_heads import CoupledSlopes
 from densegrad.layers import Dense
 from densegrad.per_layer import PerLayer, numbers_text, shown_layers
 from densegrad.products import Affine, Head
@@ -40,9 +41,26 @@ class LocalGradients:
     Jacobians of more than 1 GiB are a MemoryError that tells their size.
     """
 
-    wrt_preactivation: NDArray[Any]
+    #: a'(z), or the head's slopes if each output depends on several z.
+    slopes: NDArray[Any] | CoupledSlopes
     _input: NDArray[Any]
     _weights: NDArray[Any]
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of dy_(l)/dz_(l)."""
+        if isinstance(self.slopes, np.ndarray):
+            return self.slopes.shape
+        batch, n_l = self.slopes.output.shape
+        return batch, n_l, n_l
+
+    @cached_property
+    def wrt_preactivation(self) -> NDArray[Any]:
+        """dy_(l)/dz_(l): a'(z), (batch, n_l), or Jacobians, (batch, n_l, n_l)."""
+        if isinstance(self.slopes, np.ndarray):
+            return self.slopes
+        _check_size("dy_(l)/dz_(l)", self._shape, self._weights.dtype)
+        return read_only(self.slopes.jacobian())
 
     @cached_property
     def _jacobian(self) -> NDArray[Any]:
@@ -56,27 +74,26 @@ class LocalGradients:
     def wrt_input(self) -> NDArray[Any]:
         """dy_(l)/dy_(l-1), of shape (batch, n_l, n_(l-1))."""
         W = self._weights[:-1]
+        _check_size("dy_(l)/dy_(l-1)", (*self._shape[:2], len(W)), W.dtype)
         local = self.wrt_preactivation
-        _check_size("dy_(l)/dy_(l-1)", (*local.shape[:2], len(W)), local.dtype)
         jacobian: NDArray[Any] = local[:, :, np.newaxis] * W.T if local.ndim == 2 else local @ W.T
         return jacobian
 
     @cached_property
     def wrt_weights(self) -> NDArray[Any]:
         """dy_(l)/dW_(l), of shape (batch, n_l, n_(l-1) + 1, n_l); the bias is row n_(l-1)."""
-        local = self.wrt_preactivation
-        _check_size("dy_(l)/dW_(l)", (*local.shape[:2], *self._weights.shape), local.dtype)
+        _check_size("dy_(l)/dW_(l)", (*self._shape[:2], *self._weights.shape), self._weights.dtype)
         ones = np.ones((len(self._input), 1), self._input.dtype)
         extended = np.concatenate([self._input, ones], axis=1)
         jacobian: NDArray[Any] = self._jacobian[:, :, np.newaxis, :] * extended[:, np.newaxis, :, np.newaxis]
         return jacobian
 
     def __repr__(self) -> str:
-        batch, n_l = self.wrt_preactivation.shape[:2]
+        batch, n_l = self._shape[:2]
         return (
             f"LocalGradients(wrt_input: {(batch, n_l, self._input.shape[1])}, "
             f"wrt_weights: {(batch, n_l, *self._weights.shape)}, "
-            f"wrt_preactivation: {self.wrt_preactivation.shape})"
+            f"wrt_preactivation: {self._shape})"
         )
 
 
@@ -114,24 +131,6 @@ def _check_size(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
             f"{what} has shape {shape} and needs {needed:,} bytes, more than {LARGEST_RESULT:,}: give"
             " backpropagate fewer rows. The gradients of the pass need no such array"
         )
-
-
-def softmax_jacobian(y: NDArray[Any]) -> NDArray[Any]:
-    """Return dy_(l)/dz_(l) of the outputs of softmax: y_i (δ_ij - y_j)."""
-    diagonal = y[:, :, np.newaxis] * np.eye(y.shape[1], dtype=y.dtype)
-    jacobian: NDArray[Any] = diagonal - y[:, :, np.newaxis] * y[:, np.newaxis, :]
-    return jacobian
-
-
-def quantile_jacobian(q: NDArray[Any], n_levels: int) -> NDArray[Any]:
-    """Return dy_(L)/dz_(L) of the outputs q_0 = z_0, q_k = q_(k-1) + softplus(z_k) of each target."""
-    quantiles = q.reshape(len(q), -1, n_levels)
-    slopes = np.ones_like(quantiles)
-    slopes[:, :, 1:] = -np.expm1(-np.diff(quantiles, axis=2))
-    target, level = np.divmod(np.arange(q.shape[1]), n_levels)
-    below = (target[:, np.newaxis] == target) & (level[:, np.newaxis] >= level)
-    jacobian: NDArray[Any] = slopes.reshape(len(q), 1, -1) * below
-    return jacobian
 
 
 @dataclass(frozen=True, eq=False, repr=False)

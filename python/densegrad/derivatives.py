@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from densegrad import _validation
 from densegrad.backpropagation import Backpropagation, read_only
+from densegrad.coupled_heads import CoupledSlopes
 from densegrad.elementwise import ElementwiseGradients
 from densegrad.per_layer import PerLayer
 from densegrad.products import Affine, product
@@ -161,7 +162,7 @@ def hessian_vector_product(
             map_of_both = Affine(np.concatenate([V[:-1], W[:-1], V[-1:]]))
             preactivation_change = map_of_both(np.hstack([y, output_changes[-1]]), n_threads)
         preactivation_changes.append(preactivation_change)
-        output_changes.append(_through(local.wrt_preactivation, preactivation_change))
+        output_changes.append(_along(local.slopes, preactivation_change))
     delta_change = _head_change(p, samples, preactivation_changes[-1], output_changes[-1], loss_hessian)
     products: list[NDArray[Any]] = []
     for l in range(L, 0, -1):
@@ -202,12 +203,12 @@ def _below(
     return delta_change
 
 
-def _through(local: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
-    """Return dy/dz times a vector a sample; `local` is as `wrt_preactivation`."""
-    product: NDArray[Any] = (
-        local * vectors if local.ndim == 2 else np.sum(local * vectors[:, np.newaxis, :], axis=2)
-    )
-    return product
+def _along(slopes: NDArray[Any] | CoupledSlopes, direction: NDArray[Any]) -> NDArray[Any]:
+    """Return the change of y_(l) if z_(l) moves along `direction`."""
+    if not isinstance(slopes, np.ndarray):
+        return slopes.along(direction)
+    change: NDArray[Any] = slopes * direction
+    return change
 
 
 def _curvature(p: Backpropagation, l: int) -> NDArray[Any] | None:
@@ -231,7 +232,8 @@ def _head_change(
 ) -> NDArray[Any]:
     """Return R dLoss/dz_(L) from R z_(L) and R y_(L)."""
     L = p.spec.depth
-    y, slope = p.outputs[L], p.local_gradients[L].wrt_preactivation
+    y = p.outputs[L]
+    slopes: NDArray[Any] | CoupledSlopes = p.local_gradients[L].slopes
     weight = np.ones(len(y)) if samples.sample_weight is None else samples.sample_weight
     share = (weight / weight.sum())[:, np.newaxis].astype(y.dtype)
     if p.spec.loss.name == "log_loss":
@@ -248,21 +250,10 @@ def _head_change(
             raise ValueError(f"loss_hessian must return an array of shape {y.shape}; got {rate.shape}")
     gradient_change = np.where(share > 0, share * rate, 0).astype(y.dtype)
     gradient = p.loss_gradients[L]
-    if slope.ndim == 2:
-        delta_change: NDArray[Any] = slope * gradient_change
+    if isinstance(slopes, np.ndarray):
+        delta_change: NDArray[Any] = slopes * gradient_change
         curvature = _curvature(p, L)
         if curvature is not None:
             delta_change += curvature * preactivation_change * gradient
         return delta_change
-    # dLoss/dz_j = sum_i L'_i dy_i/dz_j
-    through: NDArray[Any] = np.sum(slope * gradient_change[:, :, np.newaxis], axis=1)
-    if p.spec.head.activation == "softmax":
-        # dy_i/dz_j = y_i (δ_ij - y_j)
-        mean = np.sum(y * gradient, axis=1, keepdims=True)
-        moved = np.sum(change * gradient, axis=1, keepdims=True)
-        moved_slope: NDArray[Any] = change * (gradient - mean) - y * moved
-    else:
-        # dy_i/dz_j = s_j for i ≥ j of one target, and s_j = softplus'(z_j), so R s_j = s_j (1 - s_j) R z_j
-        moved_slope = np.sum(slope * (1 - slope) * gradient[:, :, np.newaxis], axis=1) * preactivation_change
-    through += moved_slope
-    return through
+    return slopes.back(gradient_change) + slopes.change_of_back(gradient, preactivation_change)

@@ -23,10 +23,9 @@ from densegrad.backpropagation import (
     LocalGradients,
     LossLayerGradient,
     PassTargets,
-    quantile_jacobian,
     read_only,
-    softmax_jacobian,
 )
+from densegrad.coupled_heads import CoupledSlopes, QuantileSlopes, SoftmaxSlopes
 from densegrad.derivatives import (
     LossHessian,
     PerSampleGradients,
@@ -763,17 +762,19 @@ class Network(_core.Network):
     def _local_gradients(
         self, l: int, diagonal: NDArray[Any] | None, outputs: list[Any], W: NDArray[Any]
     ) -> LocalGradients:
-        local, layer = read_only(self._local_gradient(l, diagonal, outputs[l])), self.layers[l - 1]
+        slopes, layer = self._slopes(l, diagonal, outputs[l]), self.layers[l - 1]
         if isinstance(layer, Dense):
-            return LocalGradients(local, outputs[l - 1], W)
-        return ElementwiseGradients(local, outputs[l - 1], W, layer)
+            return LocalGradients(slopes, outputs[l - 1], W)
+        return ElementwiseGradients(slopes, outputs[l - 1], W, layer)
 
-    def _local_gradient(self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]) -> NDArray[Any]:
+    def _slopes(
+        self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]
+    ) -> NDArray[Any] | CoupledSlopes:
         if diagonal is not None:
-            return diagonal
+            return read_only(diagonal)
         if self._jacobian(l) == "softmax":
-            return softmax_jacobian(output)
-        return quantile_jacobian(output, len(self.quantile_levels))
+            return SoftmaxSlopes(output)
+        return QuantileSlopes(output, len(self.quantile_levels))
 
     def _batch_loss(
         self, samples: Samples, row_losses: list[NDArray[np.float64]] | None = None

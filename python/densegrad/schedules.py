@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _core, _validation
+from densegrad._arrays import real_array
 
 __all__ = [
     "Adaptive",
@@ -452,9 +453,9 @@ def values(
 ) -> Factors:
     """Return one number for each of `position.steps`; a Schedule's factors multiply `initial`."""
     if isinstance(schedule, Schedule):
-        return initial * np.asarray(schedule.factors(position), np.float64)
+        return initial * real_array(name, schedule.factors(position)).astype(np.float64)
     numbers = [schedule(int(step), position.last) for step in position.steps]
     try:
-        return np.array(numbers, np.float64)
+        return real_array(name, numbers).astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must return a {_RESULTS[name]} for each step; got {numbers[0]!r}") from None

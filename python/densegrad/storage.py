@@ -112,13 +112,17 @@ def _check_plain(path: str, mode: int, allowed: str) -> None:
         raise error(f"path must name {allowed}; {path!r} is {kind}")
 
 
-@contextlib.contextmanager
-def _replacement(path: str) -> Iterator[BinaryIO]:
-    """Give a new file to write to, which takes the place of `path` if no error is raised meanwhile.
+def check_writable(path: str) -> tuple[str, os.stat_result | None]:
+    """Raise OSError if no file can be written to `path`.
 
-    Until then it has no name, if the file system can do that. So a process that is killed leaves nothing.
+    Returns
+    -------
+    path : str
+        Without links: a link stays, and its target is replaced.
+    before : os.stat_result or None
+        Of the plain file that is there; None if there is none.
     """
-    path = os.path.realpath(path)  # a link stays, and its target is replaced
+    path = os.path.realpath(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no such folder: {folder!r}")
@@ -128,6 +132,19 @@ def _replacement(path: str) -> Iterator[BinaryIO]:
         before = None
     if before is not None:
         _check_plain(path, before.st_mode, "a plain file or none")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"no file can be written to the folder {folder!r}")
+    return path, before
+
+
+@contextlib.contextmanager
+def _replacement(path: str) -> Iterator[BinaryIO]:
+    """Give a new file to write to, which takes the place of `path` if no error is raised meanwhile.
+
+    Until then it has no name, if the file system can do that. So a process that is killed leaves nothing.
+    """
+    path, before = check_writable(path)
+    folder = os.path.dirname(path)
     descriptor, name = _new_file(folder, 0o666 if before is None else 0o600)
     try:
         with open(descriptor, "wb") as file:

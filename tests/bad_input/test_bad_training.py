@@ -124,10 +124,14 @@ def test_batches(X: Any) -> None:
         ({"order": []}, "order"),
         ({"order": [0.0, 1.0]}, "order"),
         ({"order": [[0, 1]]}, "order"),
+        ({"order": [2**63]}, "order must hold numbers of rows; got 9223372036854775808"),
+        ({"order": np.ma.masked_array([0, 1], [True, False])}, "order"),
         ({"learning_rate": [0.1, 0.1, 0.1]}, "learning_rate"),
         ({"learning_rate": NAN}, "learning_rate"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"learning_rate": "a"}, "learning_rate"),
+        ({"learning_rate": "0.1"}, "learning_rate"),
+        ({"learning_rate": np.ma.masked}, "learning_rate"),
         ({"learning_rate": 10**400}, "learning_rate"),
     ],
 )
@@ -139,7 +143,7 @@ def test_arguments_of_epoch(arguments: Any, name: str) -> None:
 
 
 def test_a_schedule_that_returns_nonsense() -> None:
-    for rate in (NAN, -1.0, None, "a", 10**400):
+    for rate in (NAN, -1.0, None, "a", "0.1", 10**400):
         trainer = Trainer(make_network((1, 2, 1)), schedule=lambda step, total, rate=rate: rate)
         refused("schedule", lambda trainer=trainer: trainer.fit(np.zeros((2, 2)), np.zeros(2)))
         assert trainer.steps == 0

@@ -497,3 +497,15 @@ def test_the_best_score_of_a_scorer_goes_on(between):
     later = between(clf).set_params(max_iter=2, learning_rate_init=1e-9).fit(X, Y)
     assert later.best_validation_score_ == best
     np.testing.assert_array_equal(later.network_.parameters, weights)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "fit"])
+def test_rows_beyond_the_models_precision_change_nothing(how):
+    classifier = MLPClassifier(4, max_iter=3, random_state=0, warm_start=True).fit(X.astype("float32"), Y)
+    before = copy.deepcopy(classifier)
+    too_large = X.copy()
+    too_large[3, 1] = 1e300
+    with pytest.raises(ValueError, match="X must be finite in the network's dtype"):
+        getattr(classifier, how)(too_large, Y)
+    assert_same_bits(classifier, before)
+    assert_same_bits(classifier.partial_fit(X, Y), before.partial_fit(X, Y))

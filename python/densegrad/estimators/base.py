@@ -276,6 +276,8 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         dtype = self._current_network().dtype if continues and saved is None else X.dtype
         spec = NetworkSpec(X.shape[1], layers, recipe.loss, dtype)
         samples = Samples(spec, X, target, weight)
+        if X.dtype != dtype:
+            samples.check_finite()  # in the dtype of a model that goes on
         judged = None
         if any(part is not None for part in validation):
             judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from densegrad import _validation
+from densegrad import _validation, storage
 from densegrad.training.descent import Part
 from densegrad.training.history import ENDS
 
@@ -36,7 +36,8 @@ class Checkpoint:
         return epochs % self.every == 0
 
     def resumes(self) -> bool:
-        """Tell whether there is a file to go on from."""
+        """Tell whether there is a file to go on from; raise OSError if none can be written."""
+        storage.check_writable(self.path)
         return self.resume and os.path.exists(self.path)
 
     def refuse(self, difference: str) -> ValueError:

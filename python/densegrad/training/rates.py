@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _core, _validation, schedules
-from densegrad._arrays import readable_array
+from densegrad._arrays import readable_array, real_array
 from densegrad.training.descent import StepNumbers
 
 AnySchedule: TypeAlias = schedules.Schedule | Callable[[int, int | None], float]
@@ -181,7 +181,7 @@ def checked_rates(
 ) -> NDArray[np.float64]:
     """Return one number for each update, finite, not negative and at most `most`."""
     try:
-        array: NDArray[Any] = readable_array(rates, np.float64)
+        array: NDArray[Any] = readable_array(real_array(name, rates), np.float64)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be a number, or one for each update; got {rates!r}") from None
     if array.shape not in ((1,), (n_steps,)):

@@ -640,9 +640,12 @@ def _checked_optimizer(optimizer: Any) -> AnyOptimizer:
 
 def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
     """Return row numbers as the core reads them; it checks itself that X has such rows."""
+    _arrays.check_unmasked("order", order)
     array = np.asarray(order)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
         raise ValueError(
             f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
         )
+    if array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"order must hold numbers of rows; got {array.max()}")
     return _arrays.readable_array(array, np.int64)
