@@ -256,4 +256,6 @@ def _head_change(
         if curvature is not None:
             delta_change += curvature * preactivation_change * gradient
         return delta_change
-    return slopes.back(gradient_change) + slopes.change_of_back(gradient, preactivation_change)
+    through, moved = slopes.back(gradient_change), slopes.change_of_back(gradient, preactivation_change)
+    total: NDArray[Any] = through + moved
+    return total
