@@ -1,7 +1,9 @@
 """TabularEncoder: kinds of tables and columns, the numbers of each encoding, and no leak of the target."""
 
+import re
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -331,6 +333,10 @@ def test_frames_are_refused_in_fit_too():
         TabularEncoder().fit(frame.assign(age=-np.inf))
     with pytest.raises(TypeError, match="LazyFrame: call its collect"):
         TabularEncoder().fit(pl.from_pandas(frame).lazy())
+    with pytest.raises(TypeError, match=r"got a dict\. Make a frame of it, as by pandas\.DataFrame"):
+        TabularEncoder().fit(frame.to_dict("list"))
+    with pytest.raises(TypeError, match=r"got a list of dicts\. Make a frame"):
+        TabularEncoder().fit(frame.to_dict("records"))
     with pytest.raises(ValueError, match="no column 'color'"):
         TabularEncoder(categorical_features=["color"]).fit(frame)
 
@@ -370,15 +376,23 @@ def test_the_plain_estimators_name_the_column_at_prediction():
         ([f"2024-01-{i + 1:02}" for i in range(30)], "'2024-01-02', look like dates.*to_datetime"),
         ([f"2024-01-{i + 1:02} 10:00" for i in range(30)], "look like dates"),
         ([f"{i + 1}/3/2024" for i in range(30)], "look like dates.*format="),
-        ([f"{i}.50 EUR" for i in range(30)], "EUR', look like numbers with a unit.*str.extract"),
+        ([f"{i}.50 EUR" for i in range(30)], "EUR', look like numbers with a unit"),
         ([f"${i}.50" for i in range(30)], "look like numbers with a unit"),
-        ([f"{i},5 %" for i in range(30)], "look like numbers with a unit"),
+        ([f"-${i},250.50" for i in range(1, 30)], "look like numbers with a unit"),
+        ([f"{i} %" for i in range(30)], "look like numbers with a unit"),
+        ([f"{i},5 %" for i in range(30)], "look like numbers with a comma"),
+        ([f"{i}.250,50 €" for i in range(1, 30)], "look like numbers with a comma"),
     ],
 )
 def test_text_that_stands_for_something_else(values, words):
     frame = pd.DataFrame({"odd": [values[1], *values, "n/a", None]})
-    with pytest.warns(UserWarning, match=f"column 'odd' is taken for a category, but.*{words}"):
+    with pytest.warns(UserWarning, match=f"column 'odd' is taken for a category, but.*{words}") as caught:
         TabularEncoder().fit(frame)
+    way_out = re.search(r"as by (pandas.*)\. If not", str(caught[0].message)).group(1)
+    converted = eval(way_out, {"pandas": pd, "column": frame["odd"]})
+    assert converted[:-2].notna().all()
+    assert converted[-2:].isna().all()
+    assert converted.nunique() == len(values)
     TabularEncoder(categorical_features=["odd"]).fit(frame)
     TabularEncoder().fit(frame.astype("category"))
 
@@ -393,6 +407,13 @@ def test_codes_as_text_are_categories():
         "part": [f"A{i}-3.5" for i in numbers],
     }
     TabularEncoder().fit(pd.DataFrame(codes))
+
+
+def test_missing_decimals():
+    frame = pd.DataFrame({"price": [Decimal("1.5"), Decimal("NaN"), Decimal("sNaN"), Decimal(2), None]})
+    made = TabularEncoder().fit_transform(frame)
+    missing = list(TabularEncoder().fit(frame).get_feature_names_out()).index("price_missing")
+    np.testing.assert_array_equal(made[:, missing], [0, 1, 1, 0, 1])
 
 
 def test_levels_of_another_kind():

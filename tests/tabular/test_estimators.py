@@ -544,6 +544,15 @@ def test_targets_that_cannot_be_read():
     frame = messy_frame(50)
     with pytest.raises(ValueError, match=r"y must hold numbers.*fit a TabularClassifier"):
         TabularRegressor().fit(frame, ["a"] * 50)
+    days = pd.date_range("2024-01-01", periods=50)
+    for dates in (days, days.astype(object), days - days[0]):
+        with pytest.raises(TypeError, match=r"y must hold numbers.*ass numbers of days"):
+            TabularRegressor().fit(frame, dates)
+    for factor in (1e200, 1e-200):
+        with pytest.raises(ValueError, match=r"largest absolute value between 1e-150 and 1e\+150; got 1e"):
+            TabularRegressor().fit(frame, factor * np.linspace(-1, 1, 50))
+    with pytest.raises(TypeError, match=r"not the name of a column; got 'age'\. Pass X\.drop"):
+        TabularRegressor().fit(frame, "age")
     with pytest.raises(ValueError, match="y must not have missing labels; got NaN or None 50 times"):
         TabularClassifier().fit(pd.concat([frame, frame]), ["a", None] * 50)
 

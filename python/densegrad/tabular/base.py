@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
 from time import monotonic
@@ -11,25 +10,24 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from densegrad import Network, _core, _validation, files
+from densegrad import Network, _core
 from densegrad.estimators.warn import warn
-from densegrad.spec import NetworkSpec
+from densegrad.tabular.arguments import group_numbers, hidden_layers, row_weights, warn_of_groups
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.ensemble import Ensemble, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
-from densegrad.tabular.folds import names_groups
-from densegrad.tabular.frame import is_missing, table_of
+from densegrad.tabular.frame import table_of
 from densegrad.tabular.inputs import ENCODINGS
 from densegrad.tabular.memory import available_memory, fit_memory
+from densegrad.tabular.persistence import Persistence
 from densegrad.tabular.race import Interrupted
 from densegrad.tabular.recipe import epochs_for
-from densegrad.tabular.saving import check_array, columns_of, columns_state, ensemble_of, ensemble_state
 from densegrad.tabular.tasks import Classes, Task
 
 Floats = NDArray[np.float64]
@@ -49,7 +47,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 _BLOCK, _LEAST = 1 << 20, 512
 
 
-class BaseTabular(BaseEstimator, ABC):
+class BaseTabular(Persistence):
     """Base of the two estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -148,6 +146,11 @@ class BaseTabular(BaseEstimator, ABC):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
+        if isinstance(y, str):
+            raise TypeError(
+                f"y must hold one target a row of X, not the name of a column; got {y!r}. Pass"
+                f" X.drop(columns={y!r}) and X[{y!r}]"
+            )
         before = dict(vars(self))
         try:
             self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
@@ -162,7 +165,7 @@ class BaseTabular(BaseEstimator, ABC):
         table = table_of(X)
         target = self._read_targets(y)
         check_consistent_length(table.columns[0], target)
-        weight, kept = _weights(sample_weight, table.n_rows)
+        weight, kept = row_weights(sample_weight, table.n_rows)
         if np.count_nonzero(kept) < 2:
             raise ValueError(
                 f"n_samples={np.count_nonzero(kept)} of positive weight are too few: {type(self).__name__}"
@@ -176,17 +179,17 @@ class BaseTabular(BaseEstimator, ABC):
         task = self._task(target, known=False)
         training = Part(parsed, task, weight, self._loss_weight(target, weight, target))
         random = check_random_state(self.random_state)
-        numbers = None if groups is None else _group_numbers(groups, len(target))
+        numbers = None if groups is None else group_numbers(groups, len(target))
         folds = folds_of(task, self.n_members, numbers, random)
         if groups is None and isinstance(task, Classes):
-            _warn_of_groups(columns, parsed, task)
+            warn_of_groups(columns, parsed, task)
         settings = self._settings()
         problem = Problem(
             columns,
             training,
             folds,
             self._validation(columns, target, *validation),
-            _hidden(self.hidden_layer_sizes),
+            hidden_layers(self.hidden_layer_sizes),
             epochs_for(len(target) * 4 // 5) if isinstance(self.max_epochs, str) else int(self.max_epochs),
         )
         self._warn_of_memory(problem, settings)
@@ -223,7 +226,7 @@ class BaseTabular(BaseEstimator, ABC):
             parsed = columns.read(X, type(self).__name__)
             target = self._read_targets_again(y)
             check_consistent_length(parsed.codes, target)
-            weight, kept = _weights(sample_weight, len(parsed.codes))
+            weight, kept = row_weights(sample_weight, len(parsed.codes))
             target, weight = target[kept], None if weight is None else weight[kept]
             loss_weight = self._loss_weight(target, weight, training_y)
             return Part(parsed.take(kept), self._task(target, known=True), weight, loss_weight)
@@ -287,90 +290,6 @@ class BaseTabular(BaseEstimator, ABC):
                 for member, outputs in zip(self._ensemble.members, of_members, strict=True)
             ]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the estimator to a safetensors file: all that predictions depend on, and what the fit tells.
-
-        Parameters
-        ----------
-        path : str or path-like
-            An existing file is replaced in one step and keeps its permissions.
-
-        Raises
-        ------
-        TypeError
-            If a parameter, or the levels of a column, are of a type that files do not hold; the message names
-            it.
-        OSError
-            If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
-            fails. An old file stays.
-        """
-        fitted = None
-        if self.__sklearn_is_fitted__():
-            fitted = {
-                "columns": columns_state(self._columns),
-                "ensemble": ensemble_state(self._ensemble),
-                "oof_prediction": self.oof_prediction_,
-                "oof_score": float(self.oof_score_),
-                "fit_seconds": self.fit_seconds_,
-                **self._own_state(),
-            }
-        state = {
-            "estimator": type(self).__name__,
-            "parameters": self.get_params(deep=False),
-            "fitted": fitted,
-        }
-        files.write(path, "estimator", state)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read an estimator that `save` wrote. No code in the file is run.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Returns
-        -------
-        estimator
-            It predicts bit for bit like the one saved.
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, or was written by something else or by a newer version.
-        FileNotFoundError
-        """
-        state = files.read(path, "estimator")
-        with files.damage(path, "estimator"):
-            if state["estimator"] != cls.__name__:
-                raise ValueError(f"it holds a {state['estimator']}, not a {cls.__name__}")
-            estimator = cls(**state["parameters"])
-            if state["fitted"] is not None:
-                cls._restore(estimator, state["fitted"])
-        return estimator
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Take over the fitted attributes that a file holds."""
-        columns = columns_of(state["columns"])
-        ensemble = ensemble_of(state["ensemble"], columns)
-        self._restore_own(state, ensemble.members[0].network.spec)
-        self._describe(columns, ensemble)
-        oof = state["oof_prediction"]
-        if oof is not None:
-            check_array("oof_prediction", oof, np.float64, (None,) * np.ndim(oof), finite=False)
-        self.oof_prediction_ = oof
-        self.oof_score_ = _validation.number("oof_score", state["oof_score"])
-        self.fit_seconds_ = _validation.number("fit_seconds", state["fit_seconds"])
-        self._ensemble = ensemble
-
-    @abstractmethod
-    def _own_state(self) -> dict[str, Any]:
-        """Return the fitted attributes of this kind of target as plain data."""
-
-    @abstractmethod
-    def _restore_own(self, state: dict[str, Any], spec: NetworkSpec) -> None:
-        """Take over what gave `_own_state`, checked; `spec` is of the members' networks."""
-
     def slim(self) -> Self:
         """Forget `oof_prediction_`, the only thing that has a number for each training row.
 
@@ -397,7 +316,7 @@ class BaseTabular(BaseEstimator, ABC):
             columns,
             parsed,
             settings.encodings,
-            _hidden(self.hidden_layer_sizes),
+            hidden_layers(self.hidden_layer_sizes),
             n_outputs,
             settings.n_threads,
         )
@@ -429,53 +348,3 @@ class BaseTabular(BaseEstimator, ABC):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_ensemble" in vars(self)
-
-
-def _hidden(sizes: Any) -> tuple[int, ...]:
-    hidden = tuple(int(size) for size in np.ravel(sizes))
-    if not hidden or min(hidden) < 1:
-        raise ValueError(
-            f"hidden_layer_sizes must be widths of at least one layer, all above 0; got {sizes!r}"
-        )
-    return hidden
-
-
-def _weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np.bool_]]:
-    """Return the weights, and which rows count."""
-    if sample_weight is None:
-        return None, np.ones(n_rows, bool)
-    weight: Floats = _check_sample_weight(
-        sample_weight, np.empty((n_rows, 0)), dtype=np.float64, ensure_non_negative=True
-    )
-    if not weight.any():  # scikit-learn says so itself from 1.8 on
-        raise ValueError("sample_weight must contain at least one non-zero number")
-    if (weight == weight[0]).all():
-        return None, np.ones(n_rows, bool)
-    return weight, weight > 0
-
-
-def _group_numbers(groups: Any, n_rows: int) -> NDArray[np.int64]:
-    values = np.asarray(groups)
-    if values.shape != (n_rows,):
-        raise ValueError(f"groups must have shape ({n_rows},), one group a row of X; got {values.shape}")
-    if n_missing := sum(map(is_missing, values)):
-        raise ValueError(
-            f"groups must not have missing values; got {n_missing}. Give each such row a group of its own"
-        )
-    if values.dtype.kind == "O":
-        values = values.astype(str)
-    found, numbers = np.unique(values, return_inverse=True)
-    if len(found) < 2:
-        raise ValueError("groups must name at least two groups, one to train on and one to judge by; got one")
-    return np.asarray(numbers)
-
-
-def _warn_of_groups(columns: Columns, parsed: Parsed, task: Classes) -> None:
-    """Warn of categories that seem to name groups of rows: then folds of rows leak."""
-    _, names = columns.names_of(columns.input_names())
-    for j, name in enumerate(names):
-        if names_groups(parsed.codes[:, j], task.numbers_of_rows):
-            warn(
-                f"rows of one level of column {name!r} are nearly all of one class, as if it named groups of"
-                f" rows: then oof_score_ is too good. Pass groups=X[{name!r}] to fit, or leave the column out"
-            )

@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 from densegrad.estimators.warn import warn
 from densegrad.tabular.frame import Table, table_of
 
-#: Larger numbers would overflow in the squares of a deviation.
-_LARGEST = 1e150
+#: The squares of larger numbers would overflow; those of numbers below 1 / LARGEST would vanish.
+LARGEST = 1e150
 #: Text of fewer levels is a category, whatever it looks like.
 _MANY_LEVELS = 20
-#: Days as 31/12/2024 or 31.12.2024, and decimal numbers before or after a unit.
+#: Days as 31/12/2024 or 31.12.2024.
 _DAY = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{4}\s*")
-_WITH_UNIT = re.compile(r"\s*([^\W\d_]{1,3}\s+|[$€£¥]\s*)?[-+]?\d+[.,]\d+\s*(%|[$€£¥]|[^\W\d_]{1,4})?\s*")
+#: Numbers with a unit before or after them, such as $1,250.50, 12.5 % or -3 EUR. Whole numbers need a sign
+#: of money or per cent: others may be codes.
+_BEFORE, _AFTER = r"\s*[-+]?(?:[^\W\d_]{1,3}\s+|[$€£¥]\s*)?[-+]?", r"\s*(?:%|[$€£¥]|[^\W\d_]{1,4})?\s*"
+_WITH_POINT = re.compile(rf"{_BEFORE}(?:\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+\.\d+){_AFTER}")
+_WITH_COMMA = re.compile(rf"{_BEFORE}(?:\d{{1,3}}(?:\.\d{{3}})+,\d+|\d+,\d+){_AFTER}")
+_WHOLE = re.compile(r"\s*(?:[-+]?[$€£¥]\s*[-+]?\d+|[-+]?\d+\s*[%$€£¥])\s*")
 _WAY_OUT = "Convert the column as it was for fit, or fit again"
 
 
@@ -257,13 +262,19 @@ def _warn_of_text(category: Category, label: str) -> None:
     if len(levels) < _MANY_LEVELS:
         return
     for reads, what, way_out in [
-        (_is_decimal, "numbers", "pandas.to_numeric(..., errors='coerce')"),
-        (_is_date, "dates", "pandas.to_datetime(..., errors='coerce')"),
-        (_is_day, "dates", "pandas.to_datetime(..., format='%d/%m/%Y', errors='coerce')"),
+        (_is_decimal, "numbers", "pandas.to_numeric(column, errors='coerce')"),
+        (_is_date, "dates", "pandas.to_datetime(column, errors='coerce')"),
+        (_is_day, "dates", "pandas.to_datetime(column, format='%d/%m/%Y', errors='coerce')"),
         (
-            _has_unit,
+            _has_point,
             "numbers with a unit",
-            r"pandas.to_numeric(column.str.extract(r'([-\d.]+)')[0], errors='coerce')",
+            r"pandas.to_numeric(column.str.replace(r'[^-\d.]', '', regex=True), errors='coerce')",
+        ),
+        (
+            _has_comma,
+            "numbers with a comma",
+            r"pandas.to_numeric(column.str.replace(r'[^-\d,]', '', regex=True).str.replace(',', '.'),"
+            " errors='coerce')",
         ),
     ]:
         if sum(map(reads, levels)) > len(levels) / 2:
@@ -272,14 +283,13 @@ def _warn_of_text(category: Category, label: str) -> None:
                 f" {next(filter(reads, levels))!r}, look like {what}. If they are, convert the column, as by"
                 f" {way_out}. If not, name it in categorical_features"
             )
+            return
 
 
 def _is_decimal(text: str) -> bool:
     """Tell whether text is a number with a fraction; whole numbers may be codes."""
-    if not {".", ","} & set(text):
-        return False
     try:
-        return math.isfinite(float(text.replace(",", ".")))
+        return "." in text and math.isfinite(float(text))
     except ValueError:
         return False
 
@@ -288,8 +298,12 @@ def _is_day(text: str) -> bool:
     return _DAY.fullmatch(text) is not None
 
 
-def _has_unit(text: str) -> bool:
-    return _WITH_UNIT.fullmatch(text) is not None
+def _has_point(text: str) -> bool:
+    return _WITH_POINT.fullmatch(text) is not None or _WHOLE.fullmatch(text) is not None
+
+
+def _has_comma(text: str) -> bool:
+    return _WITH_COMMA.fullmatch(text) is not None
 
 
 def _is_date(text: str) -> bool:
@@ -314,9 +328,9 @@ def _numbers(column: NDArray[Any], label: str) -> NDArray[np.float64]:
             f"Input X contains infinity in {label}. Replace it by NaN, which is taken for a missing value, or"
             " by a large number"
         )
-    if np.nanmax(np.abs(column), initial=0.0) > _LARGEST:
+    if np.nanmax(np.abs(column), initial=0.0) > LARGEST:
         raise ValueError(
-            f"{label} holds numbers above {_LARGEST:g} in absolute value. Scale it, or take its logarithm"
+            f"{label} holds numbers above {LARGEST:g} in absolute value. Scale it, or take its logarithm"
         )
     return column
 

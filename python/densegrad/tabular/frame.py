@@ -99,6 +99,11 @@ def _split(X: Any) -> tuple[tuple[Any, ...] | None, Sequence[Any], int]:
         raise TypeError("X must be a polars DataFrame; got a LazyFrame: call its collect()")
     if hasattr(X, "column_names") and hasattr(X, "num_rows"):  # an Arrow table
         return tuple(X.column_names), [X.column(j) for j in range(X.num_columns)], X.num_rows
+    if isinstance(X, dict) or (isinstance(X, list) and X and isinstance(X[0], dict)):
+        raise TypeError(
+            f"X must be a data frame or an array; got a {'dict' if isinstance(X, dict) else 'list of dicts'}."
+            " Make a frame of it, as by pandas.DataFrame(X)"
+        )
     if np.ma.is_masked(X):
         X = X.astype(object).filled(None)
     array = np.asarray(X) if hasattr(X, "dtype") else np.array(X, dtype=object)
@@ -197,7 +202,9 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
-    return isinstance(value, float | np.floating | Decimal) and value != value
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return isinstance(value, float | np.floating) and value != value
 
 
 def _recognised(array: NDArray[Any]) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from densegrad._losses import Loss
 from densegrad.samples import check_lowest
 from densegrad.spec import NetworkSpec
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
+from densegrad.tabular.columns import LARGEST
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
 from densegrad.tabular.portable import exp, log
 from densegrad.tabular.saving import check_array
@@ -276,10 +277,16 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return target
 
     def _checked(self, y: Any) -> Floats:
+        if (kind := getattr(getattr(y, "dtype", None), "kind", "")) and kind in "mM":
+            raise TypeError(
+                f"y must hold numbers, not dates or durations; got {y.dtype}. Pass numbers of days"
+            )
         try:
             y = _check_y(y, multi_output=True, y_numeric=True)
             y = y.toarray() if hasattr(y, "toarray") else y
             values = np.asarray(y, np.float64)
+        except TypeError as error:
+            raise TypeError(f"y must hold numbers: {error}. For dates pass numbers of days") from None
         except ValueError as error:
             if not str(error).startswith("could not convert"):
                 raise
@@ -290,6 +297,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
         check_lowest("y", values, self._loss.name)
+        size = np.abs(values).max(initial=0.0)
+        if size > LARGEST or 0 < size < 1 / LARGEST:
+            raise ValueError(
+                f"y must have its largest absolute value between {1 / LARGEST:g} and {LARGEST:g}; got"
+                f" {size:g}. Scale it, or take its logarithm"
+            )
         return values
 
     def _task(self, y: NDArray[Any], known: bool) -> Task:
