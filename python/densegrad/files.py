@@ -26,6 +26,11 @@ from densegrad.spec import NetworkSpec
 _OPTIMIZERS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in _optimizers.BY_NAME.values()}
 _SCHEDULES: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in schedules.BY_NAME.values()}
 _BIT_GENERATORS: Final = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+# In an array, each string is as wide as the longest. Beyond 2**24 letters, 64 MiB, that may be no more than
+# 16 times what the strings have.
+_FEW_LETTERS: Final = 1 << 24
+_SPREAD: Final = 16
+_UNEVEN: Final = "a very long one among many short ones"
 _TEXT_KINDS: Final = "UO"  # arrays of these are written as JSON: strings, and objects that are plain data
 
 
@@ -155,6 +160,8 @@ class Writer:
         if array.dtype.kind not in _TEXT_KINDS:
             raise Unwritable(f"a file holds numbers, bools and strings; {where} has dtype {array.dtype}")
         values = self._several(array.reshape(-1).tolist(), where)
+        if _too_uneven(values):
+            raise Unwritable(f"a file holds strings of more even lengths; {where} holds {_UNEVEN}")
         return {"$array": {"dtype": array.dtype.str, "shape": list(array.shape), "values": values}}
 
     def _tensor(
@@ -238,6 +245,8 @@ class _Decoder:
             raise ValueError(f"$array of shape {shape} must hold as many values; got {len(values)}")
         array: NDArray[Any] = np.empty(len(values), object)
         array[:] = values
+        if _too_uneven(values):
+            raise ValueError(f"$array must hold strings of more even lengths; it holds {_UNEVEN}")
         if parts["dtype"] != "|O":
             # As wide as the longest string, whatever width is named: that would be taken from memory.
             text = np.array([_as(str, item) for item in values], np.str_)
@@ -288,6 +297,12 @@ class _Decoder:
         "$random": _random,
         "$same_random": _same_random,
     }
+
+
+def _too_uneven(values: list[Any]) -> bool:
+    """Tell whether strings, once each is as wide as the longest, take far more memory than in a file."""
+    lengths = [len(value) for value in values if isinstance(value, str)]
+    return len(lengths) * max(lengths, default=0) > max(_FEW_LETTERS, _SPREAD * sum(lengths))
 
 
 def _as(kind: type[Any], value: Any) -> Any:

@@ -334,6 +334,9 @@ def test_bytes_that_are_others(file):
         (("parameters", "schedule"), {"$schedule": {"Schedule": {}}}),
         (("parameters", "schedule"), {"$optimizer": {"__import__": {"name": "os"}}}),
         (("parameters", "predict"), 1),
+        (("parameters", "max_iter"), None),
+        (("parameters", "tol"), "x"),
+        (("targets", "multilabel"), None),
         (("record", "predict"), 1),
         (("record", "loss_curve_"), ["x"]),
     ],
@@ -350,6 +353,41 @@ def test_values_that_would_do_harm(place, value, file):
         return
     with pytest.raises(ValueError, match=str(file.path)):
         MLPClassifier.load(file.path)
+
+
+def test_one_long_string_among_many_short_ones_takes_no_memory(file):
+    """As an array of equally wide strings, these would take 80 GB."""
+    values = ["x" * 10**6, *map(str, range(19_999))]
+    file.state["targets"]["classes"]["$array"] = {"shape": [20_000], "values": values}
+    for dtype in ("<U1", "|O"):
+        file.state["targets"]["classes"]["$array"]["dtype"] = dtype
+        file.write(file.state)
+        with pytest.raises(ValueError, match="a very long one among many short ones"):
+            MLPClassifier.load(file.path)
+
+
+def test_uneven_labels_come_back(tmp_path):
+    classes = np.array(["x" * 2000, *(f"{i:04d}" for i in range(600))])
+    rows = np.arange(601.0)[:, np.newaxis]
+    clf = MLPClassifier((1,), max_iter=1, random_state=0).fit(rows, classes)
+    loaded = saved(clf, tmp_path)
+    np.testing.assert_array_equal(loaded.classes_, clf.classes_)
+    np.testing.assert_array_equal(loaded.predict(rows), clf.predict(rows))
+
+
+def test_an_indicator_of_many_labels_takes_no_memory(file):
+    """A square indicator matrix of these labels would take 80 GB."""
+    file.state["targets"] = {"classes": list(range(100_000)), "multilabel": True, "sparse": False}
+    file.write(file.state)
+    with pytest.raises(ValueError, match="does not fit its targets"):
+        MLPClassifier.load(file.path)
+
+
+def test_a_parameter_that_fit_would_refuse_is_not_saved(tmp_path):
+    clf = MLPClassifier(max_iter=-3)
+    with pytest.raises(ValueError, match="'max_iter'"):
+        clf.save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tensor_cannot_be_read_twice(file):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from assertions import refused, same_bits
 from builders import elementwise_layers, make_network, make_rows
 from choices import DTYPES, HIDDEN, NAN, Pairing
-from densegrad import Dense, MLPClassifier, Network, activations
+from densegrad import Blend, Dense, MLPClassifier, Network, activations
 from densegrad.export import to_c
 from programs import GCC, GCC_FMA, TOOLCHAINS, Toolchain, program
 
@@ -107,6 +107,19 @@ def test_error_of_plain_sums(
     error = np.abs(plain.astype(np.float64) - network.predict(X))
     assert error.max() > 0
     assert (error <= shape[1] * float(np.finfo(dtype).eps) * magnitude).all()
+
+
+@pytest.mark.parametrize("toolchain", params([GCC]))
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["identity", "relu", "gelu"])
+def test_blends_with_plain_sums(
+    toolchain: Toolchain, activation: str, dtype: str, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """A blend needs the fused multiply-add also where its activation does not."""
+    network = Network(2, [Dense(3, "identity"), Blend(activation), Dense(1, "identity")], dtype=dtype)
+    X = rng.normal(size=(10, 2)).astype(dtype)
+    plain = toolchain.with_options("-DDENSEGRAD_PLAIN").predict(network, X, tmp_path)
+    np.testing.assert_allclose(plain, network.predict(X), rtol=1e-4)
 
 
 @pytest.mark.parametrize("toolchain", params([GCC]))

@@ -88,10 +88,13 @@ class Persistent(FittedNetwork):
 
         Raises
         ------
+        ValueError
+            If a parameter has a value that `fit` would refuse; `load` would refuse it, too.
         OSError
             If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
             fails. An old file stays.
         """
+        self._validate_params()
         if self.__sklearn_is_fitted__():
             self._current_network()
         self._write(path, self._training, {})
@@ -131,6 +134,7 @@ class Persistent(FittedNetwork):
             )
         with files.damage(path, "estimator"):
             estimator = cls(**saved.parameters, **parameters)
+            estimator._validate_params()
         estimator.__dict__.update(_members(saved))
         return estimator
 

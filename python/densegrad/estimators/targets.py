@@ -110,8 +110,8 @@ class Labels:
     def from_state(cls, state: dict[str, Any]) -> Labels:
         """Return the labels that gave `to_state`."""
         classes = np.asarray(state["classes"])
-        if state["multilabel"]:
-            indicators = np.eye(len(classes), dtype=np.int64)
+        if _validation.boolean("multilabel", state["multilabel"]):
+            indicators = np.eye(1, len(classes), dtype=np.int64)  # one row shows how many labels there are
             labels = cls.of(csr_matrix(indicators) if state["sparse"] else indicators)
         else:
             labels = cls.of(classes)

@@ -196,7 +196,7 @@ def to_c(network: Network, name: str = "densegrad_predict") -> str:
         [
             _HEADING,
             *weights,
-            _fma(spec.dtype, only_in_sums="@fma(" not in "".join(functions)),
+            _fma(spec.dtype, only_in_sums="@fma(" not in "".join([*functions, *calls])),
             _INPUT,
             _PRODUCT,
             *functions,

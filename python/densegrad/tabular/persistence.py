@@ -44,6 +44,8 @@ class Persistence(BaseEstimator, ABC):
 
         Raises
         ------
+        ValueError
+            If a parameter has a value that `fit` would refuse; `load` would refuse it, too.
         TypeError
             If a parameter, or the levels of a column, are of a type that files do not hold; the message names
             it.
@@ -51,6 +53,7 @@ class Persistence(BaseEstimator, ABC):
             If the folder does not exist, if `path` is a directory, device, FIFO or socket, or if writing
             fails. An old file stays.
         """
+        self._validate_params()
         fitted = None
         if self.__sklearn_is_fitted__():
             fitted = {
@@ -92,6 +95,7 @@ class Persistence(BaseEstimator, ABC):
             if state["estimator"] != cls.__name__:
                 raise ValueError(f"it holds a {state['estimator']}, not a {cls.__name__}")
             estimator = cls(**state["parameters"])
+            estimator._validate_params()
             if state["fitted"] is not None:
                 cls._restore(estimator, state["fitted"])
         return estimator
