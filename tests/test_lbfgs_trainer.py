@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from assertions import same_bits
 from builders import half_square
 from densegrad import LBFGS, Adam, Dense, LayerRates, Network, Trainer
-from densegrad.distributed import Interrupted
 from densegrad.samples import Samples
 from densegrad.training.lbfgs import Lbfgs
-from thread_ranks import outcomes
 
 N = 60
 EVERYWHERE = LBFGS(gradient_tolerance=0.0, reduction_tolerance=0.0)
@@ -135,6 +133,40 @@ def test_a_checkpoint_continues_a_fit(tmp_path: Path, rng: np.random.Generator) 
     resumed = second.fit(X, target, epochs=12, validation=(X, target), patience=5, checkpoint=path)
     assert resumed.loss == history.loss
     assert same_bits(second.network.parameters, whole.network.parameters)
+
+
+def test_a_fit_that_is_continued_at_its_end_makes_no_further_iteration(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """The file tells by how much the last iteration has lowered the loss."""
+    X, target = data(rng)
+    optimizer, path = LBFGS(gradient_tolerance=0.0, reduction_tolerance=1e-3), tmp_path / "fit.safetensors"
+    history = Trainer(network(), optimizer).fit(X, target, epochs=500)
+    n_epochs = len(history.loss)
+    assert history.stopped == "converged"
+    assert Trainer(network(), optimizer).fit(X, target, epochs=n_epochs, checkpoint=path).stopped == "epochs"
+    again = Trainer(network(), optimizer).fit(X, target, epochs=500, checkpoint=path)
+    assert (again.loss, again.stopped) == (history.loss, "converged")
+
+
+def test_ctrl_c_leaves_a_checkpoint_of_the_last_iteration(tmp_path: Path, rng: np.random.Generator) -> None:
+    X, target = data(rng)
+    path = tmp_path / "fit.safetensors"
+    whole = trainer_of(network())
+    whole.fit(X, target, epochs=12)
+
+    def press(epoch: int, logs: Any) -> None:
+        if epoch == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(network()).fit(
+            X, target, epochs=12, checkpoint=path, checkpoint_every=100, callbacks=[press]
+        )
+    assert Trainer.load(path).steps == 8
+    again = trainer_of(network())
+    again.fit(X, target, epochs=12, checkpoint=path)
+    assert same_bits(again.network.parameters, whole.network.parameters)
 
 
 def test_ends_if_it_has_converged(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -275,7 +307,6 @@ def test_what_does_not_go_with_it_is_refused(rng: np.random.Generator) -> None:
         {"weight_decay_schedule": "cosine"},
         {"dropout_schedule": "cosine"},
         {"label_smoothing_schedule": "cosine"},
-        {"shards": 4},
     ):
         (name,) = option
         with refusal(ValueError, f"LBFGS makes no gradient steps on mini-batches that {name} could act on"):
@@ -328,7 +359,8 @@ def test_what_does_not_go_with_it_is_refused(rng: np.random.Generator) -> None:
     assert trainer.state_dict()["state"] is None
 
 
-def test_ranks_are_refused() -> None:
-    for error in outcomes(2, lambda comm: Trainer(network(), LBFGS(), shards=2, comm=comm)):
-        assert isinstance(error, (ValueError, Interrupted))
-        assert "shards could act on" in str(error)
+def test_shards_are_refused_with_what_knows_none() -> None:
+    with refusal(ValueError, "average_every could act on"):
+        Trainer(network(), LBFGS(), shards=4, average_every=2)
+    with refusal(ValueError, "LBFGS with shards needs a loss by name; got a custom loss and shards=4"):
+        Trainer(network(loss=half_square), LBFGS(), shards=4)

@@ -60,7 +60,7 @@ class Fit:
 
     n: int = 203
     shards: int = 8
-    batch: int = 48
+    batch: int | str = 48
     dtype: str = "float32"
     optimizer: Any = field(default_factory=lambda: Adam(0.01))
     weighted: bool = False
@@ -110,8 +110,9 @@ class Fit:
             validation=(X[mine], target[mine], *weights),
         )
         found = hashlib.sha256(network.parameters.tobytes())
-        for arrays in trainer.state_dict()["state"]:
-            for array in arrays:
+        state = trainer.state_dict()["state"]
+        for arrays in state.values() if isinstance(state, dict) else state:  # of L-BFGS, or of each layer
+            for array in np.atleast_1d(arrays) if isinstance(state, dict) else arrays:
                 found.update(array.tobytes())
         found.update(np.array(history.loss + history.validation_loss).tobytes())
         return found.hexdigest()

@@ -1,9 +1,11 @@
 #include "densegrad/lbfgs.hpp"
 
 #include "lbfgs_memory.hpp"
+#include "leaves.hpp"
 #include "line_search.hpp"
 #include "lines.hpp"
 #include "network_of.hpp"
+#include "passes.hpp"
 #include "stop_watch.hpp"
 #include "sums.hpp"
 #include "updates.hpp"
@@ -98,6 +100,7 @@ class LbfgsOf final : public Lbfgs {
     void clear_padding(double *vector) const;
     void clear_frozen(double *vector) const;
     double add_penalty(double factor, Team &team);
+    bool sum_shards(Problem &problem, Team &team);
     bool evaluate(Problem &problem, Team &team);
     bool search(Problem &problem, Team &team);
     void remember(const Problem &problem, Team &team);
@@ -108,6 +111,7 @@ class LbfgsOf final : public Lbfgs {
     VectorMath math_;
     LbfgsMemory memory_;
     VectorSet weights_before_;           // where the line search begins
+    std::unique_ptr<VectorSet> sums_;    // of shards, as LeafPlan says; none without shards
     std::vector<Panel> panels_, frozen_; // of trainable layers and of others
     std::unique_ptr<Pass<double>> pass_; // none yet, or with a custom loss, which keeps its own
     bool begun_ = false;                 // the first step, which is as long as 1, has been made
@@ -119,9 +123,12 @@ class LbfgsOf final : public Lbfgs {
 
 struct LbfgsOf::Problem {
     const LbfgsSpec &spec;
-    double penalty;           // l2 / (sum of the sample weights)
+    double weight;            // sum of the sample weights
     const Pass<double> *pass; // null: a custom loss
     const SharedBlocks &blocks;
+    const LeafPlan &plan; // of one leaf at a time
+    double penalty = spec.l2 / weight;
+    std::vector<double> node_losses = std::vector<double>(plan.nodes.size()); // of the last evaluation
     // These are of the last iteration.
     double loss = kUnknown, loss_before = kUnknown;
     double slope = 0.0, slope_before = 0.0; // of the loss along the direction
@@ -161,6 +168,39 @@ double LbfgsOf::add_penalty(double factor, Team &team) {
     return sum;
 }
 
+// Sums loss and gradient over the shards in the order of their tree: each leaf in gradient(), then what is
+// stored of the leaves before it. Returns false if it is to end.
+bool LbfgsOf::sum_shards(Problem &problem, Team &team) {
+    const LbfgsSpec &spec = problem.spec;
+    const Shards &shards = spec.shards;
+    VectorSet &sums = *sums_;
+    std::vector<double> leaf_losses;
+    Index begin = 0;
+    for (const Piece &piece : problem.plan.pieces) {
+        const Index end = shards.ends[piece.begin];
+        leaf_losses.push_back(network_.sum_loss_and_gradient(spec.rows, spec.targets, begin, end,
+                                                             problem.weight, *problem.pass, problem.blocks,
+                                                             problem.watch, team));
+        for (Index i = piece.n_merges - 1; i >= 0; --i)
+            math_.combine({sums[static_cast<std::size_t>(piece.buffer + i)], gradient()}, {1.0, 1.0},
+                          gradient(), team);
+        math_.combine({gradient()}, {1.0}, sums[static_cast<std::size_t>(piece.buffer)], team);
+        begin = end;
+    }
+    sum_nodes(problem.plan, leaf_losses, shards.first, problem.node_losses);
+    bool goes_on = !problem.watch.stopped();
+    if (shards.exchange) {
+        std::vector<void *> partials;
+        for (std::size_t i = 0; i < problem.plan.nodes.size(); ++i)
+            partials.push_back(sums[i]);
+        goes_on = shards.exchange(shards.context, !goes_on, problem.node_losses.data(), partials.data(),
+                                  static_cast<std::int64_t>(partials.size()), lines_ * kLine);
+        math_.combine({sums[0]}, {1.0}, gradient(), team);
+    }
+    problem.loss = problem.node_losses[0] / problem.weight;
+    return goes_on;
+}
+
 // Computes loss and gradient at the network's weights. Returns false if it was asked to stop on the way.
 bool LbfgsOf::evaluate(Problem &problem, Team &team) {
     const LbfgsSpec &spec = problem.spec;
@@ -171,9 +211,15 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
         problem.asked = !good;
     } else {
         network_.refresh_transposed(problem.blocks, team);
-        problem.loss = network_.sum_loss_and_gradient(spec.rows, spec.targets, *problem.pass, problem.blocks,
-                                                      problem.watch, team);
-        problem.asked = problem.watch.stopped();
+        if (spec.shards.ends) {
+            problem.asked = !sum_shards(problem, team);
+        } else {
+            problem.loss =
+                network_.sum_loss_and_gradient(spec.rows, spec.targets, 0, spec.rows.n_rows, problem.weight,
+                                               *problem.pass, problem.blocks, problem.watch, team) /
+                problem.weight;
+            problem.asked = problem.watch.stopped();
+        }
     }
     if (problem.asked)
         return false;
@@ -287,6 +333,13 @@ LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
         throw std::invalid_argument("a custom loss, and only that, needs its function");
     if (!(spec.l2 >= 0.0))
         throw std::invalid_argument("l2 must not be negative, got " + std::to_string(spec.l2));
+    const Shards &shards = spec.shards;
+    check_shards(shards, spec.rows.n_rows);
+    if (shards.ends && (custom || shards.n_steps != 1))
+        throw std::invalid_argument("L-BFGS takes all shards in one step, and no custom loss with shards");
+    for (Index i = 0; shards.ends && i < shards.count; ++i)
+        if (shards.ends[i] == (i == 0 ? 0 : shards.ends[i - 1]))
+            throw std::invalid_argument("L-BFGS needs rows in each shard");
     const Change change(network_.caller_lock());
     network_.borrow_gradients();
     network_.need_transposed(false);
@@ -300,8 +353,17 @@ LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
     if (!custom)
         network_.need_pass(pass_, spec.rows, piece, threads);
     const SharedBlocks blocks(network_.layers(), threads);
-    const double weight = total_weight(spec.targets.sample_weight, spec.rows.n_rows);
-    Problem problem{spec, spec.l2 / weight, custom ? nullptr : pass_.get(), blocks};
+    const LeafPlan plan(shards.total, shards.first, shards.first + shards.count, 1, false);
+    if (shards.ends) {
+        sums_ = std::make_unique<VectorSet>(lines_, static_cast<int>(plan.n_buffers));
+        for (Index i = 0, begin = 0; i < shards.count; begin = shards.ends[i++])
+            reserve_entries(*pass_, spec.rows, begin, shards.ends[i] - begin, piece);
+        if (pass_->sparse)
+            pass_->sparse->reserve_columns();
+    }
+    const double weight =
+        shards.ends ? shards.batch_weights[0] : total_weight(spec.targets.sample_weight, spec.rows.n_rows);
+    Problem problem{spec, weight, custom ? nullptr : pass_.get(), blocks, plan};
     LbfgsResult result;
     run_team(threads, [&](Team &team) { result.end = run(problem, team); });
     if (std::isfinite(problem.loss)) {

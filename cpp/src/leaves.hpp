@@ -6,8 +6,12 @@
 #pragma once
 
 #include "../kernels/contract.hpp"
+#include "densegrad/shards.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace densegrad {
@@ -63,6 +67,27 @@ struct LeafPlan {
     }
 };
 
+// `n_order`: the rows of all steps that are here.
+inline void check_shards(const Shards &shards, Index n_order) {
+    if (!shards.ends) {
+        if (shards.total != 1 || shards.first != 0 || shards.count != 1 || shards.exchange)
+            throw std::invalid_argument("shards need the ends of their rows");
+        return;
+    }
+    if (shards.first < 0 || shards.count < 1 || shards.count > shards.total - shards.first)
+        throw std::invalid_argument("shards must be some of " + std::to_string(shards.total));
+    if (!shards.exchange && shards.count != shards.total)
+        throw std::invalid_argument("shards elsewhere need an exchange");
+    if (!shards.batch_rows || !shards.first_rows || !shards.batch_weights || shards.n_steps < 1)
+        throw std::invalid_argument("shards need the rows and the weight of each batch");
+    Index before = 0;
+    for (Index i = 0; i < shards.n_steps * shards.count; ++i) {
+        if (shards.ends[i] < before || shards.ends[i] > n_order)
+            throw std::invalid_argument("the ends of shards must ascend up to the number of rows");
+        before = shards.ends[i];
+    }
+}
+
 // Gives the sum of the leaves of one node.
 inline double sum_of_node(const double *leaves, Index count) {
     if (count == 1)
@@ -71,6 +96,14 @@ inline double sum_of_node(const double *leaves, Index count) {
     while (2 * half < count)
         half *= 2;
     return sum_of_node(leaves, half) + sum_of_node(leaves + half, count - half);
+}
+
+// Gives the sums of the nodes in `plan`, from those of the leaves that are here, the first one being `first`.
+inline void sum_nodes(const LeafPlan &plan, const std::vector<double> &leaves, Index first,
+                      std::vector<double> &sums) {
+    for (std::size_t i = 0; i < plan.nodes.size(); ++i)
+        sums[i] =
+            sum_of_node(leaves.data() + plan.nodes[i].begin - first, plan.nodes[i].end - plan.nodes[i].begin);
 }
 
 } // namespace densegrad

@@ -613,11 +613,13 @@ double NetworkOf<T>::loss_and_gradient(const RowsView &rows, const Targets &targ
     std::unique_ptr<Pass<T>> pass;
     need_pass(pass, rows, piece, threads);
     const SharedBlocks blocks(layers_, threads);
+    const double weight = total_weight(targets.sample_weight, n);
     double loss = 0.0;
     StopWatch watch(stop);
     has_weight_gradients_ = false;
-    run_team(threads,
-             [&](Team &team) { loss = sum_loss_and_gradient(rows, targets, *pass, blocks, watch, team); });
+    run_team(threads, [&](Team &team) {
+        loss = sum_loss_and_gradient(rows, targets, 0, n, weight, *pass, blocks, watch, team) / weight;
+    });
     has_weight_gradients_ = !watch.stopped();
     read_result();
     return loss;
@@ -636,27 +638,26 @@ void NetworkOf<T>::need_pass(std::unique_ptr<Pass<T>> &pass, const RowsView &row
 }
 
 template <class T>
-double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
+double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &targets, Index begin,
+                                           Index end, double weight, const Pass<T> &pass,
                                            const SharedBlocks &blocks, StopWatch &watch, Team &team) {
-    const Index n = rows.n_rows;
-    const double weight = total_weight(targets.sample_weight, n);
     double total = 0.0;
-    for (Index first = 0; first < n && !watch.ask(); first += pass.rows) {
-        const Index count = std::min(pass.rows, n - first);
+    for (Index first = begin; first < end && !watch.ask(); first += pass.rows) {
+        const Index count = std::min(pass.rows, end - first);
         const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
         batch.place(pass, count);
         const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
-        team.share_range(count, [&](Index begin, Index end, int thread) {
-            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
+        team.share_range(count, [&](Index from, Index to, int thread) {
+            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, from, to))
                 return;
-            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, begin, end);
-            backward_rows(layers_, pass, false, kernels_, watch, begin, end);
+            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, from, to);
+            backward_rows(layers_, pass, false, kernels_, watch, from, to);
         });
         total = add_weighted_losses(total, pass.row_loss, batch, count);
-        sum_weight_gradients(pass, count, first > 0 ? GradientMode::accumulate : GradientMode::overwrite,
+        sum_weight_gradients(pass, count, first > begin ? GradientMode::accumulate : GradientMode::overwrite,
                              blocks, watch, team);
     }
-    return total / weight;
+    return total;
 }
 
 template <class T>

@@ -59,10 +59,12 @@ template <class T> class NetworkOf final : public Network {
     void refresh_transposed(const SharedBlocks &blocks, Team &team);
     // Makes a pass over `piece` of the rows at a time, for sum_loss_and_gradient, unless `pass` is one.
     void need_pass(std::unique_ptr<Pass<T>> &pass, const RowsView &rows, Index piece, int n_threads) const;
-    // Gives the loss of the rows, and leaves its gradient in the layers' buffers. The transposed copies must
-    // be current. The results are of no use if the watch has stopped.
-    double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, const Pass<T> &pass,
-                                 const SharedBlocks &blocks, StopWatch &watch, Team &team);
+    // Gives the weighted sum of the losses of the rows begin ... end - 1, of which there is one, and leaves
+    // the gradient of this sum / weight in the layers' buffers. The transposed copies must be current. The
+    // results are of no use if the watch has stopped.
+    double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, Index begin, Index end,
+                                 double weight, const Pass<T> &pass, const SharedBlocks &blocks,
+                                 StopWatch &watch, Team &team);
     // Does the same with a custom loss; `done`: false if it was stopped on the way.
     double custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop, BatchLoss custom,
                                     bool &done);

@@ -52,7 +52,6 @@ template <class T> class TrainerOf final : public Trainer {
     const Layer<T> &layer(int l) const { return network_.layers()[static_cast<std::size_t>(l - 1)]; }
     void check_state(int l, int s) const;
     void check_epoch(const EpochSpec &spec) const;
-    void check_shards(const EpochSpec &spec) const;
     void copy_order(const EpochSpec &spec);
     bool has_penalty() const { return regularisation_.l2 > 0.0 || regularisation_.l1 > 0.0; }
     int state_count() const { return kOptimizers[static_cast<int>(optimizer_.optimizer)].state_count; }
@@ -444,14 +443,11 @@ bool TrainerOf<T>::run_step(Epoch &epoch, const StepRows &rows, const std::vecto
     bool done = !epoch.watch.stopped();
     for (std::size_t i = 0; i < epoch.plan.pieces.size() && done; ++i)
         done = run_piece(epoch, epoch.plan.pieces[i], rows, steps, team);
-    const std::vector<Node> &nodes = epoch.plan.nodes;
-    for (std::size_t i = 0; i < nodes.size(); ++i)
-        epoch.node_losses[i] = sum_of_node(epoch.leaf_losses.data() + nodes[i].begin - shards.first,
-                                           nodes[i].end - nodes[i].begin);
+    sum_nodes(epoch.plan, epoch.leaf_losses, shards.first, epoch.node_losses);
     if (shards.exchange) {
         done = shards.exchange(shards.context, !done, epoch.node_losses.data(),
                                reinterpret_cast<void *const *>(buffers_.data()),
-                               static_cast<std::int64_t>(nodes.size()), network_.weight_count());
+                               static_cast<std::int64_t>(epoch.plan.nodes.size()), network_.weight_count());
         if (done)
             update_stored(epoch, steps, team);
         else
@@ -516,7 +512,7 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
         throw std::invalid_argument("an epoch needs at least one row, and no more than X has");
     if (spec.batch_size < 1)
         throw std::invalid_argument("batch_size must be positive, got " + std::to_string(spec.batch_size));
-    check_shards(spec);
+    check_shards(spec.shards, spec.n_order);
     if (!spec.learning_rates)
         throw std::invalid_argument("an epoch needs a learning rate for each step");
     for (const double *factors : {spec.dropout_factors, spec.smoothing_factors})
@@ -537,27 +533,6 @@ template <class T> void TrainerOf<T>::copy_order(const EpochSpec &spec) {
             throw std::invalid_argument("order names row " + std::to_string(row) + ", X has " +
                                         std::to_string(spec.rows.n_rows));
         order_[i] = row;
-    }
-}
-
-template <class T> void TrainerOf<T>::check_shards(const EpochSpec &spec) const {
-    const Shards &shards = spec.shards;
-    if (!shards.ends) {
-        if (shards.total != 1 || shards.first != 0 || shards.count != 1 || shards.exchange)
-            throw std::invalid_argument("shards need the ends of their rows");
-        return;
-    }
-    if (shards.first < 0 || shards.count < 1 || shards.count > shards.total - shards.first)
-        throw std::invalid_argument("shards must be some of " + std::to_string(shards.total));
-    if (!shards.exchange && shards.count != shards.total)
-        throw std::invalid_argument("shards elsewhere need an exchange");
-    if (!shards.batch_rows || !shards.first_rows || !shards.batch_weights || shards.n_steps < 1)
-        throw std::invalid_argument("shards need the rows and the weight of each batch");
-    Index before = 0;
-    for (Index i = 0; i < shards.n_steps * shards.count; ++i) {
-        if (shards.ends[i] < before || shards.ends[i] > spec.n_order)
-            throw std::invalid_argument("the ends of shards must ascend up to the number of rows");
-        before = shards.ends[i];
     }
 }
 

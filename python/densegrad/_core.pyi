@@ -198,6 +198,8 @@ class Lbfgs:
         custom: _BatchLoss | None,
         after_iteration: Callable[[int, float], bool] | None,
         continues: bool = False,
+        shards: _Shards | None = None,
+        exchange: _Exchange | None = None,
     ) -> None: ...
     def state(self) -> tuple[bool, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
     def set_state(

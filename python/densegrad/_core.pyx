@@ -1127,12 +1127,13 @@ cdef class Lbfgs:
 
     def minimise(self, Rows rows not None, Targets targets not None, *, double l2, int64_t max_iterations,
                  int64_t max_evaluations, double gradient_tolerance, double reduction_tolerance, n_threads,
-                 double deadline, custom, after_iteration, cbool continues=False):
+                 double deadline, custom, after_iteration, cbool continues=False, shards=None, exchange=None):
         """Minimise the loss of the rows, from the network's weights on.
 
         `deadline` is a reading of time.monotonic, 0 for none. `custom` is as for `Network._backpropagate`.
         `after_iteration` gets the number of iterations and the loss, and returns True to end. It may be None.
         `continues`: rows, targets and `l2` are as in the last call, so its loss and gradient are still good.
+        `shards` and `exchange` are as for `Trainer.epoch`, of one step with all rows.
         """
         cdef cpp.LbfgsSpec spec
         cdef cpp.LbfgsResult result
@@ -1155,6 +1156,8 @@ cdef class Lbfgs:
             spec.after_iteration = call_after_iteration
         spec.context = <void *>call
         spec.continues = continues
+        if shards is not None:
+            call.read_shards(spec.shards, shards, exchange)
         with nogil:
             result = core.minimise(spec)
         self.loss = result.loss

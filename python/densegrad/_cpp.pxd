@@ -160,14 +160,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         void poison_padding() except +
     unique_ptr[CppNetwork] make_network(const NetworkSpec &spec) except +
 
-cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
-    cdef struct OptimizerSpec:
-        Optimizer optimizer
-        double momentum
-        cbool nesterov
-        double beta_1, beta_2, epsilon
-    cdef struct Regularisation:
-        double l2, l1, weight_decay, max_norm, clip_norm
+cdef extern from "densegrad/shards.hpp" namespace "densegrad" nogil:
     cdef struct Shards:
         int64_t total, first, count
         const int64_t *ends
@@ -177,6 +170,15 @@ cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
         int64_t n_steps
         cbool (*exchange)(void *, cbool, double *, void *const *, int64_t, int64_t) noexcept
         void *context
+
+cdef extern from "densegrad/trainer.hpp" namespace "densegrad" nogil:
+    cdef struct OptimizerSpec:
+        Optimizer optimizer
+        double momentum
+        cbool nesterov
+        double beta_1, beta_2, epsilon
+    cdef struct Regularisation:
+        double l2, l1, weight_decay, max_norm, clip_norm
     cdef struct EpochSpec:
         RowsView rows
         Targets targets
@@ -225,6 +227,7 @@ cdef extern from "densegrad/lbfgs.hpp" namespace "densegrad" nogil:
         cbool (*after_iteration)(void *, int64_t, double) noexcept
         void *context
         cbool continues
+        Shards shards
     cdef struct LbfgsResult:
         double loss, loss_before
         int64_t iterations, evaluations

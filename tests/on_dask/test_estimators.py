@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import dask.array as da
@@ -53,6 +54,33 @@ def test_the_bits_of_a_trainer_on_one_machine(client: Client, X: NDArray[Any], y
     trainer = Trainer(net, Adam(0.01), batch_size=64, shards=8, random_state=0, l2=0.01)
     trainer.fit(X, np.searchsorted(clf.classes_, y), epochs=4, patience=11, restore_best=False)
     assert weights(clf) == net.parameters.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_lbfgs(kind: str, client: Client, four_workers: Client, X: NDArray[Any], y: NDArray[Any]) -> None:
+    """Any workers give the same bits, and one machine without shards the same up to rounding."""
+    one: Any = (
+        local_classifier() if kind == "classifier" else MLPRegressor(hidden_layer_sizes=(16,), random_state=0)
+    )
+    on_cluster: Any = DaskMLPClassifier if kind == "classifier" else DaskMLPRegressor
+    y = y if kind == "classifier" else np.sin(X[:, 0])
+    one.set_params(solver="lbfgs", max_iter=12, alpha=0.01)
+    weight = np.linspace(0.5, 2, len(X))
+    found = [
+        on_cluster(one, shards=8, client=there).fit(chunked(X), chunked(y), chunked(weight))
+        for there in (client, four_workers)
+    ]
+    assert weights(found[0]) == weights(found[1])
+    assert found[0].history_.loss == found[1].history_.loss
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        one.fit(X, y, weight)
+    local = found[0].to_local()
+    assert (local.n_iter_, local.solver, local.max_iter) == (12, "lbfgs", 12)
+    np.testing.assert_allclose(local.loss_, one.loss_, rtol=1e-4)
+    assert vars(local).keys() == vars(one).keys()
+    with pytest.raises(ValueError, match="X_val and y_val need a stochastic solver"):
+        found[0].fit(chunked(X), chunked(y), X_val=chunked(X), y_val=chunked(y))
 
 
 def first_weights(
@@ -122,7 +150,8 @@ def test_clones_pickles_and_nested_parameters(four_workers: Client, X: NDArray[A
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "lbfgs"}, "solver must be stochastic on a cluster"),
+        ({"solver": "lbfgs", "max_fun": 5}, "max_fun must be 15000 on a cluster"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "solver='lbfgs' makes no gradient steps that dropout"),
         ({"early_stopping": True}, "early_stopping=True needs X_val and y_val"),
         ({"class_weight": {"none": 2.0}}, "class_weight names 'none', which is no class"),
         ({"class_weight": {"low": -1.0}}, "class_weight must be finite and not negative"),

@@ -23,7 +23,7 @@ import scipy.sparse
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, get_worker
 from numpy.typing import NDArray
 
-from densegrad import Adam, Dense, Network, Trainer, _core
+from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
 from densegrad.distributed import PeerLost, ThreadCommunicator
 
@@ -48,11 +48,12 @@ def own_cluster() -> Iterator[tuple[LocalCluster, Client]]:
 
 
 def trainer(**options: Any) -> Trainer:
-    layers = [Dense(16, dropout=0.1), Dense(3, "softmax")]
+    optimizer = options.pop("optimizer", Adam(0.01))
+    layers = [Dense(16, dropout=0.1 if optimizer == Adam(0.01) else 0.0), Dense(3, "softmax")]
     net = Network(5, layers, loss="log_loss", dtype="float32", random_state=0)
     return Trainer(
         net,
-        Adam(0.01),
+        optimizer,
         **{"batch_size": 64, "shards": SHARDS, "random_state": 0, "schedule": "plateau"} | options,
     )
 
@@ -162,6 +163,27 @@ def test_shards_that_are_averaged(four_workers: Client, X: NDArray[Any], target:
     assert same(here, there)
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_lbfgs(
+    kind: str, client: Client, four_workers: Client, X: NDArray[Any], target: NDArray[Any]
+) -> None:
+    weight = np.linspace(0, 2, len(X))
+    rows: Any = scipy.sparse.csr_array(X * (X > 0)) if kind == "sparse" else X
+    blocks = chunked(X, 130)
+    if kind == "sparse":
+        blocks = (blocks * (blocks > 0)).map_blocks(scipy.sparse.csr_array)
+    options: dict[str, Any] = {"optimizer": LBFGS(), "batch_size": "auto", "schedule": None, "l2": 0.1}
+    for shards in (3, 8):
+        here = trainer(shards=shards, **options)
+        here.fit(rows, target, sample_weight=weight, epochs=9, validation=(rows, target))
+        for there in (client, four_workers):
+            other = trainer(shards=shards, **options)
+            labels = chunked(target, 130)
+            weights, validation = chunked(weight, 130), (blocks, labels)
+            train(there, other, blocks, labels, sample_weight=weights, epochs=9, validation=validation)
+            assert same(here, other)
+
+
 def test_a_second_training_continues(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
     rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
     here, there = trainer(schedule=None), trainer(schedule=None)
@@ -239,9 +261,18 @@ class Kill:
                     continue
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["rank 0", "another rank"])
+@pytest.mark.parametrize(
+    ("own", "options"),
+    [
+        (True, {}),
+        (False, {}),
+        (True, {"optimizer": LBFGS(0.0, 0.0), "batch_size": "auto", "schedule": None}),
+    ],
+    ids=["rank 0", "another rank", "rank 0 with L-BFGS"],
+)
 def test_a_killed_worker_changes_nothing(
     own: bool,
+    options: dict[str, Any],
     own_cluster: tuple[LocalCluster, Client],
     X: NDArray[Any],
     target: NDArray[Any],
@@ -250,7 +281,7 @@ def test_a_killed_worker_changes_nothing(
     _, client = own_cluster
     (tmp_path / "pids").write_text(" ".join(str(pid) for pid in client.run(os.getpid).values()))
     rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
-    here, there = trainer(), trainer()
+    here, there = trainer(**options), trainer(**options)
     here.fit(X, target, epochs=6)
     kill = Kill(str(tmp_path), [1, 4], own)
     train(client, there, rows, labels, epochs=6, callbacks=[kill], timeout=30)
@@ -298,7 +329,11 @@ def test_a_worker_that_joins_is_welcome(
 
 
 def test_a_worker_that_is_stopped(
-    own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], tmp_path: Any
+    own_cluster: tuple[LocalCluster, Client],
+    X: NDArray[Any],
+    target: NDArray[Any],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It lives and does not answer: after the time-out the others go on without it."""
     _, client = own_cluster
@@ -306,6 +341,15 @@ def test_a_worker_that_is_stopped(
     (tmp_path / "pids").write_text(" ".join(map(str, pids)))
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=4)
+    unanswered = []
+
+    def run(function: Any, *arguments: Any, **options: Any) -> Any:
+        answers = type(client).run(client, function, *arguments, **options)
+        if function in (streams.waiting, streams.newest_checkpoint):
+            unanswered.extend(set(options["workers"]) - answers.keys())
+        return answers
+
+    monkeypatch.setattr(client, "run", run)
     stop = Kill(str(tmp_path), [1], False, signal.SIGSTOP)
     try:
         train(client, there, chunked(X, 100), chunked(target, 100), epochs=4, callbacks=[stop], timeout=10)
@@ -315,6 +359,7 @@ def test_a_worker_that_is_stopped(
                 os.kill(pid, signal.SIGCONT)
     assert (tmp_path / "killed-1").exists()
     assert same(here, there)
+    assert not unanswered  # nothing more is waited for, since the scheduler has not heard of it either
 
 
 def test_a_lost_worker_costs_the_update_under_way(

@@ -3,6 +3,7 @@
 
 #include "densegrad/data.hpp"
 #include "densegrad/network.hpp"
+#include "densegrad/shards.hpp"
 
 #include <cstdint>
 
@@ -15,7 +16,7 @@ enum class LbfgsEnd : int {
     iterations,  // there were max_iterations
     evaluations, // there were more than max_evaluations
     line_search, // no lower loss was found along the direction of steepest descent
-    asked,       // stop, custom or after_iteration asked for it
+    asked,       // stop, custom, exchange or after_iteration asked for it
 };
 
 struct LbfgsSpec {
@@ -36,6 +37,9 @@ struct LbfgsSpec {
     // Loss and gradient at the weights are still those that the last call of minimise() has left. It is for
     // the caller to know that rows, targets and l2 are the same. Weights that have changed are noticed.
     bool continues = false;
+    // If they have `ends`: sums over the rows are a tree over the shards, each of which has rows. All
+    // processes make the same steps, with an exchange in each evaluation. Not for Loss::custom.
+    Shards shards;
 };
 
 struct LbfgsResult {

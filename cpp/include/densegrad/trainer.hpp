@@ -4,6 +4,7 @@
 #include "densegrad/data.hpp"
 #include "densegrad/network.hpp"
 #include "densegrad/optimizers.hpp"
+#include "densegrad/shards.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -34,31 +35,6 @@ struct Regularisation {
 // out, (n_rows,). Returns false to stop the epoch.
 using CustomLoss = bool (*)(void *context, const void *output, const std::int64_t *row_numbers,
                             std::int64_t n_rows, void *loss_gradient, double *row_loss);
-
-// Several processes make each update together: it is called between the sums over the batch and the update.
-// stopped: this process asks to end the epoch, and its sums are of no use. losses: (count,) sums of weighted
-// losses; partials: (count,) gradients of `size` numbers in whole lines of 64 bytes. Both
-// are of the largest parts of the tree over the shards that lie in this process, in their order. It leaves
-// the sums of the whole tree in losses[0] and partials[0]. Returns false to end the epoch before the update.
-using Exchange = bool (*)(void *context, bool stopped, double *losses, void *const *partials,
-                          std::int64_t count, std::int64_t size);
-
-// The rows of each batch come from `total` shards, and each sum over a batch is a binary tree with a leaf for
-// each shard: results do not depend on who holds which of them. A process may hold [first, first + count).
-struct Shards {
-    std::int64_t total = 1;
-    std::int64_t first = 0;
-    std::int64_t count = 1;
-    // For each step, if they are not null; nobody may write to them meanwhile:
-    const std::int64_t *ends = nullptr;       // (n_steps, count) where the rows of each shard end in `order`
-    const std::int64_t *batch_rows = nullptr; // (n_steps,) rows of the whole batch
-    const std::int64_t *first_rows =
-        nullptr;                           // (n_steps,) number in the whole batch of the first row held here
-    const double *batch_weights = nullptr; // (n_steps,) sum of the sample weights of the whole batch
-    std::int64_t n_steps = 0;
-    Exchange exchange = nullptr; // null: all shards are here
-    void *context = nullptr;     // of exchange
-};
 
 struct EpochSpec {
     RowsView rows;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -289,12 +291,14 @@ def _check_parameters(kind: type[Any], estimator: Any, X_val: Any) -> None:
     if not isinstance(estimator, kind):
         raise TypeError(f"estimator must be an {kind.__name__}; got {type(estimator).__name__}")
     needed = {"learning_rate": "constant", "scoring": None, "warm_start": False}
+    if estimator.solver == "lbfgs":
+        needed["max_fun"] = kind().max_fun  # max_iter is the only limit
     for name, value in needed.items():
         given = getattr(estimator, name, value)
         if given != value:
             raise ValueError(f"{name} must be {value!r} on a cluster; got {given!r}")
-    if estimator.solver == "lbfgs":
-        raise ValueError("solver must be stochastic on a cluster; got 'lbfgs'")
+    if estimator.solver == "lbfgs" and X_val is not None:
+        raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
     if callable(estimator.loss):
         raise ValueError(
             "loss must be the name of a loss on a cluster; use densegrad.dask.train for your own"
@@ -352,17 +356,24 @@ def _computed(predictions: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, 
 
 
 def _local_estimator(estimator: Any, targets: Any, X: Any, dtype: np.dtype[Any]) -> Any:
-    """Return an estimator for arrays that has seen one made-up row: it has all fitted attributes."""
+    """Return an estimator for arrays that has seen a few made-up rows: it has all fitted attributes."""
     unseen = {"early_stopping": False, "callbacks": None, "progress": False, "batch_size": "auto"}
     if isinstance(targets, Labels):
         unseen["class_weight"] = None
     local = clone(estimator).set_params(**unseen)
-    made_up: Any = np.zeros((1, int(X.shape[1])), dtype)
+    classes = targets.classes if isinstance(targets, Labels) else np.ones(1)
+    by_steps = local.solver != "lbfgs"
+    made_up: Any = np.zeros((1 if by_steps else len(classes), int(X.shape[1])), dtype)
     if hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns):
         made_up = imported("pandas").DataFrame(made_up, columns=list(X.columns))
-    if isinstance(targets, Labels):
-        return local.partial_fit(made_up, targets.classes[:1], classes=targets.classes)
-    return local.partial_fit(made_up, np.ones(1 if targets.n_targets == 1 else (1, targets.n_targets)))
+    y = classes[: len(made_up)]
+    if not isinstance(targets, Labels) and targets.n_targets > 1:
+        y = np.ones((1, targets.n_targets))
+    if not by_steps:  # which has no partial_fit
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it does not converge
+            return local.set_params(max_iter=1).fit(made_up, y)
+    return local.partial_fit(made_up, y, **({"classes": classes} if isinstance(targets, Labels) else {}))
 
 
 def _take(local: Any, trainer: Trainer) -> None:
@@ -370,6 +381,9 @@ def _take(local: Any, trainer: Trainer) -> None:
     history = trainer.history
     assert history is not None
     local.network_.parameters = trainer.network.parameters
-    local.loss_curve_, local.loss_, local.best_loss_ = list(history.loss), history.loss[-1], min(history.loss)
+    local.loss_ = history.loss[-1] if history.loss else math.nan  # L-BFGS may begin at a minimum
     local.n_iter_ = len(history.loss)
+    if local.solver == "lbfgs":
+        return
+    local.loss_curve_, local.best_loss_ = list(history.loss), min(history.loss)
     local.validation_loss_curve_ = list(history.validation_loss) or None

@@ -161,8 +161,7 @@ def _let_run(timeout: float, dask_scheduler: Any) -> tuple[int, list[str]]:
 
     The scheduler does so by itself, but not for tasks that came while there was no worker at all.
     """
-    latest = time() - timeout
-    silent = [address for address, one in dask_scheduler.workers.items() if one.last_seen < latest]
+    silent = unseen(timeout, dask_scheduler)
     there = dask_scheduler.workers.keys()
     waiting = [task for task in list(dask_scheduler.unrunnable) if task.loose_restrictions]
     waiting = [task for task in waiting if there.isdisjoint(task.worker_restrictions or ())]
@@ -171,6 +170,12 @@ def _let_run(timeout: float, dask_scheduler: Any) -> tuple[int, list[str]]:
             task.worker_restrictions = None
         dask_scheduler.transitions({task.key: "waiting" for task in waiting}, stimulus_id="densegrad")
     return len(there), silent
+
+
+def unseen(seconds: float, dask_scheduler: Any) -> list[str]:
+    """Return the workers that the scheduler has not heard of for so long."""
+    latest = time() - seconds
+    return [address for address, one in dask_scheduler.workers.items() if one.last_seen < latest]
 
 
 def _columns(name: str, X: Any, target: Any, sample_weight: Any) -> list[tuple[Any, Any, Any]]:

@@ -16,7 +16,7 @@ from densegrad.dask import streams
 from densegrad.dask.packages import imported
 from densegrad.dask.placement import Placement, pieces, placed
 from densegrad.dask.rank import Job, Outcome, train_rank
-from densegrad.dask.rows import Rows, give_up
+from densegrad.dask.rows import Rows, give_up, unseen
 from densegrad.training.communicator import PeerLost
 from densegrad.training.history import History
 from densegrad.training.trainer import Trainer
@@ -325,7 +325,7 @@ class _Run:
                     distributed.wait(pending, timeout=_POLL, return_when="FIRST_COMPLETED")
 
     def _silent(self, job: Job, ends: dict[int, Outcome], asked: set[int]) -> set[int]:
-        """Return the ranks that another one has waited for in vain, and whose workers do not answer here.
+        """Return the ranks that another one has waited for in vain, and whose workers are silent here, too.
 
         `asked` are those that were looked at before: they are alive, and only slow.
         """
@@ -334,7 +334,7 @@ class _Run:
         if not named:
             return set()
         workers = {rank: job.placement.addresses[rank] for rank in named}
-        answers = self._call(streams.waiting, job.group, workers=[*workers.values()], timeout=self._soon)
+        answers = self._ask(streams.waiting, job.group, workers=[*workers.values()])
         return {rank for rank, address in workers.items() if address not in answers}
 
     def _stop(self, job: Job) -> None:
@@ -349,7 +349,7 @@ class _Run:
         """Raise TimeoutError if a worker answers, but has not begun its part."""
         addresses = job.placement.addresses
         there = [address for address in addresses if address in self._client.nthreads()]
-        states = self._call(streams.waiting, job.group, workers=there, timeout=self._soon)
+        states = self._ask(streams.waiting, job.group, workers=there)
         for rank, address in enumerate(addresses):
             if rank not in ends and states.get(address):
                 raise TimeoutError(
@@ -361,9 +361,7 @@ class _Run:
     def _look_at_checkpoint(self, job: Job) -> None:
         """Get the newest checkpoint of rank 0, whose worker may be lost next."""
         address = job.placement.addresses[0]
-        found = self._call(streams.newest_checkpoint, job.group, self._written, workers=[address]).get(
-            address
-        )
+        found = self._ask(streams.newest_checkpoint, job.group, self._written, workers=[address]).get(address)
         if found is not None:
             self._written, self._checkpoint = found
 
@@ -408,6 +406,12 @@ class _Run:
         """Call a function on those workers of a job that are there."""
         there = [address for address in job.placement.addresses if address in self._client.nthreads()]
         self._call(function, job.group, *arguments, workers=there)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any, workers: list[str]) -> dict[str, Any]:
+        """Call a function that needs no work on workers; return the answers of those that are not frozen."""
+        frozen = self._client.run_on_scheduler(unseen, self._soon)
+        awake = [address for address in workers if address not in frozen]
+        return self._call(function, *arguments, workers=awake, timeout=self._soon)
 
     def _call(
         self, function: Callable[..., Any], *arguments: Any, workers: list[str], timeout: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from densegrad._optimizers import LBFGS, AnyOptimizer
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.training import Training
 from densegrad.spec import NetworkSpec
@@ -17,18 +18,21 @@ def trainer_of(recipe: Recipe, spec: NetworkSpec, shards: int, average_every: in
     Parameters
     ----------
     recipe : Recipe
-        Of a stochastic solver with a constant learning rate; `schedule` may change it.
+        Of L-BFGS, or of a stochastic solver with a constant learning rate; `schedule` may change it.
     spec : NetworkSpec
     shards : int
     average_every : int or None
         As for `Trainer`.
     """
-    assert recipe.optimizer is not None
     limits = recipe.regularisation
+    optimizer: AnyOptimizer | None = recipe.optimizer
+    batch_size = recipe.batch_size
+    if optimizer is None:
+        optimizer, batch_size = LBFGS(recipe.tol), "auto"
     return Trainer(
         Training.begun(recipe, spec).network,
-        recipe.optimizer,
-        batch_size=recipe.batch_size,
+        optimizer,
+        batch_size=batch_size,
         shuffle=recipe.shuffle,
         random_state=recipe.random_state,
         n_threads=recipe.n_threads,
@@ -45,8 +49,9 @@ def trainer_of(recipe: Recipe, spec: NetworkSpec, shards: int, average_every: in
 
 def fit_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the arguments of `Trainer.fit` that a recipe asks for, without rows."""
+    by_patience = recipe.optimizer is not None and not math.isinf(recipe.n_iter_no_change)
     # scikit-learn ends after more epochs without improvement than it is told, `Trainer` after as many.
-    patience = None if math.isinf(recipe.n_iter_no_change) else int(recipe.n_iter_no_change) + 1
+    patience = int(recipe.n_iter_no_change) + 1 if by_patience else None
     return {
         "epochs": recipe.max_iter,
         "patience": patience,

@@ -13,6 +13,7 @@ from densegrad import _arrays, _core, _validation
 from densegrad._losses import custom_rows, weighted_mean
 from densegrad.network import Network
 from densegrad.samples import Samples
+from densegrad.training.descent import Exchange, Shards
 from densegrad.training.history import Epoch
 
 # The parts of the core's state.
@@ -33,22 +34,19 @@ class Lbfgs:
     ----------
     network : Network
         The copy. It has the weights of the last iteration, also after an error or Ctrl-C.
+    reduction : float
+        By which the last iteration lowered the loss, relative to the loss or 1; infinite if there was none.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network.astype(np.float64)
         self._core = _core.Lbfgs(self.network)
+        self.reduction = math.inf
 
     @property
     def loss(self) -> float:
         """The loss at the weights now, with the penalty; infinite if it is not known."""
         return self._core.loss
-
-    @property
-    def reduction(self) -> float:
-        """By which the last iteration lowered the loss, relative to the loss or 1."""
-        before, after = self._core.loss_before, self._core.loss
-        return (before - after) / max(abs(before), abs(after), 1.0)
 
     @property
     def iterations(self) -> int:
@@ -82,6 +80,8 @@ class Lbfgs:
         deadline: float = math.inf,
         see: Callable[[Epoch], bool] | None = None,
         continues: bool = False,
+        shards: Shards | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         """Minimise the loss of the samples, from the network's weights on.
 
@@ -104,6 +104,8 @@ class Lbfgs:
             Called after each iteration with its record; returns True to end the iterations.
         continues : bool
             Samples and `l2` are as in the last call, so the loss there need not be computed again.
+        shards, exchange
+            As for an epoch of gradient descent, of one step with all rows.
         """
         before = monotonic()
 
@@ -114,6 +116,7 @@ class Lbfgs:
             stopped = "max_time" if before >= deadline else ""
             return see(Epoch(number - 1, loss, None, seconds, 0, stopped=stopped)) or bool(stopped)
 
+        self.reduction = math.inf
         self._core.minimise(
             samples.rows,
             samples.targets,
@@ -127,7 +130,12 @@ class Lbfgs:
             custom=_batch_loss(samples),
             after_iteration=None if see is None else after_iteration,
             continues=continues,
+            shards=shards,
+            exchange=exchange,
         )
+        if self.iterations > 0:
+            loss_before, loss = self._core.loss_before, self.loss
+            self.reduction = (loss_before - loss) / max(abs(loss_before), abs(loss), 1.0)
 
     def is_at(self, network: Network) -> bool:
         """Tell whether `network` has the weights of the last iteration, in its own precision."""
@@ -139,7 +147,7 @@ class Lbfgs:
         """Return plain data to make this one of again; the description of the network is not part of it."""
         with _core.Reading(self.network):
             state = dict(zip(_STATE, self._core.state(), strict=True))
-            return {**state, "parameters": self.network.parameters}
+            return {**state, "parameters": self.network.parameters, "reduction": self.reduction}
 
     @staticmethod
     def checked_state(network: Network, state: Any) -> dict[str, Any]:
@@ -152,6 +160,8 @@ class Lbfgs:
             if array.shape != shape:
                 raise ValueError(f"{name} of L-BFGS must have shape {shape}; got {array.shape}")
             checked[name] = array
+        reduction = state.get("reduction", math.inf)  # older files have none
+        checked["reduction"] = _validation.number("reduction", reduction)
         if np.any(checked["curvatures"] <= 0):
             raise ValueError("curvatures of L-BFGS must be positive")
         return checked
@@ -162,6 +172,7 @@ class Lbfgs:
         lbfgs = cls(network)
         lbfgs.network.parameters = state["parameters"]
         lbfgs.take_memory(*(state[name] for name in _STATE))
+        lbfgs.reduction = state["reduction"]
         return lbfgs
 
     def take_memory(self, *state: Any) -> None:
@@ -170,12 +181,13 @@ class Lbfgs:
 
     def __getstate__(self) -> dict[str, Any]:
         with _core.Reading(self.network):
-            return {"network": self.network, "state": self._core.state()}
+            return {"network": self.network, "state": self._core.state(), "reduction": self.reduction}
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
         self.network = pickled["network"]
         self._core = _core.Lbfgs(self.network)
         self._core.set_state(*pickled["state"])
+        self.reduction = pickled.get("reduction", math.inf)
 
 
 def _batch_loss(samples: Samples) -> Callable[[Any], tuple[float, Any]] | None:

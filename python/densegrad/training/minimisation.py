@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from time import monotonic
 from typing import Any
+
+import numpy as np
 
 from densegrad import _core, _validation
 from densegrad._optimizers import LBFGS, AnyOptimizer
 from densegrad.layers import LayerRates
 from densegrad.network import Network
 from densegrad.samples import Samples
-from densegrad.training.descent import GradientDescent, Regularisation
+from densegrad.training.descent import GradientDescent, Part, Regularisation
 from densegrad.training.lbfgs import Lbfgs
 from densegrad.training.observers import StepObservers
+from densegrad.training.sharded_rows import RowsInShards
 from densegrad.training.sources import Run
 
 
@@ -117,11 +121,16 @@ class FullBatch:
     n_threads : int or None
     observers : StepObservers
         See each iteration.
+    rows : RowsInShards or None
+        With shards, the same samples, of which an update takes all.
 
     Attributes
     ----------
     ended : str
         "converged" or "line_search" once no further iteration follows.
+    so_far : Part
+        The iteration of the epoch under way, if it is made. Then `epoch` makes none; assign an empty one
+        before the next epoch.
     """
 
     n_steps = 1
@@ -132,55 +141,78 @@ class FullBatch:
         samples: Samples,
         n_threads: int | None,
         observers: StepObservers,
+        rows: RowsInShards | None = None,
     ) -> None:
         self._minimisation = minimisation
         self._samples = samples
         self._n_threads = n_threads
         self._observers = observers
+        self._rows = rows
+        self._ranks = None if rows is None else rows.ranks
+        self._shards = None if rows is None else rows.steps(None)
+        self._n_rows = samples.n_rows if rows is None else rows.layout.n_rows
         self._last: Lbfgs | None = None
         self.ended = ""
+        self.so_far = Part()
+
+    def check_finite(self) -> None:
+        """Raise ValueError if X has NaN or infinity; with several ranks it says where."""
+        (self._samples if self._rows is None else self._rows).check_finite()
+
+    def go_on(self) -> None:
+        """Judge the last iteration, which a fit of the same rows made before it was broken off."""
+        self._last = self._minimisation.minimiser()
 
     def epoch(self, deadline: float) -> Run:
         """Make the next iteration, in one call of the core; one that is cut short is undone."""
-        minimisation, n_rows = self._minimisation, self._samples.n_rows
-        began = monotonic()
+        minimisation = self._minimisation
         lbfgs = minimisation.minimiser()
+        if self.so_far.steps > 0:
+            self._last = lbfgs
+            minimisation.epochs += 1
+            return Run(self.so_far.loss, self._n_rows, None, 0.0, self.is_late(deadline))
+        began = monotonic()
         continues, self._last = lbfgs is self._last, None
         if continues and lbfgs.reduction <= minimisation.optimizer.reduction_tolerance:
             self.ended = "converged"
             return Run(lbfgs.loss, 0, None, 0.0, False)
         try:
-            lbfgs.minimise(
-                self._samples,
-                l2=minimisation.regularisation.l2,
-                max_iter=1,
-                max_fun=sys.maxsize,
-                gradient_tolerance=minimisation.optimizer.gradient_tolerance,
-                reduction_tolerance=0.0,
-                n_threads=self._n_threads,
-                deadline=deadline,
-                continues=continues,
-            )
+            with nullcontext() if self._ranks is None else self._ranks.epoch(np.dtype(np.float64)):
+                lbfgs.minimise(
+                    self._samples,
+                    l2=minimisation.regularisation.l2,
+                    max_iter=1,
+                    max_fun=sys.maxsize,
+                    gradient_tolerance=minimisation.optimizer.gradient_tolerance,
+                    reduction_tolerance=0.0,
+                    n_threads=self._n_threads,
+                    deadline=deadline,
+                    continues=continues,
+                    shards=self._shards,
+                    exchange=None if self._ranks is None else self._ranks.add_up,
+                )
         finally:
             # Also after an error: these belong together.
             minimisation.network.parameters = lbfgs.network.parameters
         self._last = lbfgs
-        run = Run(lbfgs.loss, n_rows, None, monotonic() - began, monotonic() >= deadline)
+        seconds = monotonic() - began
         if lbfgs.iterations == 0:
             if lbfgs.end == "asked":
-                return run._replace(n_rows=0, time_is_up=True)
+                return Run(lbfgs.loss, 0, None, seconds, True)
             if math.isfinite(lbfgs.loss):
                 self.ended = "converged" if lbfgs.end == "gradient" else "line_search"
-                return run._replace(n_rows=0)
+                return Run(lbfgs.loss, 0, None, seconds, self.is_late(deadline))
         else:
             minimisation.steps += 1
+            self.so_far = Part(lbfgs.loss, 1, 1)  # a mean already
             minimisation.epochs += 1
             self._observers.see(minimisation.steps)
-        return run
+        return Run(lbfgs.loss, self._n_rows, None, seconds, self.is_late(deadline))
 
     def is_late(self, deadline: float) -> bool:
-        """Tell whether no further epoch is to begin."""
-        return monotonic() >= deadline
+        """Tell whether no further epoch is to begin, on some rank."""
+        late = monotonic() >= deadline
+        return late if self._ranks is None else self._ranks.any(late)
 
 
 def descent_of(
@@ -211,6 +243,16 @@ def refuse(**arguments: Any) -> None:
                 f"LBFGS makes no gradient steps on mini-batches that {name} could act on; got"
                 f" {name}={value!r}. Choose another optimizer, or leave {name} alone"
             )
+
+
+def check_shards(network: Network, shards: int, average_every: int | None) -> None:
+    """Raise ValueError if L-BFGS cannot minimise the loss of this network over so many shards."""
+    refuse(average_every=average_every)
+    if shards > 1 and network.custom_loss is not None:
+        raise ValueError(
+            f"LBFGS with shards needs a loss by name; got a custom loss and shards={shards}. Choose another"
+            " optimizer, or shards=1"
+        )
 
 
 def _check_layers(network: Network) -> None:

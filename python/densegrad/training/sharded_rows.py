@@ -19,21 +19,84 @@ from densegrad.training.shards import Layout, check_rows, shard_ends, tree_sum
 from densegrad.training.sources import Run
 
 
+class RowsInShards:
+    """The rows of the shards that are here, and their place among all rows.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows of the shards that are here.
+    shards : int
+    rows_of_shard : int
+        Rows that an update takes of each shard; more than there are stands for all.
+    ranks : Ranks or None
+        None: all shards are here.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than shards; on all ranks, if one of them has not the rows of its shards.
+    """
+
+    def __init__(self, samples: Samples, shards: int, rows_of_shard: int, ranks: Ranks | None) -> None:
+        self.samples = samples
+        self.ranks = ranks
+        n_rows, first, last = samples.n_rows, 0, shards
+        if ranks is not None:
+            ranks.check_equal({"sample_weight is None": samples.sample_weight is None})
+            n_rows, first, last = ranks.total_rows(n_rows), ranks.first, ranks.last
+        check_rows(n_rows, shards)
+        self.layout = Layout(n_rows, shards, min(rows_of_shard, -(-n_rows // shards)), first, last)
+
+    def check_finite(self) -> None:
+        """Raise ValueError if X has NaN or infinity; with several ranks it says where."""
+        try:
+            self.samples.check_finite()
+        except ValueError as error:
+            if self.ranks is None:
+                raise
+            row = first_bad_row(self.samples.X, self.samples.spec.dtype)
+            row += self.layout.first * self.layout.n_rows // self.layout.shards
+            raise ValueError(f"{error} (rank {self.ranks.rank}, row {row} of all)") from None
+
+    def steps(self, order: NDArray[np.int64] | None, done: int = 0) -> Shards:
+        """Return the shards of the updates that are left, as the core takes them.
+
+        `order` is that of the rows here, batch after batch; None: as they stand.
+        """
+        layout = self.layout
+        begin = int(layout.ends[done - 1, -1]) if done else 0
+        return (
+            layout.shards,
+            layout.first,
+            layout.last - layout.first,
+            layout.ends[done:] - begin,
+            layout.batch_rows[done:],
+            layout.first_rows[done:],
+            self._batch_weights(order)[done:],
+        )
+
+    def _batch_weights(self, order: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        weights = self.samples.sample_weight
+        if weights is None:
+            return self.layout.batch_rows.astype(np.float64)
+        leaves = self.layout.leaf_sums(weights if order is None else weights[order])
+        if self.ranks is not None:
+            leaves = self.ranks.columns(leaves)
+            if not leaves.any():
+                raise ValueError("sample_weight must not be zero for every row")
+        return np.ascontiguousarray(tree_sum(leaves))
+
+
 class ShardedRows:
     """Rows in shards; each update takes as many rows of each shard.
 
     Parameters
     ----------
     descent : GradientDescent
-    samples : Samples
-        The rows of the shards that are here.
-    shards : int
-    rows_of_shard : int
-        Rows that an update takes of each shard.
+    rows : RowsInShards
     rates : Rates
     n_threads : int or None
-    ranks : Ranks or None
-        None: all shards are here.
     shuffle : bool
 
     Attributes
@@ -43,11 +106,6 @@ class ShardedRows:
     so_far : Part
         How far the epoch under way has come, also if it was broken off. `epoch` goes on from there, so assign
         an empty one before the next epoch.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows than shards; on all ranks, if one of them has not the rows of its shards.
     """
 
     ended = ""
@@ -55,39 +113,23 @@ class ShardedRows:
     def __init__(
         self,
         descent: GradientDescent,
-        samples: Samples,
-        shards: int,
-        rows_of_shard: int,
+        rows: RowsInShards,
         rates: Rates,
         n_threads: int | None,
-        ranks: Ranks | None,
         shuffle: bool,
     ) -> None:
         self._descent = descent
-        self._samples = samples
+        self._rows = rows
+        self._samples, self._layout, self._ranks = rows.samples, rows.layout, rows.ranks
         self._shuffle = shuffle
         self._rates = rates
         self._n_threads = n_threads
-        self._ranks = ranks
-        n_rows, first, last = samples.n_rows, 0, shards
-        if ranks is not None:
-            ranks.check_equal({"sample_weight is None": samples.sample_weight is None})
-            n_rows, first, last = ranks.total_rows(n_rows), ranks.first, ranks.last
-        check_rows(n_rows, shards)
-        self._layout = Layout(n_rows, shards, min(rows_of_shard, -(-n_rows // shards)), first, last)
         self.n_steps = self._layout.n_steps
         self.so_far = Part()
 
     def check_finite(self) -> None:
         """Raise ValueError if X has NaN or infinity; with several ranks it says where."""
-        try:
-            self._samples.check_finite()
-        except ValueError as error:
-            if self._ranks is None:
-                raise
-            row = first_bad_row(self._samples.X, self._descent.network.dtype)
-            row += self._layout.first * self._layout.n_rows // self._layout.shards
-            raise ValueError(f"{error} (rank {self._ranks.rank}, row {row} of all)") from None
+        self._rows.check_finite()
 
     def epoch(self, deadline: float) -> Run:
         """Make the updates of the next epoch that are left, in one call of the core."""
@@ -119,17 +161,8 @@ class ShardedRows:
         done = self.so_far.steps
         if done == layout.n_steps:
             return False
-        weights = self._batch_weights(order)
-        begin = int(layout.ends[done - 1, -1]) if done else 0
-        shards: Shards = (
-            layout.shards,
-            layout.first,
-            layout.last - layout.first,
-            layout.ends[done:] - begin,
-            layout.batch_rows[done:],
-            layout.first_rows[done:],
-            weights[done:],
-        )
+        shards = self._rows.steps(order, done)
+        begin = len(order) - int(shards[3][-1, -1])
         numbers = numbers.between(done, layout.n_steps)
         exchange = None if ranks is None else ranks.add_up
         with nullcontext() if ranks is None else ranks.epoch(descent.network.dtype):
@@ -148,17 +181,6 @@ class ShardedRows:
             finally:
                 self.so_far = descent.so_far
         return part.stopped
-
-    def _batch_weights(self, order: NDArray[np.int64]) -> NDArray[np.float64]:
-        weights = self._samples.sample_weight
-        if weights is None:
-            return self._layout.batch_rows.astype(np.float64)
-        leaves = self._layout.leaf_sums(weights[order])
-        if self._ranks is not None:
-            leaves = self._ranks.columns(leaves)
-            if not leaves.any():
-                raise ValueError("sample_weight must not be zero for every row")
-        return np.ascontiguousarray(tree_sum(leaves))
 
     def is_late(self, deadline: float) -> bool:
         """Tell whether no further epoch is to begin, on some rank."""

@@ -24,11 +24,11 @@ from densegrad.training.descent import GradientDescent, Part, Regularisation
 from densegrad.training.history import History
 from densegrad.training.loop import Validate, advice_on_divergence
 from densegrad.training.loop import epochs as epochs_of
-from densegrad.training.minimisation import FullBatch, Minimisation, descent_of, refuse
+from densegrad.training.minimisation import FullBatch, Minimisation, check_shards, descent_of, refuse
 from densegrad.training.observers import Callback, Observers, StepObservers, callbacks_from
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import AnySchedule
-from densegrad.training.sharded_rows import ShardedRows, validation_loss
+from densegrad.training.sharded_rows import RowsInShards, ShardedRows, validation_loss
 from densegrad.training.shards import rows_of_shard
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
@@ -53,8 +53,8 @@ class Trainer(TrainerState):
         Changed in place.
     optimizer : SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion, LBFGS or str, default Adam()
         A name, such as "adam", stands for an optimizer with its defaults. With LBFGS an epoch is one
-        iteration over all rows. It takes no mini-batches, shards and ranks, and neither dropout, schedules,
-        `l1`, `weight_decay`, `max_norm` nor `clip_norm`.
+        iteration over all rows. It takes no mini-batches, and neither dropout, schedules, `average_every`,
+        `l1`, `weight_decay`, `max_norm` nor `clip_norm`; with shards no custom loss.
     batch_size : int or "auto", default "auto"
         Rows in an update; "auto" is min(200, number of rows). The last batch of an epoch may be smaller.
     shuffle : bool, default True
@@ -180,7 +180,7 @@ class Trainer(TrainerState):
             random = _validation.random_source(random_state)
             optimizer = _checked_optimizer(optimizer)
             if isinstance(optimizer, LBFGS):
-                refuse(shards=None if self.shards == 1 else self.shards)
+                check_shards(network, self.shards, self.average_every)
             draws = self.shards > 1 or any(layer.dropout for layer in network.layers)
             seed = _drawn_seed(random) if draws else 0
             self._train_by(descent_of(network, optimizer, regularisation, seed), random, None, {})
@@ -204,7 +204,7 @@ class Trainer(TrainerState):
         with together(self._ranks):
             samples = self._samples(X, target, sample_weight)
             if isinstance(self._descent, Minimisation):
-                return FullBatch(self._descent, samples, self.n_threads, StepObservers()).epoch(math.inf).loss
+                return self._full_batch(self._descent, samples, StepObservers()).epoch(math.inf).loss
             numbers = self._rates.of_epoch(1)
             if self.average_every is not None:
                 raise ValueError("average_every must be None for a single step: take `epoch` or `fit`")
@@ -248,7 +248,8 @@ class Trainer(TrainerState):
             rows = None if order is None else _checked_order(order)
             if isinstance(self._descent, Minimisation):
                 refuse(order=rows, learning_rate=learning_rate)
-                return self._full_batch(self._descent, samples, StepObservers()).epoch(math.inf).loss
+                source = self._full_batch(self._descent, samples, StepObservers(), self.batch_size)
+                return source.epoch(math.inf).loss
             if self.shards > 1:
                 loss = self._sharded_epoch(samples, rows, learning_rate)
             else:
@@ -273,28 +274,28 @@ class Trainer(TrainerState):
         return source.so_far.loss
 
     def _full_batch(
-        self, minimisation: Minimisation, samples: Samples, observers: StepObservers
+        self,
+        minimisation: Minimisation,
+        samples: Samples,
+        observers: StepObservers,
+        batch_size: int | str = "auto",
     ) -> FullBatch:
-        if self.batch_size != "auto" and int(self.batch_size) < samples.n_rows:
+        rows, n_rows = None, samples.n_rows
+        if self.shards > 1:
+            rows = RowsInShards(samples, self.shards, sys.maxsize, self._ranks)
+            n_rows = rows.layout.n_rows
+        if batch_size != "auto" and int(batch_size) < n_rows:
             raise ValueError(
-                f"batch_size must be 'auto' with LBFGS, which takes all {samples.n_rows} rows at once; got"
-                f" {self.batch_size}"
+                f"batch_size must be 'auto' with LBFGS, which takes all {n_rows} rows at once; got"
+                f" {batch_size}"
             )
-        return FullBatch(minimisation, samples, self.n_threads, observers)
+        return FullBatch(minimisation, samples, self.n_threads, observers, rows)
 
     def _sharded(self, samples: Samples, rows_of_shard: int, shuffle: bool) -> ShardedRows:
-        assert isinstance(self._descent, GradientDescent)  # LBFGS takes no shards
+        assert isinstance(self._descent, GradientDescent)
+        rows = RowsInShards(samples, self.shards, rows_of_shard, self._ranks)
         kind = ShardedRows if self.average_every is None else AveragedRows
-        source = kind(
-            self._descent,
-            samples,
-            self.shards,
-            rows_of_shard,
-            self._rates,
-            self.n_threads,
-            self._ranks,
-            shuffle,
-        )
+        source = kind(self._descent, rows, self._rates, self.n_threads, shuffle)
         if isinstance(source, AveragedRows):
             source.average_every = self.average_every or 1
         return source
@@ -349,7 +350,7 @@ class Trainer(TrainerState):
             A file of this fit, from which the same call continues after a crash. It is replaced in one step.
             A trainer with the same arguments, the same data and this file ends bit for bit as without the
             break. `epochs` is the number for the whole fit. `Trainer.load` reads the file, too.
-            With `shards`, Ctrl-C and the loss of a rank leave the updates of the epoch so far in it.
+            With `shards` or LBFGS, Ctrl-C and the loss of a rank leave the updates of the epoch so far in it.
         checkpoint_every : int, default 1
             Epochs from one writing of the file to the next. It is also written when the fit ends. An epoch
             that `max_time` cuts short is not in it.
@@ -436,8 +437,10 @@ class Trainer(TrainerState):
             began, so_far = self._take_fit_from_first(self._ranks, began, so_far, stopping)
         assert self.history is not None
         history, kept, unsaved = self.history, self._kept(stopping, so_far), False
-        if isinstance(source, ShardedRows):
+        if isinstance(source, (ShardedRows, FullBatch)):
             source.so_far = so_far
+        if isinstance(source, FullBatch) and began.epochs > 0:
+            source.go_on()
         last = None if source.n_steps is None else began.first + epochs * source.n_steps
         try:
             with (
@@ -465,7 +468,7 @@ class Trainer(TrainerState):
                     unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
                     if unsaved:
                         kept = self._kept(stopping, Part())
-                        if isinstance(source, ShardedRows):
+                        if isinstance(source, (ShardedRows, FullBatch)):
                             source.so_far = Part()
                     if saver is not None and is_first and unsaved and saver.due(epoch.number + 1):
                         self._write_checkpoint(saver, began, kept, Part())
@@ -484,7 +487,7 @@ class Trainer(TrainerState):
         except (PeerLost, Interrupted, KeyboardInterrupt) as error:
             # If one is lost, each of the others writes: they do not know whom they have lost in truth.
             writes = is_first or isinstance(error, PeerLost)
-            if saver is not None and writes and isinstance(source, ShardedRows):
+            if saver is not None and writes and isinstance(source, (ShardedRows, FullBatch)):
                 self._write_updates_so_far(saver, began, kept, source.so_far, error)
             raise
         stopping.restore(self.network)
@@ -526,8 +529,9 @@ class Trainer(TrainerState):
                     "target must be given with X: LBFGS takes all rows at once, not batches of them"
                 )
             samples = self._samples(X, target, sample_weight)
-            samples.check_finite()
-            return self._full_batch(self._descent, samples, observers)
+            source = self._full_batch(self._descent, samples, observers, self.batch_size)
+            source.check_finite()
+            return source
         if target is None and not isinstance(X, Samples):
             if self.shards > 1:
                 raise ValueError("target must be given with X: shards are parts of rows in memory")
@@ -537,9 +541,9 @@ class Trainer(TrainerState):
             return Batches(self._descent, batches, self._rates, self.n_threads, observers)
         samples = self._samples(X, target, sample_weight)
         if self.shards > 1:
-            source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
-            source.check_finite()
-            return source
+            sharded = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
+            sharded.check_finite()
+            return sharded
         samples.check_finite()
         n_rows = samples.n_rows
         return Rows(

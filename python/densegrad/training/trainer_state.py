@@ -362,7 +362,8 @@ class TrainerState:
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
             progress.check(saver, fit, epochs, "epochs")
-            so_far = epoch_so_far(state["fit"], progress.n_steps if self.shards > 1 else 0)
+            in_parts = self.shards > 1 or isinstance(self._descent, Minimisation)
+            so_far = epoch_so_far(state["fit"], progress.n_steps if in_parts else 0)
             history = History.from_state(state["history"])
             if len(history.loss) != progress.epochs:
                 raise ValueError(f"it has losses of {len(history.loss)} epochs of {progress.epochs}")
