@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
+from densegrad.dask.training import _Run
 from densegrad.distributed import PeerLost, ThreadCommunicator
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
@@ -360,6 +361,20 @@ def test_a_worker_that_is_stopped(
     assert (tmp_path / "killed-1").exists()
     assert same(here, there)
     assert not unanswered  # nothing more is waited for, since the scheduler has not heard of it either
+
+
+def test_a_worker_that_is_stopped_between_two_attempts(own_cluster: tuple[LocalCluster, Client]) -> None:
+    _, client = own_cluster
+    pids = client.run(os.getpid)
+    frozen, pid = pids.popitem()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        rows: Any = None
+        threads, names = _Run(client, trainer(), rows, None, 10.0, True, {})._workers()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert threads.keys() == names.keys() == pids.keys()
+    assert frozen not in threads
 
 
 def test_a_lost_worker_costs_the_update_under_way(

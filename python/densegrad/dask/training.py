@@ -228,11 +228,12 @@ class _Run:
 
     def _workers(self) -> tuple[dict[str, int], dict[str, str]]:
         """Return the threads of the workers that answer, and the names of their processes, by address."""
-        end = monotonic() + self._timeout
+        # If one does not answer, it takes a second question to leave it out.
+        end = monotonic() + max(self._timeout, 2 * _ANSWER)
         while True:
             threads: dict[str, int] = self._client.nthreads()
             self._known = set(threads)
-            names: dict[str, str] = self._call(streams.install, workers=list(threads))
+            names: dict[str, str] = self._ask(streams.install, workers=list(threads))
             if names:
                 return {address: threads[address] for address in names}, names
             if monotonic() > end:
