@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse
 from numpy.typing import NDArray
 
+from assertions import same_bits
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad._core import Rows
 
@@ -45,6 +46,9 @@ def test_training_and_losses(cuts: str, n_columns: int, isa: str, rng: np.random
     net = network(n_columns)
     assert net.evaluate(*blocks) == net.evaluate(X, target, weight)
     assert net.loss_and_gradient(*blocks)[0] == net.loss_and_gradient(X, target, weight)[0]
+    p, whole = net.backpropagate(*blocks), net.backpropagate(X, target, weight)
+    assert same_bits(p.target, whole.target)
+    assert same_bits(p.weight_gradients[1], whole.weight_gradients[1])
     assert trained(network(n_columns), *blocks) == trained(network(n_columns), X, target, weight)
 
 

@@ -60,6 +60,25 @@ def test_pickles_carry_a_format_and_public_names() -> None:
             other.__setstate__({**state, "format": 2, "densegrad": "9.1"})
 
 
+class Named(Network):
+    """A network with an attribute of its own."""
+
+    name = ""
+
+
+def test_attributes_of_a_user_stay_in_copies_and_pickles() -> None:
+    network = Named(2, [Dense(1, "identity")], random_state=0)
+    network.name = "the second try"
+    for other in (
+        pickle.loads(pickle.dumps(network)),
+        copy.copy(network),
+        copy.deepcopy(network),
+        network.astype("float64"),
+    ):
+        assert type(other) is Named
+        assert other.name == "the second try"
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [

@@ -60,7 +60,7 @@ LAYERS = [
     {"tabular.crossings", "tabular.inputs"},
     {"tabular.encoder", "tabular.ensemble", "tabular.memory", "tabular.budget"},
     {"tabular.race", "tabular.saving"},
-    {"tabular.fitting"},
+    {"tabular.arguments", "tabular.fitting", "tabular.persistence"},
     {"tabular.base"},
     {"tabular.classifier", "tabular.regressor"},
     {"tabular"},

@@ -206,9 +206,12 @@ def test_tells_that_no_lower_loss_was_found(rng: np.random.Generator) -> None:
     assert same_bits(trainer.network.parameters, before)
 
 
-def test_a_loss_that_is_not_finite_diverges(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(("loss", "derivative"), [(np.nan, 0.0), (1.0, np.nan), (1.0, np.inf)])
+def test_losses_and_gradients_that_are_not_finite_diverge(
+    loss: float, derivative: float, rng: np.random.Generator
+) -> None:
     X, target = data(rng)
-    trainer = trainer_of(network(loss=lambda y_true, y_pred: (np.full(N, np.nan), np.zeros((N, 1)))))
+    trainer = trainer_of(network(loss=lambda y_true, y_pred: (np.full(N, loss), np.full((N, 1), derivative))))
     with pytest.raises(ValueError, match="no longer finite"):
         trainer.fit(X, target)
 

@@ -291,7 +291,12 @@ LbfgsEnd LbfgsOf::run(Problem &problem, Team &team) {
     }
     if (!std::isfinite(problem.loss))
         return LbfgsEnd::line_search;
-    if (math_.largest(gradient(), team) <= spec.gradient_tolerance)
+    const double largest = math_.largest(gradient(), team);
+    if (std::isinf(largest)) { // nothing can be minimised from here on
+        problem.loss = std::numeric_limits<double>::quiet_NaN();
+        return LbfgsEnd::line_search;
+    }
+    if (largest <= spec.gradient_tolerance)
         return LbfgsEnd::gradient;
     while (problem.iterations < spec.max_iterations) {
         memory_.find_direction(gradient(), math_, team);

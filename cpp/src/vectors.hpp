@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace densegrad {
@@ -72,15 +73,17 @@ class VectorMath {
         });
     }
 
-    // Gives the largest absolute value; NaN does not count.
+    // Gives the largest absolute value, infinity if there is NaN.
     double largest(const double *vector, Team &team) const {
         std::vector<double> slices(static_cast<std::size_t>(slice_count()));
         share(team, [&](Index slice, Index begin, Index end) {
+            constexpr double kMost = std::numeric_limits<double>::max();
+            constexpr double kInfinity = std::numeric_limits<double>::infinity();
             double most[kLanes<double>] = {};
             for (Index i = begin * kLanes<double>; i < end * kLanes<double>; i += kLanes<double>)
                 for (int lane = 0; lane < kLanes<double>; ++lane) {
                     const double size = std::abs(vector[i + lane]);
-                    most[lane] = size > most[lane] ? size : most[lane];
+                    most[lane] = size <= most[lane] ? most[lane] : size <= kMost ? size : kInfinity;
                 }
             slices[static_cast<std::size_t>(slice)] = *std::max_element(most, most + kLanes<double>);
         });

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import copyreg
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -181,7 +182,13 @@ class Network(_core.Network):
     def __getstate__(self) -> dict[str, Any]:
         with _core.Reading(self):  # another thread may train
             weights = [self._weights(l) for l in range(1, self.depth + 1)]
-        return _versions.stamped({"spec": self.spec, "weights": weights})
+        members = self._members()
+        more = {"members": members} if members else {}
+        return _versions.stamped({"spec": self.spec, "weights": weights, **more})
+
+    def _members(self) -> dict[str, Any]:
+        """Return the attributes that a user or a subclass has added."""
+        return {name: value for name, value in vars(self).items() if name != "_spec"}
 
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Network", state)
@@ -189,6 +196,7 @@ class Network(_core.Network):
         weights = _checked_weights(self.spec, iter(parts["weights"]))
         for l in range(1, self.depth + 1):
             self._set_weights(l, next(weights))  # no name holds it: only one is in memory
+        vars(self).update(parts.get("members", {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `__newobj__` stands for the call of __new__; pickles have an instruction for it. The
@@ -254,7 +262,8 @@ class Network(_core.Network):
         """
         spec = self.spec.astype(dtype)
         with _core.Reading(self):
-            return _made(type(self), spec, (self._converted(l, spec.dtype) for l in range(1, self.depth + 1)))
+            weights = (self._converted(l, spec.dtype) for l in range(1, self.depth + 1))
+            return _made(type(self), spec, weights, self._members())
 
     def _converted(self, l: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         try:
@@ -529,7 +538,8 @@ class Network(_core.Network):
         Backpropagation
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
-        return self._both_passes(samples, target, n_threads)
+        given = None if isinstance(X, Samples) else samples.given_target
+        return self._both_passes(samples, given, n_threads)
 
     def _both_passes(self, samples: Samples, target: Any, n_threads: int | None) -> Backpropagation:
         row_losses: list[NDArray[np.float64]] = []
@@ -872,8 +882,13 @@ def _checked_weights(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[NDAr
         yield array
 
 
-def _made(kind: type[N], spec: NetworkSpec, weights: Iterable[NDArray[Any]]) -> N:
-    """Return a network of a description and W_(1), …, W_(L)."""
+def _made(
+    kind: type[N],
+    spec: NetworkSpec,
+    weights: Iterable[NDArray[Any]],
+    members: Mapping[str, Any] = MappingProxyType({}),
+) -> N:
+    """Return a network of a description, W_(1), …, W_(L) and further attributes."""
     network = kind.__new__(kind)
-    network.__setstate__(_versions.stamped({"spec": spec, "weights": weights}))
+    network.__setstate__(_versions.stamped({"spec": spec, "weights": weights, "members": members}))
     return network

@@ -33,6 +33,7 @@ class Samples:
         "classes",
         "custom_target",
         "finite",
+        "given_target",
         "n_rows",
         "rows",
         "sample_weight",
@@ -58,6 +59,7 @@ class Samples:
             self.rows = _core.Rows(parts, spec.n_inputs, "X")
         else:
             self.rows = _core.Rows(X, spec.n_inputs, "X")
+        self.given_target = target
         self.X, self.finite = X, False  # until check_finite has looked through it
         self.n_rows: int = self.rows.n_rows
         self.sample_weight = sample_weights(sample_weight, self.n_rows, is_part)

@@ -62,6 +62,7 @@ def test_numbers_of_optimizers_and_schedules(make: Any, name: str) -> None:
         ({"optimizer": "lbfgs-b"}, "optimizer"),
         ({"optimizer": None}, "optimizer"),
         ({"optimizer": Adam}, "optimizer"),
+        ({"optimizer": type("MyAdam", (Adam,), {})()}, "optimizer"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": 1.5}, "batch_size"),
         ({"batch_size": "all"}, "batch_size"),

@@ -212,6 +212,62 @@ def test_fits_that_differ() -> None:
         assert "epochs must be the same on all ranks; got 2 on rank 0 and 3 on rank 1" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("patience", ({"patience": 1}, {"patience": 2})),
+        ("patience", ({}, {"patience": 2})),
+        ("tol", ({"patience": 2, "tol": 0.1}, {"patience": 2, "tol": 0.2})),
+        ("restore_best", ({"patience": 2}, {"patience": 2, "restore_best": False})),
+    ],
+)
+def test_early_stopping_that_differs(name: str, settings: tuple[Any, Any]) -> None:
+    for error in outcomes(2, lambda comm: Program()(comm, epochs=3, **settings[comm.rank])):
+        assert type(error) is ValueError
+        assert f"{name} must be the same on all ranks" in str(error)
+
+
+def test_rates_that_differ() -> None:
+    for average_every in (None, 2):
+        found = outcomes(
+            2,
+            lambda comm, every=average_every: Program(
+                schedule=lambda step, n_steps, rank=comm.rank: 0.01 * (rank + 1), average_every=every
+            )(comm),
+        )
+        for error in found:
+            assert type(error) is ValueError
+            assert "the learning rates of the updates must be the same on all ranks; got '0.01" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "act"),
+    [
+        ("the weights", lambda trainer, rank, X, t: trainer.epoch(X, t, learning_rate=0.0 * rank)),
+        ("the learning rates", lambda trainer, rank, X, t: trainer.epoch(X, t, learning_rate=0.1 * rank)),
+        (
+            "the rows of a shard in an update",
+            lambda trainer, rank, X, t: (trainer.step if rank else trainer.epoch)(X, t),
+        ),
+    ],
+)
+def test_epochs_and_steps_that_differ(name: str, act: Callable[..., Any]) -> None:
+    def train(comm: Any) -> Any:
+        mine = rows_of(N, SHARDS, comm)
+        network = Network(5, [Dense(2, "identity")], random_state=0)
+        trainer = Trainer(network, comm=comm, shards=SHARDS, batch_size=BATCH, random_state=0)
+        X, target = np.ones((N, 5))[mine], np.ones((N, 2))[mine]
+        trainer.epoch(X, target)
+        if comm.rank and name == "the weights":
+            network.parameters = 2 * network.parameters
+        return act(trainer, comm.rank, X, target)
+
+    for error in outcomes(2, train, timeout=5.0):
+        assert type(error) is ValueError
+        assert f"{name}" in str(error)
+        assert "must be the same on all ranks" in str(error)
+
+
 def test_a_bad_argument_on_one_rank() -> None:
     found = outcomes(3, lambda comm: Program(**({"l2": -1.0} if comm.rank == 1 else {}))(comm))
     check_ended_by(found, 1, ValueError, "l2 must be")

@@ -134,7 +134,7 @@ class Persistent(FittedNetwork):
             )
         with files.damage(path, "estimator"):
             estimator = cls(**saved.parameters, **parameters)
-            estimator._validate_params()
+            cls._validate_params(estimator)
         estimator.__dict__.update(_members(saved))
         return estimator
 

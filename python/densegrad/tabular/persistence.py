@@ -95,7 +95,7 @@ class Persistence(BaseEstimator, ABC):
             if state["estimator"] != cls.__name__:
                 raise ValueError(f"it holds a {state['estimator']}, not a {cls.__name__}")
             estimator = cls(**state["parameters"])
-            estimator._validate_params()
+            cls._validate_params(estimator)
             if state["fitted"] is not None:
                 cls._restore(estimator, state["fitted"])
         return estimator

@@ -38,6 +38,7 @@ class AveragedRows(ShardedRows):
         descent, layout = self._descent, self._layout
         if order is None:
             order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
+        self._check_equal_rates(numbers)
         while (done := self.so_far.steps) < layout.n_steps:
             end = min(done + self.average_every, layout.n_steps)
             before = descent.numbers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from contextlib import nullcontext
 from time import monotonic
 
@@ -43,7 +44,12 @@ class RowsInShards:
         self.ranks = ranks
         n_rows, first, last = samples.n_rows, 0, shards
         if ranks is not None:
-            ranks.check_equal({"sample_weight is None": samples.sample_weight is None})
+            ranks.check_equal(
+                {
+                    "sample_weight is None": samples.sample_weight is None,
+                    "the rows of a shard in an update, by the call or batch_size,": rows_of_shard,
+                }
+            )
             n_rows, first, last = ranks.total_rows(n_rows), ranks.first, ranks.last
         check_rows(n_rows, shards)
         self.layout = Layout(n_rows, shards, min(rows_of_shard, -(-n_rows // shards)), first, last)
@@ -161,6 +167,7 @@ class ShardedRows:
         done = self.so_far.steps
         if done == layout.n_steps:
             return False
+        self._check_equal_rates(numbers)
         shards = self._rows.steps(order, done)
         begin = len(order) - int(shards[3][-1, -1])
         numbers = numbers.between(done, layout.n_steps)
@@ -181,6 +188,19 @@ class ShardedRows:
             finally:
                 self.so_far = descent.so_far
         return part.stopped
+
+    def _check_equal_rates(self, numbers: StepNumbers) -> None:
+        """Raise ValueError, on all ranks, if their schedules or learning rates differ."""
+        if self._ranks is not None:
+            rates, *factors = numbers
+            shown = f"{rates[0]:g} ... {rates[-1]:g} (checksum {zlib.crc32(rates.data):08x})"
+            checksums = [None if part is None else zlib.crc32(part.data) for part in factors]
+            self._ranks.check_equal(
+                {
+                    "the learning rates of the updates": shown,
+                    "the factors by other schedules (their checksums)": checksums,
+                }
+            )
 
     def is_late(self, deadline: float) -> bool:
         """Tell whether no further epoch is to begin, on some rank."""

@@ -55,6 +55,11 @@ class Patience:
                 self._weights = network.parameters
         return self._patience is not None and self._waited >= self._patience
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `fit` that it was made of, by name; restore_best counts only with a patience."""
+        return {"patience": self._patience, "tol": self._tol, "restore_best": self._keeps_weights}
+
     def to_state(self) -> dict[str, Any]:
         """Return the state after the epochs so far, as plain data."""
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, Literal, TypeVar
@@ -209,6 +210,7 @@ class Trainer(TrainerState):
             if self.average_every is not None:
                 raise ValueError("average_every must be None for a single step: take `epoch` or `fit`")
             if self.shards > 1:
+                self._check_equal_weights()
                 source = self._sharded(samples, sys.maxsize, shuffle=False)
                 source.run(numbers)
                 loss = source.so_far.loss
@@ -269,6 +271,7 @@ class Trainer(TrainerState):
                 f"order must be None with several ranks, and else name {samples.n_rows} rows, as"
                 f" sharded_order does; got {len(order)}"
             )
+        self._check_equal_weights()
         source = self._sharded(samples, rows_of_shard(self.batch_size, self.shards), self.shuffle)
         source.run(self._rates.of_epoch(source.n_steps, learning_rate), order=order)
         return source.so_far.loss
@@ -420,6 +423,7 @@ class Trainer(TrainerState):
                 {
                     **self._settings(),
                     "epochs": epochs,
+                    **stopping.settings,
                     "validation is None": validation is None,
                     "scoring is None": scoring is None,
                 }
@@ -602,6 +606,14 @@ class Trainer(TrainerState):
             raise kind(f"validation: {error}") from error
         return samples
 
+    def _check_equal_weights(self) -> None:
+        """Raise ValueError, on all ranks, if their weights differ; only `fit` takes those of rank 0."""
+        if self._ranks is not None:
+            checksum = 0
+            for W in self.network.weights:
+                checksum = zlib.crc32(np.ascontiguousarray(W).data, checksum)
+            self._ranks.check_equal({"the weights (their checksum)": f"{checksum:08x}"})
+
     def _check_weights(self) -> None:
         if not _arrays.all_finite(self.network.parameters):
             raise self._divergence()
@@ -634,12 +646,13 @@ def _drawn_seed(random: _validation.RandomSource) -> int:
 def _checked_optimizer(optimizer: Any) -> AnyOptimizer:
     if isinstance(optimizer, str):
         return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
-    if not isinstance(optimizer, AnyOptimizer):
+    if type(optimizer) not in BY_NAME.values():  # files name the class, so no subclass can come back
         raise TypeError(
-            f"optimizer must be an instance of {', '.join(optimizers())}, or the name of one;"
-            f" got {optimizer!r}"
+            f"optimizer must be an instance of {', '.join(optimizers())}, but of no subclass, or the name of"
+            f" one; got {optimizer!r}"
         )
-    return optimizer
+    checked: AnyOptimizer = optimizer
+    return checked
 
 
 def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
