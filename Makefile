@@ -180,7 +180,7 @@ tidy: $(VENV)/.group-lint $(VENV)/.group-build ## clang-tidy on the core; .clang
 bench: $(VENV)/.installed $(VENV)/.group-bench ## time each operation against NumPy by hand
 	$(BIN)/python -m pytest bench $(ARGS)
 
-bench-peers: ## time training and prediction against other libraries; writes docs/benchmarks.md
+bench-peers: ## time training and prediction against other libraries, 15 minutes; writes docs/benchmarks.md and the CPU's page
 	$(MAKE) VENV=$(VENV)-peers BUILD=$(BUILD)-peers .bench-peers
 .bench-peers: $(VENV)/.installed $(VENV)/.group-peers
 	$(BIN)/python bench/peers.py $(ARGS)

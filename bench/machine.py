@@ -31,6 +31,21 @@ def cpu_name() -> str:
     return f"{info.get('model name', platform.processor() or 'unknown')} ({family}{widest})"
 
 
+def cpu_family() -> str:
+    """The family that the CPU belongs to, such as ``AMD Zen 5``: its cores have the same units and caches."""
+    info = cpu_info()
+    vendor = info.get("vendor_id", "")
+    maker = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}.get(vendor, vendor)
+    if "cpu family" not in info:
+        return f"{platform.machine()} {info.get('CPU implementer', '')} {info.get('CPU part', '')}".strip()
+    family, model = int(info["cpu family"]), int(info["model"])
+    zen_3_or_4 = "Zen 4" if "avx512f" in info.get("flags", "").split() else "Zen 3"
+    names = {("AMD", 23): "Zen or Zen 2", ("AMD", 25): zen_3_or_4, ("AMD", 26): "Zen 5"}
+    models = {85: "Skylake-SP", 106: "Ice Lake-SP", 143: "Sapphire Rapids", 207: "Emerald Rapids"}
+    known = models.get(model) if (maker, family) == ("Intel", 6) else names.get((maker, family))
+    return f"{maker} {known or f'family {family} model {model}'}"
+
+
 def compiler() -> str:
     """The C++ compiler's command."""
     return os.environ.get("CXX", "g++")

@@ -1,4 +1,7 @@
-"""Compare densegrad with the libraries that people would use instead: writes docs/benchmarks.md and plots.
+"""Compare densegrad with the libraries that people would use instead.
+
+A whole run writes the page of this CPU's family in docs/benchmarks/, with plots, and the overview of all
+pages, docs/benchmarks.md. By default it is for float32 and one thread, which takes less than 15 minutes.
 
 Each library has its own worker processes, one for each number of threads. All get the same data, initial
 weights and number of updates. The processes stay alive and take turns, one repeat each, so a slow minute of
@@ -8,6 +11,7 @@ the machine hits all alike. The report has medians.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
 import os
@@ -26,8 +30,8 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 from cases import PREDICTION_ROWS, QUICK, TALL_ROWS, TIMED, Case, case_named
 from libraries import LIBRARIES
-from machine import FmaPeak, compiler_version, cpu_name
-from report import write_report
+from machine import FmaPeak, compiler_version, cpu_family, cpu_name
+from report import target_section, write_report
 from results import OURS, Prediction, Results, Setting, Tall, Training, say
 
 HERE = Path(__file__).parent
@@ -75,6 +79,7 @@ class Client:
             raise LibraryMissing(hello["missing"])
         self.versions: dict[str, str] = hello["versions"]
         self.trains: bool = hello["trains"]
+        self.reads_sparse: bool = hello["reads_sparse"]
 
     def __str__(self) -> str:
         return f"{self.library}, {self.dtype}, {self.threads} thread(s)"
@@ -161,6 +166,8 @@ def measure_training(
     ready: list[Client] = []
     for client in clients:
         if not client.trains or (case.group in ("width", "denormal") and client.library in NOT_FOR_CURVES):
+            continue
+        if case.is_sparse and not client.reads_sparse:
             continue
         try:
             answer = client.ask("load", case=case.name)
@@ -269,15 +276,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--cases", type=names, help="names, comma-separated (default: all)")
     parser.add_argument("--libraries", type=names, default=list(LIBRARIES), help="names, comma-separated")
-    parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-    parser.add_argument("--dtypes", type=names, default=["float32", "float64"])
+    parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1])
+    parser.add_argument("--dtypes", type=names, default=["float32"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="few cases, two repeats, float32, one thread")
     parser.add_argument("--no-training", action="store_true", help="leave the training cases out")
     parser.add_argument("--no-prediction", action="store_true", help="leave prediction out")
     parser.add_argument("--no-tall", action="store_true", help="leave tall data out")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="report to write"
+        "--docs", type=Path, help="folder to write the pages to (default: docs, if nothing is left out)"
     )
     parser.add_argument("--json", type=Path, help="also write the raw measurements")
     parser.add_argument(
@@ -289,6 +296,9 @@ def parse_arguments() -> argparse.Namespace:
         arguments.repeats = 2
         arguments.dtypes = ["float32"]
         arguments.threads = [1]
+    parts_left_out = arguments.no_training or arguments.no_prediction or arguments.no_tall
+    if arguments.docs is None and not arguments.cases and not parts_left_out:
+        arguments.docs = ROOT / "docs" if arguments.libraries == list(LIBRARIES) else None
     for library in arguments.libraries:
         if library not in LIBRARIES:
             parser.error(f"unknown library {library!r}; known: {', '.join(LIBRARIES)}")
@@ -310,7 +320,9 @@ def parse_arguments() -> argparse.Namespace:
 def measure(arguments: argparse.Namespace) -> Results:
     """Run everything that was asked for."""
     load = os.getloadavg()[0]
-    results = Results(cpu_name(), os.cpu_count() or 1, compiler_version(), load)
+    start = time.monotonic()
+    today = datetime.date.today().isoformat()
+    results = Results(cpu_name(), cpu_family(), os.cpu_count() or 1, compiler_version(), load, today)
     if load > 0.5:
         results.note(f"the machine was not idle at the start (load average {load:.2f})")
     peak = FmaPeak()
@@ -331,6 +343,7 @@ def measure(arguments: argparse.Namespace) -> Results:
     results.configuration = densegrad_configuration()
     for doubt in results.doubtful_peaks():
         results.note(doubt)
+    results.seconds = time.monotonic() - start
     return results
 
 
@@ -354,8 +367,11 @@ def main() -> None:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(results.to_json())
-    write_report(results, arguments.output)
-    say(f"wrote {arguments.output}")
+    print(target_section(results))
+    if arguments.docs:
+        say(f"wrote {write_report(results, arguments.docs)}")
+    else:
+        say("not a whole run: no page was written")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ COLOURS = {
 }
 
 
-def write_plots(results: Results, folder: Path) -> tuple[dict[str, str], str]:
-    """Draw what there is data for.
+def write_plots(results: Results, folder: Path, stem: str) -> tuple[dict[str, str], str]:
+    """Draw what there is data for, into files whose names begin with `stem`.
 
     Returns
     -------
@@ -44,15 +44,10 @@ def write_plots(results: Results, folder: Path) -> tuple[dict[str, str], str]:
     for name, draw in drawers.items():
         figure = draw(results, plt)
         if figure is not None:
-            images[name] = f"bench-{name}.png"
+            images[name] = f"{stem}-{name}.png"
             figure.savefig(folder / images[name], dpi=90, bbox_inches="tight", metadata={"Software": None})
             plt.close(figure)
     return images, ""
-
-
-def cases_of_tables(results: Results) -> list[Any]:
-    names = {key.case for key in results.train}
-    return [case for case in TIMED if case.name in names and case.group in ("design", "shape")]
 
 
 def panels(plt: Any, titles: list[str], height: float) -> tuple[Any, list[Any]]:
@@ -89,7 +84,7 @@ def add_legend(axes: list[Any]) -> None:
 
 def draw_ratios(results: Results, plt: Any) -> Any:
     """Time of each peer divided by ours, a line of dots a case."""
-    cases = cases_of_tables(results)
+    cases = results.main_cases()
     settings = sorted({Setting(key.dtype, key.threads) for key in results.train if key.library == OURS})
     if not cases or not settings:
         return None
@@ -114,7 +109,7 @@ def draw_ratios(results: Results, plt: Any) -> Any:
 
 def draw_peak(results: Results, plt: Any) -> Any:
     """Share of the cores' peak, one dot a library and case."""
-    cases = cases_of_tables(results)
+    cases = results.main_cases()
     settings = [setting for setting in results.settings() if results.peak.get(setting)]
     if not cases or not settings:
         return None
@@ -124,7 +119,8 @@ def draw_peak(results: Results, plt: Any) -> Any:
             points = [
                 (share, place)
                 for place, case in enumerate(cases)
-                if (share := results.share_of_peak(case, dtype, threads, library)) is not None
+                if not case.is_sparse
+                and (share := results.share_of_peak(case, dtype, threads, library)) is not None
             ]
             if points:
                 draw_points(axis, points, library)
@@ -137,7 +133,7 @@ def draw_peak(results: Results, plt: Any) -> Any:
 
 def draw_scaling(results: Results, plt: Any) -> Any:
     """Speed-up of two threads over one."""
-    cases = cases_of_tables(results)
+    cases = results.main_cases()
     libraries = results.libraries(results.train)
     dtypes = sorted({dtype for dtype, threads in results.settings() if threads == 2})
     combinations = itertools.product(cases, dtypes, libraries)

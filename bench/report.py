@@ -1,4 +1,4 @@
-"""Write the measurements as a page of tables, with plots beside it."""
+"""Write the page of tables and plots for the CPU's family, and the overview of all pages."""
 
 from __future__ import annotations
 
@@ -18,31 +18,50 @@ from cases import (
 from plots import write_plots
 from results import LOSS_TOLERANCE, OURS, Results, Tall, median
 
-INTRODUCTION = """\
+OVERVIEW = """\
+# Benchmarks
+
+`make bench-peers` writes this page and those below it. Run it again instead of editing them.
+
 Each library runs in its own process, with the same data, initial weights and number of updates. All of them
-train relu layers with a softmax head and log-loss, by Adam(1e-3) on shuffled mini-batches. The processes take
-turns. One repeat takes a tenth of a second or more, and the tables give medians.
+train relu layers with a softmax head and log-loss, by Adam(1e-3) on shuffled mini-batches. The processes
+take turns. One repeat takes a tenth of a second or more, and the tables give medians.
 
-- numpy is back propagation by hand, with buffers that are allocated once.
+- numpy is back propagation by hand, with buffers that are allocated once. SciPy multiplies by sparse rows.
 - scikit-learn is `MLPClassifier` with `alpha=0`. It gives two classes one logistic output instead of two.
-- torch gathers rows by `index_select` and uses the fused Adam.
+- torch gathers rows by `index_select` and uses the fused Adam. Sparse rows go through an embedding bag.
 - torch compiled compiles the whole step as one graph.
-- jax compiles the whole epoch as one scan.
+- jax compiles the whole epoch as one scan. Both of them are left out for sparse rows.
 
-Each process may use exactly as many CPUs as it has threads. Compare times only within one run: ratios
-carry over to other machines, milliseconds do not.
+Each process may use exactly as many CPUs as it has threads. Ratios carry over to other machines with a CPU
+of the same family, but milliseconds do not. So each family has a section here and a page of its own. All
+figures of a page are from one machine.
+
+## How to read the tables
+
+The tables of this page are for float32 and one thread. A case is (rows; sizes; batch), and *peer /
+densegrad* is the time of the fastest other library divided by densegrad's. The *share of peak* counts the
+arithmetic of the matrix products alone, against multiply-adds in registers, which the same run measures.
+
+We want one of two things of a case: that it is so many times as fast as every peer, or that it comes so
+close to the peak that nobody can be much faster. Beside each figure stands the least that we want. The last
+column tells which of the two holds. A dash means that nothing is asked, or that sparse rows have no such
+share.
 """
 
 
-def write_report(results: Results, path: Path) -> None:
-    """Write the page to `path` and its plots to the folder `images` beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images, note = write_plots(results, path.parent / "images")
+def write_report(results: Results, docs: Path) -> Path:
+    """Write the page of the CPU's family with its plots, then the overview; returns the path of the page."""
+    stem = results.family.lower().replace(" ", "-")
+    page = docs / "benchmarks" / f"{stem}.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    images, note = write_plots(results, docs / "images", f"bench-{stem}")
     if note:
         results.note(note)
     parts = [
-        "# Benchmarks\n\n`make bench-peers` writes this page. Run it again instead of editing the page.\n",
-        INTRODUCTION,
+        f"# {results.family}\n",
+        "`make bench-peers` writes this page. [Benchmarks](../benchmarks.md) explains it.\n",
+        target_section(results),
         machine_section(results),
         training_section(results, images),
         scaling_section(results, images),
@@ -52,7 +71,24 @@ def write_report(results: Results, path: Path) -> None:
         tall_section(results),
         losses_section(results),
     ]
-    path.write_text("\n".join(part for part in parts if part))
+    page.write_text("\n".join(part for part in parts if part))
+    write_overview(docs)
+    return page
+
+
+def write_overview(docs: Path) -> None:
+    """Write benchmarks.md: the targets of every page in the folder benchmarks, a section for each."""
+    parts = [OVERVIEW]
+    names = []
+    for page in sorted((docs / "benchmarks").glob("*.md")):
+        text = page.read_text()
+        title = text.removeprefix("# ").splitlines()[0]
+        section = text.partition(f"{TARGETS}\n")[2].partition("\n## ")[0].strip()
+        link = f"[All tables of {title}](benchmarks/{page.name}): every library, prediction, memory, losses."
+        parts.append("\n\n".join(part for part in (f"## {title}", section, link) if part) + "\n")
+        names.append(f"benchmarks/{page.stem}")
+    parts.append("\n".join(["```{toctree}", ":hidden:", "", *names, "```\n"]))
+    (docs / "benchmarks.md").write_text("\n".join(parts))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -77,7 +113,51 @@ def ratio(seconds: float | None, ours: float | None) -> str:
 
 def image(name: str, images: dict[str, str], text: str) -> str:
     """A picture, if there is one."""
-    return f"![{text}](images/{images[name]})\n" if name in images else ""
+    return f"![{text}](../images/{images[name]})\n" if name in images else ""
+
+
+TARGETS = "## Targets"
+
+
+def target_section(results: Results) -> str:
+    """What each case reaches, for float32 and one thread."""
+    verdicts = [
+        (case, verdict)
+        for case in results.main_cases()
+        if (verdict := results.verdict(case, "float32", 1)).ratio is not None
+    ]
+    if not verdicts:
+        return ""
+    rows = []
+    for case, verdict in verdicts:
+        ours = results.epoch(case.name, "float32", 1, OURS)
+        best = results.best_peer(case.name, "float32", 1)
+        rows.append(
+            [
+                case.title,
+                duration(ours, 1e-3),
+                best[1] if best else "–",
+                f"{verdict.ratio:.2f}×",
+                "–" if verdict.wanted_ratio is None else f"{verdict.wanted_ratio:.1f}×",
+                "–" if verdict.share is None else f"{verdict.share:.0%}",
+                "–" if verdict.wanted_share is None else f"{verdict.wanted_share:.0%}",
+                verdict.reached,
+            ]
+        )
+    slower = [case.name for case, verdict in verdicts if verdict.is_slower]
+    missed = [case.name for case, verdict in verdicts if verdict.reached == "neither"]
+    header = ["case", "ms an epoch", "fastest peer", "peer / densegrad", "wanted"]
+    sentences = [
+        f"{results.cpu}, {results.compiler}, {results.date}.",
+        f"A peer is faster on: {', '.join(slower)}."
+        if slower
+        else "No peer is faster than densegrad on any case.",
+        f"Neither of the two holds on: {', '.join(missed)}."
+        if missed
+        else "One of the two holds on every case that asks for any.",
+    ]
+    rows_of_table = table([*header, "share of peak", "wanted", "holds"], rows)
+    return f"{TARGETS}\n\n{' '.join(sentences)}\n\n{rows_of_table}"
 
 
 def machine_section(results: Results) -> str:
@@ -94,7 +174,8 @@ def machine_section(results: Results) -> str:
         f"- compiler: {results.compiler}",
         f"- peak of fused multiply-adds, GFLOP/s: {', '.join(peaks) or 'not measured'}",
         "- " + ", ".join(f"{name} {version}" for name, version in results.versions.items()),
-        f"- repeats: {repeats}; load average at the start: {results.load_at_start:.2f}",
+        f"- repeats: {repeats}; load average at the start: {results.load_at_start:.2f}; "
+        f"the whole run took {results.seconds / 60:.0f} minutes",
         *(f"- {note}" for note in results.notes),
     ]
     if results.configuration:
@@ -102,20 +183,21 @@ def machine_section(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measured_cases(results: Results, *groups: str) -> list[Case]:
-    """The cases of these groups that were run."""
+def cases_of(results: Results, group: str) -> list[Case]:
+    """The cases of the group that were run."""
     names = {key.case for key in results.train}
-    return [case for case in TIMED if case.name in names and case.group in groups]
+    return [case for case in TIMED if case.name in names and case.group == group]
 
 
 def training_section(results: Results, images: dict[str, str]) -> str:
-    cases = measured_cases(results, "design", "shape")
+    cases = results.main_cases()
     if not cases:
         return ""
     parts = ["## Training\n", image("ratios", images, "Time of each library divided by densegrad's")]
     parts.append(
         "Milliseconds an epoch, and in parentheses the ratio to densegrad's. A case is (rows; sizes; batch). "
-        "The share of peak counts the arithmetic of the matrix products alone, against a loop in registers.\n"
+        "The share of peak counts the arithmetic of the matrix products alone, against a loop in registers. "
+        "The rows of text are sparse, those of onehot and digits are arrays with many zeros.\n"
     )
     for setting in results.settings():
         dtype, threads = setting
@@ -126,14 +208,13 @@ def training_section(results: Results, images: dict[str, str]) -> str:
             ours = results.epoch(case.name, dtype, threads, OURS)
             if ours is None:
                 continue
-            best = results.best_peer(case.name, dtype, threads)
-            share = results.share_of_peak(case, dtype, threads, OURS)
+            verdict = results.verdict(case, dtype, threads)
             row = [case.title]
             for library in libraries:
                 seconds = results.epoch(case.name, dtype, threads, library)
                 row.append(duration(seconds, 1e-3) + ("" if library == OURS else ratio(seconds, ours)))
-            row.append(f"{best[0] / ours:.2f}×" if best and ours else "–")
-            row.append(f"{share:.0%}" if share is not None else "–")
+            row.append(f"{verdict.ratio:.2f}×" if verdict.ratio is not None else "–")
+            row.append(f"{verdict.share:.0%}" if verdict.share is not None else "–")
             rows.append(row)
         parts.append(f"### {setting}\n")
         parts.append(table(["case", *libraries, "best peer / densegrad", "share of peak"], rows))
@@ -143,7 +224,7 @@ def training_section(results: Results, images: dict[str, str]) -> str:
 
 def scaling_section(results: Results, images: dict[str, str]) -> str:
     libraries = [name for name in results.libraries() if any((2, name) == key[2:] for key in results.train)]
-    cases = measured_cases(results, "design", "shape")
+    cases = results.main_cases()
     dtypes = sorted({setting.dtype for setting in results.settings() if setting.threads == 1})
     if not libraries or not cases or not dtypes:
         return ""
@@ -180,7 +261,7 @@ def prediction_section(results: Results) -> str:
 
 
 def curve_section(results: Results, images: dict[str, str]) -> str:
-    cases = measured_cases(results, "width")
+    cases = cases_of(results, "width")
     if not cases:
         return ""
     parts = ["## Width\n", image("width", images, "Time of an epoch against the width of the layers")]
@@ -207,7 +288,7 @@ def curve_section(results: Results, images: dict[str, str]) -> str:
 
 
 def denormal_section(results: Results) -> str:
-    if len(measured_cases(results, "denormal")) < 2:
+    if len(cases_of(results, "denormal")) < 2:
         return ""
     libraries = results.libraries([key for key in results.train if key.case == "dead"])
     rows = []
@@ -255,7 +336,7 @@ def losses_section(results: Results) -> str:
     doubtful = results.doubtful_losses()
     libraries = results.libraries(results.losses)
     rows = []
-    for case in measured_cases(results, "design", "shape", "denormal", "width"):
+    for case in [*results.main_cases(), *cases_of(results, "denormal"), *cases_of(results, "width")]:
         for dtype in sorted({setting.dtype for setting in results.settings()}):
             row = [f"{case.name}, {dtype}, {case.epochs} epochs"]
             for library in libraries:

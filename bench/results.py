@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from cases import Case
+from cases import MAIN, TIMED, Case
 from libraries import LIBRARIES
+from targets import Verdict
 
 Series = list[float]
 
@@ -83,9 +84,12 @@ class Results:
     """
 
     cpu: str
+    family: str
     cpus: int
     compiler: str
     load_at_start: float
+    date: str
+    seconds: float = 0.0  # that the run took
     versions: dict[str, str] = field(default_factory=dict)
     train: dict[Training, Series] = field(default_factory=dict)
     predict: dict[Prediction, Series] = field(default_factory=dict)
@@ -128,6 +132,7 @@ class Results:
             self.losses[key] = self.losses.get(key, [before]) + afters
         self.versions = {**other.versions, **self.versions}
         self.tall = {**other.tall, **self.tall}
+        self.seconds += other.seconds
         self.notes += [note for note in other.notes if note not in self.notes]
 
     def epoch(self, case: str, dtype: str, threads: int, library: str) -> float | None:
@@ -148,6 +153,19 @@ class Results:
         seconds = self.epoch(case.name, dtype, threads, library)
         peak = median(self.peak.get(Setting(dtype, threads)))
         return None if seconds is None or peak is None else case.flops_per_epoch / seconds / (peak * 1e9)
+
+    def verdict(self, case: Case, dtype: str, threads: int) -> Verdict:
+        """The figures of a case beside its targets. The products with sparse rows have no share."""
+        ours = self.epoch(case.name, dtype, threads, OURS)
+        best = self.best_peer(case.name, dtype, threads)
+        ratio = best[0] / ours if best is not None and ours is not None else None
+        share = None if case.is_sparse else self.share_of_peak(case, dtype, threads, OURS)
+        return Verdict.of(case.name, ratio, share)
+
+    def main_cases(self) -> list[Case]:
+        """The cases of the main tables that were run."""
+        names = {key.case for key in self.train}
+        return [case for case in TIMED if case.name in names and case.group in MAIN]
 
     def scaling(self, case: str, dtype: str, library: str) -> float | None:
         """Time with one thread divided by time with two; `densegrad auto` starts from densegrad's one."""

@@ -1,8 +1,7 @@
 """Compare densegrad with scikit-learn on rows with many zeros: text, one-hot columns, digits.
 
 Both take turns in one process, one fit or prediction each, and the table has medians. The fits make the same
-number of updates from the same initial weights. Text rows have a few of many columns, drawn as words are:
-column k about as often as 1 / k. One-hot rows and digits are given as CSR and as dense arrays.
+number of updates from the same initial weights. One-hot rows are given as CSR and as arrays.
 """
 
 from __future__ import annotations
@@ -13,15 +12,18 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as SklearnClassifier
 
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
 from densegrad import MLPClassifier
+from workloads import digits, one_hot, text
 
 PLAIN_SGD: dict[str, Any] = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "alpha": 0.0}
 
@@ -35,41 +37,22 @@ class Rows(NamedTuple):
     parameters: dict[str, Any]
 
 
-def text(n_rows: int, n_columns: int, n_words: int, dtype: str) -> tuple[Any, np.ndarray]:
-    """Rows of `n_words` draws from `n_columns` words, as counts; the first word gives the class."""
-    rng = np.random.default_rng(0)
-    words = np.exp(rng.uniform(0, np.log(n_columns), (n_rows, n_words))).astype(int) - 1
-    words = rng.permutation(n_columns)[words]
-    rows = np.repeat(np.arange(n_rows), n_words)
-    X = scipy.sparse.coo_array((np.ones(words.size, dtype), (rows, words.ravel())), (n_rows, n_columns))
-    return X.tocsr(), words[:, 0] % 5
-
-
-def one_hot(n_rows: int, n_columns: int, n_levels: int, dtype: str) -> tuple[Any, np.ndarray]:
-    """Rows of `n_columns` categories with `n_levels` levels each."""
-    rng = np.random.default_rng(0)
-    levels = rng.integers(0, n_levels, (n_rows, n_columns))
-    indices = (levels + n_levels * np.arange(n_columns)).ravel()
-    indptr = np.arange(n_rows + 1) * n_columns
-    X = scipy.sparse.csr_array(
-        (np.ones(indices.size, dtype), indices, indptr), (n_rows, n_columns * n_levels)
-    )
-    return X, (levels[:, 0] + levels[:, 1]) % 3
-
-
 def cases(dtype: str, quick: bool) -> Iterator[Rows]:
     """All of them."""
     share = 10 if quick else 1
-    X, y = text(4000 // share, 50_000 // share, 100, dtype)
+    rng = np.random.default_rng(0)
+    X, y = text(rng, 4000 // share, 50_000 // share, 5, n_words=100)
+    X = X.astype(dtype)
     yield Rows("text, Adam", X, y, {})
     yield Rows("text, plain SGD", X, y, PLAIN_SGD)
-    X, y = text(10_000 // share, 5_000, 50, dtype)
-    yield Rows("short text, Adam", X, y, {})
-    X, y = one_hot(20_000 // share, 20, 50, dtype)
-    yield Rows("one-hot, Adam", X, y, {})
-    yield Rows("one-hot as an array, Adam", X.toarray(), y, {})
-    digits, y = load_digits(return_X_y=True)
-    yield Rows("digits as an array, Adam", digits.astype(dtype) / 16, y, {})
+    X, y = text(rng, 10_000 // share, 5_000, 5, n_words=50)
+    yield Rows("short text, Adam", X.astype(dtype), y, {})
+    X, y = one_hot(rng, 20_000 // share, 1000, 3)
+    X = X.astype(dtype)
+    yield Rows("one-hot, Adam", scipy.sparse.csr_array(X), y, {})
+    yield Rows("one-hot as an array, Adam", X, y, {})
+    X, y = digits(rng, 1797, 64, 10)
+    yield Rows("digits as an array, Adam", X.astype(dtype), y, {})
 
 
 def medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

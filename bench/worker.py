@@ -39,7 +39,12 @@ class Worker:
         self.library = library
 
     def do_hello(self) -> dict[str, Any]:
-        return {"versions": self.library.versions(), "trains": self.library.trains}
+        library = self.library
+        return {
+            "versions": library.versions(),
+            "trains": library.trains,
+            "reads_sparse": library.reads_sparse,
+        }
 
     def do_load(self, case: str) -> dict[str, Any]:
         """Prepare a case and train it once, which compiles and warms up; losses before and after."""

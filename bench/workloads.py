@@ -1,13 +1,16 @@
 """Data and initial weights of the cases, the same for every library; the formulas that check them.
 
 Every case is a classification: relu hidden layers, softmax head, log-loss, Adam(1e-3), shuffled mini-batches.
+SciPy and scikit-learn are imported only for the rows that need them.
 """
 
 from __future__ import annotations
 
 import itertools
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +32,7 @@ class Problem:
 
     sizes: tuple[int, ...]
     batch: int
-    X: Matrix  # (rows, sizes[0]), C order
+    X: Any  # (rows, sizes[0]): an array in C order, or a CSR array
     y: Classes  # (rows,), class numbers
     weights: list[Matrix]  # one (n_in + 1, n_out) a layer, the bias is the last row
 
@@ -39,7 +42,7 @@ def make_problem(case: Case, dtype: str) -> Problem:
     # The twins differ in their features alone.
     seed = zlib.crc32(case.name.replace("dead", "alive").encode())
     rng = np.random.default_rng(seed)
-    X, y = clusters(rng, case.rows, case.sizes[0], case.sizes[-1])
+    X, y = MAKERS[case.rows_of](rng, case.rows, case.sizes[0], case.sizes[-1])
     weights = glorot_uniform(rng, case.sizes)
     if case.name == "dead":
         silence_columns(X)
@@ -58,10 +61,57 @@ def clusters(rng: np.random.Generator, rows: int, n_in: int, classes: int) -> tu
     cluster = rng.integers(0, 2 * classes, rows)
     X = rng.standard_normal((rows, n_in))
     X += centres[cluster]
-    y = cluster % classes
-    wrong = rng.random(rows) < 0.2
+    return X, with_wrong_labels(rng, cluster % classes, classes)
+
+
+def with_wrong_labels(rng: np.random.Generator, y: Classes, classes: int) -> Classes:
+    """The labels, a fifth of them drawn at random."""
+    wrong = rng.random(len(y)) < 0.2
     y[wrong] = rng.integers(0, classes, int(wrong.sum()))
-    return X, y.astype(np.int64)
+    return y.astype(np.int64)
+
+
+def text(
+    rng: np.random.Generator, rows: int, n_in: int, classes: int, n_words: int = 100
+) -> tuple[Any, Classes]:
+    """Sparse rows of `n_words` draws from `n_in` words, as counts; the commonest words tell the class.
+
+    Word k, counted from the commonest, comes about as often as 1 / k.
+    """
+    from scipy.sparse import coo_array
+
+    ranks = np.exp(rng.uniform(0, np.log(n_in), (rows, n_words))).astype(int) - 1
+    words = rng.permutation(n_in)[ranks]
+    numbers = np.repeat(np.arange(rows), n_words)
+    X = coo_array((np.ones(words.size), (numbers, words.ravel())), (rows, n_in)).tocsr()
+    counts = np.stack([(ranks == k).sum(axis=1) for k in range(classes)], axis=1)
+    return X, with_wrong_labels(rng, counts.argmax(axis=1), classes)
+
+
+def one_hot(
+    rng: np.random.Generator, rows: int, n_in: int, classes: int, n_levels: int = 50
+) -> tuple[Matrix, Classes]:
+    """Rows of categories with `n_levels` levels each, as an array; the first one tells the class."""
+    levels = rng.integers(0, n_levels, (rows, n_in // n_levels))
+    X = np.zeros((rows, n_in))
+    np.put_along_axis(X, levels + n_levels * np.arange(levels.shape[1]), 1.0, axis=1)
+    return X, with_wrong_labels(rng, levels[:, 0] % classes, classes)
+
+
+def digits(rng: np.random.Generator, rows: int, n_in: int, classes: int) -> tuple[Matrix, Classes]:
+    """The scanned digits of scikit-learn, 8 x 8 pixels in [0, 1]; about half of the pixels are zero."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return X[:rows] / 16, y[:rows].astype(np.int64)
+
+
+MAKERS: dict[str, Callable[[np.random.Generator, int, int, int], tuple[Any, Classes]]] = {
+    "clusters": clusters,
+    "text": text,
+    "one_hot": one_hot,
+    "digits": digits,
+}
 
 
 def glorot_uniform(rng: np.random.Generator, sizes: tuple[int, ...]) -> list[Matrix]:

@@ -101,7 +101,6 @@ html_sidebars = {
             "recipes",
             "engine",
             "numerics",
-            "benchmarks",
             "limits",
         ),
         *("contributing", "changelog", "tabular_results", "exactness", "versions"),

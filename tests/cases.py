@@ -26,8 +26,11 @@ class Case:
     epochs : int
         Epochs of one timed repeat, enough to learn: the losses are compared after them. 0: not timed.
     group : str
-        ``"edge"`` is only tested. ``"design"`` and ``"shape"`` are always in the tables of the benchmarks,
-        ``"denormal"`` and ``"width"`` have tables of their own.
+        ``"edge"`` is only tested. Those in ``MAIN`` are in the main tables of the benchmarks, ``"denormal"``
+        and ``"width"`` have tables of their own.
+    rows_of : str
+        What the rows are: ``"clusters"`` without zeros, or rows with many zeros: ``"text"`` (sparse),
+        ``"one_hot"``, ``"digits"``.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Case:
     batch: int
     epochs: int
     group: str = "shape"
+    rows_of: str = "clusters"
 
     @classmethod
     def edge(cls, rows: int, *sizes: int) -> Case:
@@ -45,6 +49,10 @@ class Case:
     @property
     def title(self) -> str:
         return f"{self.name} ({self.rows}; {format_sizes(self.sizes)}; {self.batch})"
+
+    @property
+    def is_sparse(self) -> bool:
+        return self.rows_of == "text"
 
     @property
     def shape(self) -> Shape:
@@ -111,6 +119,10 @@ CASES: tuple[Case, ...] = (
     Case("narrow", 5000, (16, *(24,) * 8, 4), 100, 15),
     Case("odd", 5003, (37, 53, 29, 7), 61, 15),
     Case("w2500", 2048, (64, 2500, 2500, 10), 256, 2),
+    Case("broad", 4096, (1000, 2500, 2500, 7), 512, 2),
+    Case("text", 4000, (50_000, 100, 5), 200, 1, "zeros", "text"),
+    Case("onehot", 10_000, (1000, 100, 3), 200, 3, "zeros", "one_hot"),
+    Case("digits", 1797, (64, 100, 10), 200, 20, "zeros", "digits"),
     Case("alive", 8000, (128, 128, 64, 5), 4, 1, "denormal"),
     Case("dead", 8000, (128, 128, 64, 5), 4, 1, "denormal"),
     *(
@@ -118,6 +130,9 @@ CASES: tuple[Case, ...] = (
         for n in (16, 32, 64, 128, 256, 512, 1024)
     ),
 )
+
+# The groups in the main tables of the benchmarks.
+MAIN = ("design", "shape", "zeros")
 
 # The benchmarks time TIMED. The tests run one batch of TESTED: the edges, and the
 # networks of the benchmarks' main tables if a batch is cheap for the twin.

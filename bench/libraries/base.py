@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from workloads import Matrix, Problem
 
@@ -15,6 +16,7 @@ class Library(ABC):
     """
 
     trains = True
+    reads_sparse = False
 
     def __init__(self, threads: int, dtype: str) -> None:
         self.threads = threads
@@ -37,5 +39,5 @@ class Library(ABC):
         """Run that many epochs of shuffled mini-batches and keep each epoch's training loss."""
 
     @abstractmethod
-    def predict(self, X: Matrix) -> Matrix:
+    def predict(self, X: Any) -> Matrix:
         """Class probabilities, (rows, classes), as a NumPy array."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import densegrad
 from densegrad import Adam, Dense, Network, Trainer
 from libraries.base import Library
@@ -10,6 +12,8 @@ from workloads import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Matrix, Problem
 
 class DensegradLibrary(Library):
     """densegrad as a peer; with `auto` it chooses the number of threads itself."""
+
+    reads_sparse = True
 
     def __init__(self, threads: int, dtype: str, auto: bool = False) -> None:
         super().__init__(threads, dtype)
@@ -41,5 +45,5 @@ class DensegradLibrary(Library):
     def train(self, epochs: int) -> None:
         self.history = self.trainer.fit(self.problem.X, self.problem.y, epochs=epochs)
 
-    def predict(self, X: Matrix) -> Matrix:
+    def predict(self, X: Any) -> Matrix:
         return self.network.predict(X)

@@ -1,7 +1,7 @@
 """Back propagation written by hand in NumPy, as well as NumPy allows.
 
 All buffers are allocated once, and every operation writes into one of them. The parameters lie in one vector.
-Adam walks over it in pieces that stay in the core's cache.
+Adam walks over it in pieces that stay in the core's cache. SciPy multiplies by sparse rows.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class NumpyNetwork:
         self.moment_2[...] = 0.0
         self.updates = 0
 
-    def forward(self, X: Matrix) -> Matrix:
+    def forward(self, X: Any) -> Matrix:
         """Forward pass, caching every layer's outputs. X has shape (batch, n_0)."""
-        rows = len(X)
+        rows = X.shape[0]
         y = X
         last = len(self.W)
         self.input = X
         for l, W in enumerate(self.W, start=1):
             z = self.outputs[l][:rows]
-            np.matmul(y, W[:-1], out=z)
+            product(y, W[:-1], out=z)
             z += W[-1]
             if l < last:
                 np.maximum(z, 0.0, out=z)
@@ -100,7 +100,7 @@ class NumpyNetwork:
         rows = len(delta)
         for l in range(len(self.W), 0, -1):
             y = self.outputs[l - 1][:rows] if l > 1 else self.input
-            np.matmul(y.T, delta, out=self.dW[l - 1][:-1])
+            product(y.T, delta, out=self.dW[l - 1][:-1])
             np.sum(delta, axis=0, out=self.dW[l - 1][-1])
             if l == 1 and not need_input_gradient:
                 break
@@ -134,9 +134,9 @@ class NumpyNetwork:
             step *= rate
             self.parameters[part] -= step
 
-    def step(self, X: Matrix, y: Classes) -> float:
+    def step(self, X: Any, y: Classes) -> float:
         """One update on one batch; returns the batch's mean log-loss before the update."""
-        rows = len(X)
+        rows = X.shape[0]
         p = self.forward(X)
         numbers = self.row_numbers[:rows]
         loss = -float(np.log(np.maximum(p[numbers, y], 1e-30)).mean())
@@ -146,10 +146,10 @@ class NumpyNetwork:
         self.adam()
         return loss
 
-    def epoch(self, X: Matrix, y: Classes, rng: np.random.Generator) -> float:
+    def epoch(self, X: Any, y: Classes, rng: np.random.Generator) -> float:
         """One epoch of shuffled mini-batches; returns the mean loss."""
         batch = len(self.outputs[0])
-        rows = len(X)
+        rows = X.shape[0]
         order = rng.permutation(rows)
         total = 0.0
         for start in range(0, rows, batch):
@@ -157,10 +157,21 @@ class NumpyNetwork:
             count = len(chosen)
             X_batch, y_batch = self.outputs[0][:count], self.targets[:count]
             # mode="clip" lets take write straight into `out`; "raise" goes through a temporary.
-            np.take(X, chosen, axis=0, out=X_batch, mode="clip")
+            if isinstance(X, np.ndarray):
+                np.take(X, chosen, axis=0, out=X_batch, mode="clip")
+            else:
+                X_batch = X[chosen]
             np.take(y, chosen, out=y_batch, mode="clip")
             total += self.step(X_batch, y_batch) * count
         return total / rows
+
+
+def product(a: Any, b: Matrix, out: Matrix) -> None:
+    """``out = a @ b``, where `a` may be sparse."""
+    if isinstance(a, np.ndarray):
+        np.matmul(a, b, out=out)
+    else:
+        out[...] = a @ b
 
 
 def split(vector: Matrix, shapes: list[tuple[int, int]]) -> list[Matrix]:
@@ -173,7 +184,7 @@ def split(vector: Matrix, shapes: list[tuple[int, int]]) -> list[Matrix]:
     return parts
 
 
-def predict(X: Matrix, weights: list[tuple[Matrix, Matrix]]) -> Matrix:
+def predict(X: Any, weights: list[tuple[Matrix, Matrix]]) -> Matrix:
     """Forward pass for any number of rows, caching nothing. `weights` holds (matrix, bias) pairs."""
     y = X
     last = len(weights) - 1
@@ -190,6 +201,8 @@ def predict(X: Matrix, weights: list[tuple[Matrix, Matrix]]) -> Matrix:
 
 class NumpyLibrary(Library):
     """NumPy by hand as a peer."""
+
+    reads_sparse = True
 
     def versions(self) -> dict[str, str]:
         blas: Any = np.show_config(mode="dicts")
@@ -212,5 +225,5 @@ class NumpyLibrary(Library):
         for _ in range(epochs):
             self.losses.append(self.network.epoch(self.problem.X, self.problem.y, self.rng))
 
-    def predict(self, X: Matrix) -> Matrix:
+    def predict(self, X: Any) -> Matrix:
         return predict(X, self.prediction_weights)

@@ -6,6 +6,7 @@ Two classes get one logistic output there instead of two softmax outputs: the sa
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -19,6 +20,8 @@ from workloads import LEARNING_RATE, Matrix, Problem
 
 class SklearnLibrary(Library):
     """scikit-learn as a peer."""
+
+    reads_sparse = True
 
     def __init__(self, threads: int, dtype: str) -> None:
         super().__init__(threads, dtype)
@@ -34,7 +37,7 @@ class SklearnLibrary(Library):
         self.classifier = MLPClassifier(
             problem.sizes[1:-1],
             alpha=0.0,
-            batch_size=min(problem.batch, len(problem.X)),
+            batch_size=min(problem.batch, len(problem.y)),
             learning_rate_init=LEARNING_RATE,
             max_iter=1,
             tol=0.0,
@@ -61,5 +64,5 @@ class SklearnLibrary(Library):
         self.classifier.max_iter = epochs
         self.classifier.fit(self.problem.X, self.problem.y)
 
-    def predict(self, X: Matrix) -> Matrix:
+    def predict(self, X: Any) -> Matrix:
         return self.classifier.predict_proba(X)
