@@ -57,6 +57,51 @@ def test_an_epoch_of_the_core() -> None:
     assert (n_rows, n_steps, stopped) == (8, 2, False)
 
 
+def test_an_epoch_tells_how_far_it_came() -> None:
+    reached: list[Any] = []
+    result = epoch(loss_before=2.0, rows_before=3, reached=lambda *counts: reached.append(counts))
+    assert reached == [result]
+    assert result[1] == 11
+    # Refused: nothing was done, so there is nothing to tell.
+    with pytest.raises(ValueError, match="order names row"):
+        epoch(order=-np.arange(8), reached=lambda *counts: reached.append(counts))
+    assert len(reached) == 1
+
+
+def test_an_epoch_that_an_error_ends_tells_how_far_it_came_whatever_others_try() -> None:
+    network = core_network(loss=LOSS_NUMBER["custom"])
+    trainer = core_trainer(network)
+    reached: list[Any] = []
+
+    def run(custom: Any, batch_size: int) -> Any:
+        rows = _core.Rows(np.ones((8, 3)))
+        return trainer.epoch(
+            rows,
+            _core.Targets(None, None, None),
+            None,
+            np.full(8 // batch_size, 0.1),
+            batch_size,
+            1,
+            0.0,
+            custom,
+            reached=lambda *counts: reached.append(counts),
+        )
+
+    batches: list[int] = []
+
+    def custom(rows: Any, y_pred: Any) -> Any:
+        batches.append(len(rows))
+        if len(batches) == 4:
+            with pytest.raises(RuntimeError, match="in use by another call"):
+                run(custom, 8)
+            raise ZeroDivisionError
+        return np.ones(len(rows)), np.zeros_like(y_pred)
+
+    with pytest.raises(ZeroDivisionError):
+        run(custom, 2)
+    assert reached == [(6.0, 6, 3, True)]
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -968,8 +968,6 @@ cdef class Trainer:
     cdef unique_ptr[cpp.CppTrainer] core
     cdef readonly Network network
     cdef readonly int optimizer
-    cdef readonly double loss_sum
-    cdef readonly int64_t rows_done, steps_done
 
     def __init__(self, Network network not None, int optimizer, dict hyperparameters not None, uint64_t seed):
         if self.core.get() != NULL:
@@ -1031,12 +1029,13 @@ cdef class Trainer:
 
     def epoch(self, Rows rows not None, Targets targets not None, order, learning_rates not None,
               int64_t batch_size, int n_threads, double deadline, custom, factors=(None, None, None), shards=None,
-              exchange=None, double loss_before=0.0, int64_t rows_before=0):
+              exchange=None, double loss_before=0.0, int64_t rows_before=0, reached=None):
         """Run an epoch, or a part of one.
 
         Return the sum over its rows of the loss of their batch, the number of these rows, the number of the
         steps, and whether it was stopped before its end. Sum and rows go on from `loss_before` and `rows_before`.
-        The attributes `loss_sum`, `rows_done` and `steps_done` tell the first three also if it raises an error.
+        `reached`, if it is not None, is called with these four, also if an error ended the epoch. An epoch that was
+        refused before its first step does not call it.
 
         `order` is int64, or None; `learning_rates` are float64, one a step. `deadline` is a reading of
         time.monotonic, 0 for none. `custom` maps row numbers and outputs to the losses of the rows and their
@@ -1087,10 +1086,10 @@ cdef class Trainer:
         if custom is not None:
             spec.custom_loss = custom_loss
         spec.context = <void *>call
-        self.loss_sum, self.rows_done, self.steps_done = loss_before, rows_before, 0
         with nogil:
             result = core.epoch(spec)
-        self.loss_sum, self.rows_done, self.steps_done = result.loss_sum, result.n_rows, result.n_steps
+        if reached is not None:
+            reached(result.loss_sum, result.n_rows, result.n_steps, result.stopped)
         call.finish()
         return result.loss_sum, result.n_rows, result.n_steps, result.stopped
 

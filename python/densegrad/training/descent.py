@@ -114,7 +114,6 @@ class GradientDescent:
         self.epochs = 0
         self._optimizer = optimizer
         self._core = self._make_core(seed)
-        self._before = Part()
 
     def _make_core(self, seed: int) -> _core.Trainer:
         number = OPTIMIZER_NUMBER[self.optimizer_name]
@@ -209,19 +208,24 @@ class GradientDescent:
         so_far: Part | None = None,
         shards: Shards | None = None,
         exchange: Exchange | None = None,
+        reached: Callable[[Part], None] | None = None,
     ) -> Part:
         """Make updates of an epoch after those of `so_far`; return all of them together.
 
-        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part. If this
-        raises an error, the attribute `so_far` tells how far it came.
+        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part.
+        `reached` is called with the result as well, also if an error ends the part after some of its updates.
         """
-        so_far = self._before = so_far or Part()
+        before = so_far or Part()
+
+        def part(loss_sum: float, n_rows: int, steps: int, stopped: bool) -> Part:
+            return Part(loss_sum, n_rows, before.steps + steps, stopped)
+
         custom = None
         if (y_true := samples.custom_target) is not None:
             loss_function = self.network.custom_loss
             assert loss_function is not None
             custom = lambda rows, y_pred: custom_rows(loss_function, y_true[rows], y_pred)  # noqa: E731
-        loss_sum, n_rows, steps, stopped = self._core.epoch(
+        result = self._core.epoch(
             samples.rows,
             samples.targets,
             order,
@@ -233,16 +237,11 @@ class GradientDescent:
             numbers[1:],
             shards,
             exchange,
-            so_far.loss_sum,
-            so_far.n_rows,
+            before.loss_sum,
+            before.n_rows,
+            None if reached is None else lambda *counts: reached(part(*counts)),
         )
-        return Part(loss_sum, n_rows, so_far.steps + steps, stopped)
-
-    @property
-    def so_far(self) -> Part:
-        """What the last call of `run_part` came to, also if it raised an error."""
-        core = self._core
-        return Part(core.loss_sum, core.rows_done, self._before.steps + core.steps_done)
+        return part(*result)
 
     # --- state ---
 

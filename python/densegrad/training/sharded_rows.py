@@ -173,21 +173,22 @@ class ShardedRows:
         numbers = numbers.between(done, layout.n_steps)
         exchange = None if ranks is None else ranks.add_up
         with nullcontext() if ranks is None else ranks.epoch(descent.network.dtype):
-            try:
-                part = descent.run_part(
-                    self._samples,
-                    order[begin:],
-                    numbers,
-                    layout.rows_of_shard,
-                    self._n_threads,
-                    deadline,
-                    self.so_far,
-                    shards,
-                    exchange,
-                )
-            finally:
-                self.so_far = descent.so_far
+            part = descent.run_part(
+                self._samples,
+                order[begin:],
+                numbers,
+                layout.rows_of_shard,
+                self._n_threads,
+                deadline,
+                self.so_far,
+                shards,
+                exchange,
+                self._note_progress,
+            )
         return part.stopped
+
+    def _note_progress(self, part: Part) -> None:
+        self.so_far = part
 
     def _check_equal_rates(self, numbers: StepNumbers) -> None:
         """Raise ValueError, on all ranks, if their schedules or learning rates differ."""
