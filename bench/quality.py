@@ -195,7 +195,7 @@ BY_PARAMETER: dict[str, dict[str, Any]] = {
     "members": {"n_members": 1},
     "temperature": {"calibrate": False},
     "clamp": {"clamp": False},
-    "long training": {"max_epochs": 16},
+    "long training": {"max_epochs": 8},
 }
 #: Parts that have no parameter: what stands in their place.
 BY_PATCH: dict[str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -555,6 +556,17 @@ def test_targets_that_cannot_be_read():
         TabularRegressor().fit(frame, "age")
     with pytest.raises(ValueError, match="y must not have missing labels; got NaN or None 50 times"):
         TabularClassifier().fit(pd.concat([frame, frame]), ["a", None] * 50)
+
+
+def test_more_epochs_only_where_they_pay():
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-2, 2, (400, 2))
+    small = {"hidden_layer_sizes": 64, "max_epochs": 40, "encodings": "plain", "random_state": 0}
+    with mock.patch("densegrad.tabular.race.ROWS_FOR_SHORT", 100):
+        waves = TabularRegressor(**small).fit(X, np.sin(2 * X).sum(axis=1))
+        noise = TabularRegressor(**small).fit(X, rng.standard_normal(400))
+    assert {len(curve) for curve in waves.history_} == {40}
+    assert max(len(curve) for curve in noise.history_) <= 8
 
 
 @BOTH

@@ -26,14 +26,16 @@ _ROWS_FOR_VALUES = 5000
 _TIMED_ROWS = 2048
 #: From so many rows on the race has fewer epochs, and tells whether more of them are any better.
 ROWS_FOR_SHORT = 5000
-SHORT = 16
+SHORT = 8
 #: The errors of so many epochs before the last cosine, when the rate is low, are compared.
 _AT_AN_END = 2
 #: A share of the error that two folds do not tell from luck. Further means of the target, of many rows, may
 #: seem so much worse: all members together gain more from them than two show.
 _LUCK = 0.01
 #: Errors are worse, or far behind, beyond these ratios, and if more than about two rows make the difference.
-_WORSE, _FAR_BEHIND, _ROWS_OF_LUCK = 1.02, 1.05, 10
+_WORSE, _FAR_BEHIND, _ROWS_OF_LUCK = 1.02, 1.03, 10
+#: More epochs go on if the error is below this ratio of what fewer have reached, before their last cosine.
+_PAYS = 0.99
 
 
 class Interrupted(Exception):
@@ -95,9 +97,7 @@ class _Workers:
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _train(
-        self, job: Job, shared: NDArray[np.float32] | None, n_threads: int, given_up: threading.Event | None
-    ) -> Member | None:
+    def _train(self, job: Job, shared: NDArray[np.float32] | None, n_threads: int) -> Member | None:
         if self._stopped.is_set():
             return None
 
@@ -106,10 +106,6 @@ class _Workers:
             if not self.watch.goes_on() or self._stopped.is_set():
                 return False
             hopeless = _hopeless(job, curve)
-            if given_up is not None:
-                if hopeless:
-                    given_up.set()
-                hopeless = given_up.is_set()
             if hopeless:
                 self.watch.expect(len(curve) - job.problem.epochs)
             return not hopeless
@@ -117,22 +113,16 @@ class _Workers:
         seed = self.seeds[job.fold]
         return trained_member(job.problem, job.inputs, job.fold, seed, shared, goes_on, n_threads)
 
-    def train(
-        self, jobs: Sequence[Job], shared: NDArray[np.float32] | None = None, *, together: bool = False
-    ) -> list[Member | None]:
-        """Return the member of each job; None for those that Ctrl-C has prevented.
-
-        With `together` all members end if one is hopeless, at an epoch that depends on the threads.
-        """
+    def train(self, jobs: Sequence[Job], shared: NDArray[np.float32] | None = None) -> list[Member | None]:
+        """Return the member of each job; None for those that Ctrl-C has prevented."""
         self.watch.expect(sum(job.problem.epochs for job in jobs))
-        given_up = threading.Event() if together else None
         # The last jobs share the threads that would have none.
         n_last = len(jobs) % self.n_threads
         futures: list[Future[Member | None]] = []
         try:
             for i, job in enumerate(jobs):
                 n_threads = self.n_threads // n_last if i >= len(jobs) - n_last else 1
-                futures.append(self._pool.submit(self._train, job, shared, n_threads, given_up))
+                futures.append(self._pool.submit(self._train, job, shared, n_threads))
             return [future.result() for future in futures]
         except KeyboardInterrupt:
             self._stopped.set()
@@ -147,13 +137,13 @@ class _Workers:
 def _hopeless(job: Job, curve: list[float]) -> bool:
     """Tell before the last and longest cosine whether it is not worth its time.
 
-    It is not if the error is above what was there before: the member learns its rows by heart, or fewer
-    epochs did as well.
+    It is not if the member learns its rows by heart, or is hardly better than fewer epochs were.
     """
     n_rows = job.problem.training.task.n_rows
     if n_rows <= ROWS_FOR_SHORT or len(curve) != job.problem.last_cosine:
         return False
-    return min(curve[-_AT_AN_END:]) > _limit(min(job.to_beat, *curve), _WORSE, n_rows)
+    now = min(curve[-_AT_AN_END:])
+    return now > _PAYS * job.to_beat or now > _limit(min(curve), _WORSE, n_rows)
 
 
 def _limit(error: float, ratio: float, n_rows: int) -> float:
@@ -267,12 +257,11 @@ def _longer(
     members: list[Member],
     shared: NDArray[np.float32] | None,
 ) -> tuple[list[Member], Problem]:
-    """Try more epochs, unless they are hopeless; return the members that can be kept, and the choice."""
+    """Try more epochs on the first fold; return the members to keep, and the choice."""
     more = replace(problem, epochs=epochs)
-    jobs = [Job(more, inputs, k, member.error) for k, member in enumerate(members)]
-    longer = _made(workers.train(jobs, shared, together=True))
+    longer = _made(workers.train([Job(more, inputs, 0, members[0].error)], shared))
     whole = not workers.over and all(len(member.curve) == epochs for member in longer)
-    if whole and _mean_error(longer) < _mean_error(members):
+    if whole and _mean_error(longer) < members[0].error:
         return longer, more
     return members, problem
 
