@@ -1,13 +1,17 @@
-"""Files of the tabular estimators."""
+"""Files and pickles of the tabular estimators."""
 
+import copy
+import io
 import json
+import pickle
 import struct
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from densegrad import MLPClassifier, TabularClassifier, TabularRegressor
+import densegrad
+from densegrad import MLPClassifier, TabularClassifier, TabularEncoder, TabularRegressor
 from frames import classes_of, messy_frame, values_of
 
 QUICK = {"max_epochs": 3, "hidden_layer_sizes": 8, "n_members": 2, "random_state": 0}
@@ -31,6 +35,41 @@ MODELS = [
 ]
 
 
+class Named(pickle.Unpickler):
+    """Notes the classes and functions of densegrad that a pickle names."""
+
+    def __init__(self, pickled):
+        super().__init__(io.BytesIO(pickled))
+        self.names = set()
+
+    def find_class(self, module, name):
+        if module.startswith("densegrad"):
+            self.names.add((module, name))
+        return super().find_class(module, name)
+
+
+def test_pickles_name_public_classes_and_have_a_format():
+    frame = messy_frame()
+    frame["oid"] = [f"{i}-{i % 3}" for i in range(len(frame))]
+    encoder = TabularEncoder(max_levels=2, random_state=0)
+    inputs = encoder.fit_transform(frame, values_of(frame))
+    assert inputs.shape[1] > TabularEncoder(max_levels=2).fit_transform(frame).shape[1]
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(encoder)).transform(frame), encoder.transform(frame)
+    )
+    fitted = [model.fit(frame, target(frame)) for model, target in (MODELS[0], MODELS[3])]
+    for model in (encoder, *fitted, TabularEncoder(), TabularRegressor()):
+        named = Named(pickle.dumps(model))
+        named.load()
+        assert named.names
+        for module, name in named.names:
+            assert module == "densegrad"
+            assert hasattr(densegrad, name)
+        newer = {**model.__getstate__(), "format": 99}
+        with pytest.raises(ValueError, match="format 99"):
+            type(model)().__setstate__(newer)
+
+
 @pytest.mark.parametrize(("model", "target"), MODELS)
 def test_a_loaded_estimator_is_the_same(model, target, tmp_path):
     frame, new = messy_frame(), messy_frame(50, seed=1)
@@ -51,9 +90,11 @@ def test_a_loaded_estimator_is_the_same(model, target, tmp_path):
         assert loaded.temperature_ == model.temperature_
     elif model.loss != "quantile":
         np.testing.assert_array_equal(loaded.predict_interval(new), model.predict_interval(new))
-    again = tmp_path / "again.safetensors"
-    loaded.save(again)
-    assert again.read_bytes() == path.read_bytes()
+    for same in (loaded, pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert set(vars(same)) == set(vars(model))
+        again = tmp_path / "again.safetensors"
+        same.save(again)
+        assert again.read_bytes() == path.read_bytes()
     with pytest.raises(ValueError, match="now missing:\n- age"):
         loaded.predict(new.drop(columns="age"))
 

@@ -13,11 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted
 
+from densegrad import _versions
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.folds import drawn_folds
 from densegrad.tabular.frame import table_of
 from densegrad.tabular.inputs import ENCODINGS, Inputs
 from densegrad.tabular.level_encoding import TargetMeans
+from densegrad.tabular.saving import columns_of, columns_state, inputs_of, inputs_state
 from densegrad.tabular.standard_target import standard_target
 
 
@@ -207,6 +209,25 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             n_targets = means.means.shape[1]
             outputs += [f"{categories[j]}_mean{k if n_targets > 1 else ''}" for k in range(n_targets)]
         return np.array(outputs, dtype=object)
+
+    def __getstate__(self) -> dict[str, Any]:
+        members = {**super().__getstate__()}
+        fitted = None
+        if "_columns" in members:
+            fitted = {
+                "columns": columns_state(members.pop("_columns")),
+                "inputs": inputs_state(members.pop("_inputs")),
+                "means": {j: means.means for j, means in members.pop("_means").items()},
+            }
+        return _versions.stamped({"members": members, "fitted": fitted})
+
+    def __setstate__(self, state: Any) -> None:
+        state = _versions.read(type(self).__name__, state)
+        self.__dict__.update(state["members"])
+        if fitted := state["fitted"]:
+            self._columns = columns_of(fitted["columns"])
+            self._inputs = inputs_of(fitted["inputs"], self._columns)
+            self._means = {j: TargetMeans(means) for j, means in fitted["means"].items()}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -173,7 +173,11 @@ class Member:
     def outputs(self, plain: NDArray[np.float32], parsed: Parsed, n_threads: int | None) -> Any:
         """Return the outputs of the network, (n_rows, n_outputs), for inputs without means of the target."""
         of_rows = [means.of(crossing.codes(parsed)) for crossing, means in self.means]
-        X = np.column_stack([plain, *of_rows]).astype(np.float32) if of_rows else plain.copy()
+        width = plain.shape[1]
+        X = np.empty((len(plain), width + sum(part.shape[1] for part in of_rows)), np.float32)
+        X[:, :width] = plain
+        if of_rows:
+            X[:, width:] = np.column_stack(of_rows)
         X *= np.float32(self.input_scale)
         return self.network.predict(X, n_threads)
 

@@ -1,4 +1,4 @@
-"""Files of the tabular estimators: `save` and `load`."""
+"""Files and pickles of the tabular estimators."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from densegrad import _validation, files
+from densegrad import _validation, _versions, files
 from densegrad.spec import NetworkSpec
 from densegrad.tabular.columns import Columns
 from densegrad.tabular.ensemble import Ensemble
-from densegrad.tabular.saving import check_array, columns_of, columns_state, ensemble_of, ensemble_state
+from densegrad.tabular.saving import (
+    check_array,
+    check_levels,
+    columns_of,
+    columns_state,
+    ensemble_of,
+    ensemble_state,
+)
+
+#: Attributes of classes that are not public. Pickles hold plain data in their place.
+_REPLACED = ("_columns", "_ensemble", "_labels", "_loss")
 
 
 class Persistence(BaseEstimator, ABC):
-    """A tabular estimator as a file."""
+    """The part of a tabular estimator that saves and pickles it."""
 
     _columns: Columns
     _ensemble: Ensemble
@@ -54,20 +64,12 @@ class Persistence(BaseEstimator, ABC):
             fails. An old file stays.
         """
         self._validate_params()
-        fitted = None
         if self.__sklearn_is_fitted__():
-            fitted = {
-                "columns": columns_state(self._columns),
-                "ensemble": ensemble_state(self._ensemble),
-                "oof_prediction": self.oof_prediction_,
-                "oof_score": float(self.oof_score_),
-                "fit_seconds": self.fit_seconds_,
-                **self._own_state(),
-            }
+            check_levels(self._columns)
         state = {
             "estimator": type(self).__name__,
             "parameters": self.get_params(deep=False),
-            "fitted": fitted,
+            "fitted": self._fitted_state(),
         }
         files.write(path, "estimator", state)
 
@@ -100,8 +102,31 @@ class Persistence(BaseEstimator, ABC):
                 cls._restore(estimator, state["fitted"])
         return estimator
 
+    def __getstate__(self) -> dict[str, Any]:
+        members = {name: value for name, value in super().__getstate__().items() if name not in _REPLACED}
+        return _versions.stamped({"members": members, "fitted": self._fitted_state()})
+
+    def __setstate__(self, state: Any) -> None:
+        state = _versions.read(type(self).__name__, state)
+        if state["fitted"] is not None:
+            self._restore(state["fitted"])
+        self.__dict__.update(state["members"])
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        """Return the fitted attributes as plain data, None before a fit."""
+        if not self.__sklearn_is_fitted__():
+            return None
+        return {
+            "columns": columns_state(self._columns),
+            "ensemble": ensemble_state(self._ensemble),
+            "oof_prediction": self.oof_prediction_,
+            "oof_score": float(self.oof_score_),
+            "fit_seconds": self.fit_seconds_,
+            **self._own_state(),
+        }
+
     def _restore(self, state: dict[str, Any]) -> None:
-        """Take over the fitted attributes that a file holds."""
+        """Take over what gave `_fitted_state`, checked."""
         columns = columns_of(state["columns"])
         ensemble = ensemble_of(state["ensemble"], columns)
         self._restore_own(state, ensemble.members[0].network.spec)

@@ -1,4 +1,4 @@
-"""Files of the tabular estimators: what predictions depend on as plain data, checked when it is read."""
+"""What files and pickles of the tabular estimators hold: plain data, checked when it is read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from densegrad.tabular.tasks import Scaling
 _KINDS = ("number", "category", "date", "empty")
 
 
-def columns_state(columns: Columns) -> dict[str, Any]:
-    """Return plain data of the columns; raise TypeError, with the column's name, for levels that are none."""
+def check_levels(columns: Columns) -> None:
+    """Raise TypeError, with the column's name, for levels that files do not hold."""
     _, names = columns.names_of(columns.input_names())
     for name, category in zip(names, columns.categories, strict=True):
         strange = [level for level in category.levels if not files.is_writable(level)]
@@ -31,6 +31,10 @@ def columns_state(columns: Columns) -> dict[str, Any]:
                 f"save cannot write column {name!r}: its levels are of type {type(strange[0]).__name__}. Make"
                 " text of them before fit, or use pickle"
             )
+
+
+def columns_state(columns: Columns) -> dict[str, Any]:
+    """Return plain data of the columns."""
     return {
         "names": columns.names,
         "kinds": columns.kinds,
@@ -63,29 +67,41 @@ def columns_of(state: dict[str, Any]) -> Columns:
     return Columns(names, kinds, tuple(categories), tuple(_validation.boolean("hours", x) for x in hours))
 
 
+def inputs_state(inputs: Inputs) -> dict[str, Any]:
+    """Return plain data of the inputs."""
+    return {
+        "numbers": [_fields(number) for number in inputs.numbers],
+        "categories": [_fields(level) for level in inputs.categories],
+    }
+
+
+def inputs_of(state: dict[str, Any], columns: Columns) -> Inputs:
+    """Return the inputs that gave `inputs_state`."""
+    names, _ = columns.names_of(columns.input_names())
+    if len(state["numbers"]) != len(names) or len(state["categories"]) != len(columns.categories):
+        raise ValueError("numbers and categories must be as many as the columns have")
+    levels = [
+        _level_encoding(level, len(category.levels))
+        for level, category in zip(state["categories"], columns.categories, strict=True)
+    ]
+    return Inputs(tuple(map(_number_encoding, state["numbers"])), tuple(levels))
+
+
 def ensemble_state(ensemble: Ensemble) -> dict[str, Any]:
     """Return plain data of the ensemble."""
     return {
         "encoding": ensemble.encoding,
         "race": ensemble.race,
-        "numbers": [_fields(number) for number in ensemble.inputs.numbers],
-        "categories": [_fields(level) for level in ensemble.inputs.categories],
+        **inputs_state(ensemble.inputs),
         "members": [_member_state(member) for member in ensemble.members],
     }
 
 
 def ensemble_of(state: dict[str, Any], columns: Columns) -> Ensemble:
     """Return the ensemble that gave `ensemble_state`."""
-    names, _ = columns.names_of(columns.input_names())
-    categories = columns.categories
-    if len(state["numbers"]) != len(names) or len(state["categories"]) != len(categories):
-        raise ValueError("numbers and categories must be as many as the columns have")
-    levels = [
-        _level_encoding(level, len(category.levels))
-        for level, category in zip(state["categories"], categories, strict=True)
-    ]
-    inputs = Inputs(tuple(map(_number_encoding, state["numbers"])), tuple(levels))
-    members = [_member(member, inputs.width, len(names), categories) for member in state["members"]]
+    inputs = inputs_of(state, columns)
+    n_numbers = len(inputs.numbers)
+    members = [_member(member, inputs.width, n_numbers, columns.categories) for member in state["members"]]
     if not members or len({member.network.spec.head.units for member in members}) > 1:
         raise ValueError("members must be one or more, with as many outputs each")
     race = {
