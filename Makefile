@@ -19,7 +19,7 @@ PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 .PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
         windows flat coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
         test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
-        bench-ranks .bench-ranks bench-quality \
+        bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
         clean distclean
 .DEFAULT_GOAL := help
 
@@ -193,6 +193,14 @@ bench-ranks: ## ranks of MPI: what they gain, what shards and exchanges cost; ne
 .bench-ranks: $(VENV)/.installed $(VENV)/.group-mpi
 	$(BIN)/python bench/scaling.py $(ARGS)
 	$(BIN)/mpiexec -n 2 $(BIN)/python bench/exchange.py
+
+bench-clusters: ## workers of Dask: a model with measured inputs, and its figure in the docs
+	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .bench-clusters
+.bench-clusters: $(VENV)/.installed $(VENV)/.group-dask $(VENV)/.group-examples
+	$(BIN)/python bench/clusters.py
+
+bench-averages: $(VENV)/.installed ## what averages over shards learn on Fashion-MNIST, against synchronous updates
+	$(BIN)/python bench/averages.py
 
 bench-quality: $(VENV)/.installed $(VENV)/.group-test ## quality of the defaults on tables: DATA=folder
 	$(BIN)/python bench/quality.py $(DATA) $(ARGS)

@@ -69,6 +69,17 @@ def pids_of(client: Client) -> list[int]:
 
 
 @contextlib.contextmanager
+def a_cluster() -> Iterator[tuple[LocalCluster, Client]]:
+    cluster = LocalCluster(
+        n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1", silence_logs=50
+    )
+    with Client(cluster, set_as_default=False) as client:
+        yield cluster, client
+    with contextlib.suppress(TimeoutError):  # on a busy machine, processes take longer to end than Dask waits
+        cluster.close()
+
+
+@contextlib.contextmanager
 def faults(
     cluster: LocalCluster, client: Client, kind: str, longest: float, rng: np.random.Generator
 ) -> Iterator[list[str]]:
@@ -135,16 +146,7 @@ def main() -> None:
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     n_faults = run = 0
     while run < arguments.runs:
-        with (
-            LocalCluster(
-                n_workers=WORKERS,
-                threads_per_worker=1,
-                dashboard_address=":0",
-                host="127.0.0.1",
-                silence_logs=50,
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
+        with a_cluster() as (cluster, client):
             longest = {rhythm: one(client, rhythm) for rhythm in RHYTHMS}  # faults come at any moment of it
             for kind in KINDS[: arguments.runs - run]:
                 rhythm = RHYTHMS[run % 3 == 2]

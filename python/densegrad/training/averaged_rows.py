@@ -69,13 +69,14 @@ class AveragedRows(ShardedRows):
         losses = TreeSums(layout.shards)
         late = False
         for shard in range(layout.first, layout.last):
-            descent.take_numbers(before)
+            if shard > layout.first:
+                descent.take_numbers(before)
             loss, late = self._train_alone(shard, order, numbers, begin, end, deadline)
             if late:
                 break
             sums.add(shard, descent.numbers().values)
             losses.add(shard, np.array([loss]))
-        descent.take_numbers(before)  # its number of updates is what the ranks compare
+        descent.count_from(before.steps)  # what the ranks compare; `run` sees to the other numbers
         total, loss_sum = sums.values, np.concatenate(losses.values or [np.zeros(1)])
         if ranks is not None:
             count = len(ranks.nodes[ranks.rank])

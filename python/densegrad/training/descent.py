@@ -264,6 +264,10 @@ class GradientDescent:
                 at += size
         self._core.steps = numbers.steps
 
+    def count_from(self, steps: int) -> None:
+        """Change the number of updates made, and nothing else."""
+        self._core.steps = steps
+
     def state(self) -> list[list[NDArray[Any]]]:
         """Return copies of the optimizer's arrays, a list for each layer, of the shape of W_(l)."""
         n_states = OPTIMIZERS[self.optimizer_name]["state_count"]
