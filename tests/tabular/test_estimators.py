@@ -537,8 +537,11 @@ def test_refused_arguments_leave_the_estimator_as_it_was(Estimator, target):
         model.predict(frame.drop(columns="age"))
     with pytest.raises(ValueError, match="encodings must be some of plain, bins, values"):
         Estimator(encodings=["plain", "fourier"]).fit(frame, y)
-    with pytest.raises(ValueError, match="hidden_layer_sizes must be widths"):
-        Estimator(hidden_layer_sizes=[]).fit(frame, y)
+    for sizes in ([], [64, 2.5], ["a"], [0]):
+        with pytest.raises(ValueError, match="hidden_layer_sizes must be widths"):
+            Estimator(hidden_layer_sizes=sizes).fit(frame, y)
+    with pytest.raises(ValueError, match="'n_threads' parameter"):
+        Estimator(n_threads=10**30).fit(frame, y)
 
 
 def test_targets_that_cannot_be_read():

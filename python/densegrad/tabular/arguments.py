@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,12 @@ Floats = NDArray[np.float64]
 
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Return the widths of the hidden layers."""
-    hidden = tuple(int(size) for size in np.ravel(sizes))
-    if not hidden or min(hidden) < 1:
+    hidden = tuple(np.ravel(sizes))
+    if not hidden or not all(isinstance(size, Integral) and int(size) >= 1 for size in hidden):
         raise ValueError(
-            f"hidden_layer_sizes must be widths of at least one layer, all above 0; got {sizes!r}"
+            f"hidden_layer_sizes must be widths of at least one layer, all integers above 0; got {sizes!r}"
         )
-    return hidden
+    return tuple(map(int, hidden))
 
 
 def row_weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np.bool_]]:

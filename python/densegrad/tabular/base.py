@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from densegrad import Network, _core
+from densegrad._validation import MOST_THREADS
 from densegrad.estimators.warn import warn
 from densegrad.tabular.arguments import group_numbers, hidden_layers, row_weights, warn_of_groups
 from densegrad.tabular.columns import Columns, Parsed
@@ -40,7 +41,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "categorical_features": ["array-like", None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "random_state": ["random_state"],
-    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
     "progress": ["boolean"],
 }
 # Outputs that are predicted at a time, but at least of so many rows.
