@@ -9,7 +9,7 @@ from assertions import same_bits
 from builders import make_network, make_rows, make_target
 from cases import SHAPE_NAMES, SHAPES
 from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
-from densegrad import Network, Trainer
+from densegrad import Network, Trainer, _core
 
 
 def everything(network: Network, X: np.ndarray, target: np.ndarray, poison: bool) -> list[np.ndarray]:
@@ -38,6 +38,8 @@ def everything(network: Network, X: np.ndarray, target: np.ndarray, poison: bool
     for _ in range(2):
         fill()
         results.append(np.array(trainer.epoch(X, target)))
+        fill()
+        assert _core.has_finite_weights(network)
         results.append(network.parameters)
     return results
 

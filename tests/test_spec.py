@@ -13,7 +13,19 @@ import pytest
 from assertions import assert_close, refused, same_bits
 from builders import half_square, make_network, make_rows, make_target
 from choices import DTYPES, PAIRINGS, Pairing
-from densegrad import Dense, Network, NetworkSpec, Samples, Trainer
+from densegrad import Dense, Network, NetworkSpec, Samples, Trainer, _core
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_found(bad: float, dtype: str) -> None:
+    network = make_network((1, 17, 33, 3), dtype=dtype)
+    assert _core.has_finite_weights(network)
+    rng = np.random.default_rng(0)
+    for at in (0, -1, *rng.integers(0, network.n_parameters, 30)):
+        parameters = network.parameters
+        parameters[at] = bad
+        assert not _core.has_finite_weights(Network.from_spec(network.spec, parameters))
 
 
 @pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
@@ -135,6 +147,10 @@ def test_a_network_from_its_description(layout: Any) -> None:
     refused(r"W_\(2\) must", lambda: Network.from_spec(network.spec, iter(few)))
     refused(r"W_\(1\) must have shape", lambda: Network.from_spec(network.spec, iter(wrong)))
     refused("got more", lambda: Network.from_spec(network.spec, iter(many)))
+    in_parts = (iter([W[:1], W[1:]]) for W in network.weights)
+    assert same_bits(Network.from_spec(network.spec, in_parts).parameters, network.parameters)
+    short = (iter([W[:1]]) for W in network.weights)
+    refused(r"W_\(1\) must have \d+ rows; got 1", lambda: Network.from_spec(network.spec, short))
     refused("spec must be", lambda: Network.from_spec(network, other.parameters))  # type: ignore[arg-type]
 
 

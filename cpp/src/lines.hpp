@@ -3,6 +3,8 @@
 
 #include "../kernels/contract.hpp"
 
+#include <algorithm>
+
 namespace densegrad {
 
 inline double number_at(const RowsView &view, Index row, Index column) {
@@ -36,6 +38,20 @@ template <class T> void fill_padding(T *lines, Index stride, Index rows, Index c
     for (Index c = columns; c < line_count<T>(columns) * kLanes<T>; ++c)
         for (Index r = 0; r < rows; ++r)
             lines[c / kLanes<T> * stride + r * kLanes<T> + c % kLanes<T>] = value;
+}
+
+// Tells whether columns of lines hold neither NaN nor infinity; the lanes beyond n_columns may.
+template <class T> bool are_finite(const T *lines, Index panel, Index n_rows, Index n_columns) {
+    for (Index column = 0; column < n_columns; column += kLanes<T>, lines += panel) {
+        T sums[kLanes<T>] = {}; // NaN once there was such a number
+        for (Index i = 0; i < n_rows * kLanes<T>; i += kLanes<T>)
+            for (Index lane = 0; lane < kLanes<T>; ++lane)
+                sums[lane] += lines[i + lane] * T(0);
+        for (Index lane = 0; lane < std::min<Index>(kLanes<T>, n_columns - column); ++lane)
+            if (sums[lane] != T(0))
+                return false;
+    }
+    return true;
 }
 
 } // namespace densegrad

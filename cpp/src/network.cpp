@@ -160,6 +160,13 @@ template <class T> void NetworkOf<T>::get_parameters(void *out) const {
         read_out(Quantity::weights, l, at);
 }
 
+template <class T> bool NetworkOf<T>::has_finite_weights() const {
+    const Read read(caller_lock_);
+    return std::all_of(layers_.begin(), layers_.end(), [](const Layer<T> &layer) {
+        return are_finite<T>(layer.weights, layer.panel(), layer.rows(), layer.n_out);
+    });
+}
+
 template <class T> void NetworkOf<T>::get_gradient(void *out) const {
     const Read read(caller_lock_);
     read_gradient(static_cast<T *>(out));

@@ -21,6 +21,7 @@ template <class T> class NetworkOf final : public Network {
     void set_weights(int l, const RowsView &weights, std::int64_t first_row) override;
     void get_parameters(void *out) const override;
     void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) override;
+    bool has_finite_weights() const override;
     void get_gradient(void *out) const override;
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,

@@ -701,6 +701,12 @@ cdef class Reading:
         self.network.get().caller_lock().end_read()
 
 
+def has_finite_weights(Network network not None):
+    """Tell whether no weight of a network is NaN or infinite."""
+    with Reading(network):
+        return network.get().has_finite_weights()
+
+
 cdef class Network:
     """A network of the core; `densegrad.Network` is made of it."""
     cdef unique_ptr[cpp.CppNetwork] core

@@ -157,6 +157,7 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
         unique_ptr[CppTrainer] make_trainer(const OptimizerSpec &optimizer, const Regularisation &regularisation,
                                             uint64_t seed) except +
         unique_ptr[CppLbfgs] make_lbfgs() except +
+        cbool has_finite_weights() except +
         void poison_padding() except +
     unique_ptr[CppNetwork] make_network(const NetworkSpec &spec) except +
 

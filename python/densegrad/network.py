@@ -193,9 +193,8 @@ class Network(_core.Network):
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Network", state)
         self._make(parts["spec"])
-        weights = _checked_weights(self.spec, iter(parts["weights"]))
-        for l in range(1, self.depth + 1):
-            self._set_weights(l, next(weights))  # no name holds it: only one is in memory
+        for l, row, rows in _checked_rows(self.spec, iter(parts["weights"])):
+            self._set_weights(l, rows, row)
         vars(self).update(parts.get("members", {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -223,7 +222,7 @@ class Network(_core.Network):
         self._spec = spec
 
     @classmethod
-    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike | Iterator[NDArray[Any]]) -> Self:
+    def from_spec(cls, spec: NetworkSpec, parameters: ArrayLike | Iterator[Any]) -> Self:
         """Return a network of a description, with given weights.
 
         Parameters
@@ -231,8 +230,9 @@ class Network(_core.Network):
         spec : NetworkSpec
             The `spec` of another network, or one made from it.
         parameters : array-like of shape (n_parameters,), or iterator of float arrays
-            As in `parameters`, or W_(1), …, W_(L), of which one at a time is in memory. NaN and infinity are
-            taken, so that any network can be copied.
+            As in `parameters`, or W_(1), …, W_(L), of which one at a time is in memory. In place of a W there
+            may be an iterator of some of its rows at a time. NaN and infinity are taken, so that any network
+            can be copied.
 
         Raises
         ------
@@ -870,16 +870,22 @@ class Network(_core.Network):
         return "\n".join(lines)
 
 
-def _checked_weights(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[NDArray[Any]]:
-    """Yield W_(1), …, W_(L) of a description, with their shapes checked."""
-    for l, shape in enumerate(spec.weight_shapes, 1):
+def _checked_rows(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield l, the number of the first row, and rows of W_(l), of a description with checked shapes."""
+    for l, (n_rows, n_out) in enumerate(spec.weight_shapes, 1):
         W: Any = next(weights, None)
-        array = _arrays.to_float(_arrays.real_array(f"W_({l})", W))
-        if array.shape != shape:
-            raise ValueError(f"W_({l}) must have shape {shape}; got {array.shape}")
+        row = 0
+        for part in W if isinstance(W, Iterator) else (W,):
+            array = _arrays.to_float(_arrays.real_array(f"W_({l})", part))
+            is_whole = array.shape == (n_rows, n_out)
+            if not is_whole and not (isinstance(W, Iterator) and array.shape[1:] == (n_out,)):
+                raise ValueError(f"W_({l}) must have shape {(n_rows, n_out)}; got {array.shape}")
+            yield l, row, array
+            row += len(array)
+        if row != n_rows:
+            raise ValueError(f"W_({l}) must have {n_rows} rows; got {row}")
         if l == spec.depth and next(weights, None) is not None:
             raise ValueError(f"parameters must have {l} arrays, W_(1) ... W_({l}); got more")
-        yield array
 
 
 def _made(

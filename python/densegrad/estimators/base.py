@@ -21,7 +21,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
-from densegrad._arrays import all_finite
+from densegrad import _core
 from densegrad._losses import Loss
 from densegrad.estimators.decorators import validated, with_callbacks
 from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
@@ -469,7 +469,7 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         if incremental:
             del self.loss_curve_[:-LONGEST_CURVE]
         restored = plan.validation is not None and recipe.early_stopping and recipe.restore_best
-        if not all_finite(training.network.parameters) or (stopped == "diverged" and not restored):
+        if not _core.has_finite_weights(training.network) or (stopped == "diverged" and not restored):
             advice = advice_on_divergence("learning_rate_init", recipe.loss.custom is not None)
             raise ValueError(f"Solver produced non-finite parameter weights. {advice}")
         if stopped == "diverged":

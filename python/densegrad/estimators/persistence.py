@@ -164,7 +164,7 @@ class Persistent(FittedNetwork):
 
     def _write_checkpoint(self, saver: Checkpoint, training: Training, began: Progress, stopped: str) -> None:
         """Write the estimator as it would be if the fit ended with this epoch."""
-        if math.isfinite(self.loss_) and np.isfinite(training.network.parameters).all():
+        if math.isfinite(self.loss_) and _core.has_finite_weights(training.network):
             progress = replace(began, epochs=self.n_iter_, stopped=stopped)
             self._write(saver.path, training.as_if_ended(), {"fit": asdict(progress)})
 

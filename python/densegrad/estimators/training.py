@@ -20,7 +20,7 @@ from densegrad.estimators.best_weights import BestWeights
 from densegrad.estimators.parameters import Recipe
 from densegrad.estimators.validation import Validation, split_rows
 from densegrad.estimators.warn import warn
-from densegrad.initializers import symmetric_uniform
+from densegrad.initializers import Uniform
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.spec import NetworkSpec
@@ -36,6 +36,11 @@ from densegrad.training.sources import Rows
 from densegrad.training.stopping import BestSoFar, NoImprovement
 
 _NOT_GIVEN = object()
+
+
+# What scikit-learn draws for layers of logistic units, and for all others.
+_LOGISTIC = Uniform(lambda n_in, n_out: math.sqrt(2 / (n_in + n_out)), bias=True)
+_OTHER = Uniform(lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)), bias=True)
 
 
 @dataclass(frozen=True)
@@ -356,20 +361,16 @@ def rows_of_batch(batch_size: int | str, n_rows: int) -> int:
 
 def _initial_weights(
     spec: NetworkSpec, activation: str | None, random: np.random.RandomState
-) -> Iterator[NDArray[Any]]:
-    """Draw W_(1), …, W_(L) as scikit-learn does.
+) -> Iterator[Iterator[NDArray[Any]]]:
+    """Draw W_(1), …, W_(L) as scikit-learn does, some rows at a time.
 
-    Weights, then biases, are uniform on ± sqrt(bound / (n_in + n_out)). The bound is 2 for layers of logistic
-    units and 6 for all others. The head, too, has that of `activation`, the one of all hidden layers; None
-    stands for that of its own.
+    The head, too, has that of `activation`, the one of all hidden layers; None stands for that of its own.
     """
     names: list[object] = [layer.activation for layer in spec.layers]
     names[-1] = activation or names[-1]
     for name, (n_rows, n_out) in zip(names, spec.weight_shapes, strict=True):
-        n_in = n_rows - 1
-        limit = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
-        weights = symmetric_uniform(limit, (n_in, n_out), random)
-        yield np.vstack([weights, symmetric_uniform(limit, (n_out,), random)])
+        initializer = _LOGISTIC if name == "logistic" else _OTHER
+        yield initializer.chunks(n_rows - 1, n_out, random)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from densegrad import _validation
-from densegrad._arrays import all_finite
+from densegrad import _core, _validation
 from densegrad.network import Network
 from densegrad.samples import Samples
 
@@ -35,7 +34,7 @@ class Validation:
         loss = network.evaluate(self.samples, n_threads=n_threads)
         if self.score is None:
             return loss, -loss
-        if not (math.isfinite(loss) and all_finite(network.parameters)):
+        if not (math.isfinite(loss) and _core.has_finite_weights(network)):
             return loss, math.nan  # its predictions are not fit for a scorer
         return loss, self.score(network, epoch)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _validation
+from densegrad import _arrays, _core, _validation
 from densegrad._optimizers import BY_NAME, LBFGS, Adam, AnyOptimizer
 from densegrad._tables import optimizers
 from densegrad.network import Network
@@ -615,7 +615,7 @@ class Trainer(TrainerState):
             self._ranks.check_equal({"the weights (their checksum)": f"{checksum:08x}"})
 
     def _check_weights(self) -> None:
-        if not _arrays.all_finite(self.network.parameters):
+        if not _core.has_finite_weights(self.network):
             raise self._divergence()
 
     def _divergence(self) -> ValueError:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any, Self, TypeVar
 
-from densegrad import _arrays, _core, _validation, _versions, files, schedules
+from densegrad import _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
 from densegrad._optimizers import AnyOptimizer
 from densegrad.network import Network
@@ -319,7 +319,7 @@ class TrainerState:
     def _write_checkpoint(self, saver: Checkpoint, began: Progress, kept: Kept, so_far: Part) -> None:
         """Write the fit as it was at the end of an epoch, with the updates since."""
         assert self.history is not None
-        if not _arrays.all_finite(self.network.parameters) or not math.isfinite(so_far.loss_sum):
+        if not _core.has_finite_weights(self.network) or not math.isfinite(so_far.loss_sum):
             return  # the next epoch diverges
         progress = replace(began, epochs=kept.epochs, stopped=kept.stopped)
         fit = {**asdict(progress), "patience": kept.patience, "epoch": list(so_far[:3])}
@@ -358,7 +358,7 @@ class TrainerState:
                 raise saver.refuse(
                     f"it has average_every={state.get('average_every')}, this trainer {self.average_every}"
                 )
-            if not _arrays.all_finite(network.parameters):
+            if not _core.has_finite_weights(network):
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
             progress.check(saver, fit, epochs, "epochs")
