@@ -143,7 +143,7 @@ test-dask: ## tests on Dask, with clusters of processes on this machine
 	$(BIN)/python -m pytest tests/on_dask $(ARGS)
 
 RUNS ?= 200
-fault-runs: ## RUNS trainings on Dask with workers killed, frozen and joining at random moments; some 15 minutes
+fault-runs: ## RUNS trainings on Dask with workers killed, frozen and joining at random moments; ARGS=--one-cluster: a soak
 	$(MAKE) VENV=$(VENV)-dask BUILD=$(BUILD)-dask .fault-runs
 .fault-runs: $(VENV)/.installed $(VENV)/.group-dask
 	$(BIN)/python tests/on_dask/fault_runs.py $(RUNS) $(ARGS)

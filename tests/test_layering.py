@@ -89,6 +89,7 @@ LAYERS = [
     {"dask.labels", "dask.packages"},
     {"dask.placement", "dask.predictions", "dask.rows", "dask.streams"},
     {"dask.rank"},
+    {"dask.attempts"},
     {"dask.training"},
     {"dask.estimators"},
     {"dask"},

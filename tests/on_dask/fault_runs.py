@@ -1,12 +1,14 @@
 """Many trainings on a cluster of processes, each with faults at random moments: `make fault-runs`.
 
 Each must end in time and with the hash of a training in one process. The table says what was done how often.
+With --one-cluster all trainings are on one cluster, and lines tell what it holds: nothing may grow.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -16,6 +18,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -66,6 +69,14 @@ def pids_of(client: Client) -> list[int]:
         if len(pids) >= WORKERS or (pids and time.monotonic() > end):
             return pids
         time.sleep(0.2)
+
+
+def held() -> str:
+    """What this process holds, the scheduler and the client among it."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files = len(os.listdir("/proc/self/fd"))
+    return f"{pages * 4 // 1024} MB, {threading.active_count()} threads, {files} open files"
 
 
 @contextlib.contextmanager
@@ -121,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=int, nargs="?", default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--one-cluster", action="store_true")
     arguments = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     rng = np.random.default_rng(arguments.seed)
@@ -145,10 +157,13 @@ def main() -> None:
 
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     n_faults = run = 0
+    kinds = KINDS
+    if arguments.one_cluster:
+        kinds = tuple(kind for kind in KINDS if "join" not in kind) * arguments.runs
     while run < arguments.runs:
         with a_cluster() as (cluster, client):
             longest = {rhythm: one(client, rhythm) for rhythm in RHYTHMS}  # faults come at any moment of it
-            for kind in KINDS[: arguments.runs - run]:
+            for kind in kinds[: arguments.runs - run]:
                 rhythm = RHYTHMS[run % 3 == 2]
                 with faults(cluster, client, kind, longest[rhythm], rng) as done:
                     took = one(client, rhythm, "grow" if "join" in kind else True)
@@ -156,6 +171,8 @@ def main() -> None:
                 n_faults += len(done)
                 print(f"{run:4} {kind:14} {took:6.1f} s  {'; '.join(done)}", flush=True)
                 run += 1
+                if arguments.one_cluster and run % 10 == 0:
+                    print(f"     scheduler and client: {held()}", flush=True)
     print(f"\n{run} trainings, {n_faults} faults, seed {arguments.seed}: all have the hash of one process")
     print(f"{'fault':14} {'rhythm':12} {'runs':>5} {'median s':>9} {'longest s':>9}")
     for (kind, name), times in sorted(seconds.items()):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
-from densegrad.dask.training import _Run
+from densegrad.dask.attempts import Attempts
 from densegrad.distributed import PeerLost, ThreadCommunicator
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
@@ -370,7 +370,7 @@ def test_a_worker_that_is_stopped_between_two_attempts(own_cluster: tuple[LocalC
     os.kill(pid, signal.SIGSTOP)
     try:
         rows: Any = None
-        threads, names = _Run(client, trainer(), rows, None, 10.0, True, {})._workers()
+        threads, names = Attempts(client, trainer(), rows, None, 10.0, True, {}).workers()
     finally:
         os.kill(pid, signal.SIGCONT)
     assert threads.keys() == names.keys() == pids.keys()
