@@ -7,10 +7,14 @@ import contextlib
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -422,6 +426,46 @@ class Marks:
             while not os.path.exists(self.waits_for):
                 time.sleep(0.05)
             time.sleep(0.1)
+
+
+def test_a_killed_scheduler_ends_the_training(X: NDArray[Any], target: NDArray[Any], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    begin = partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "dask"]
+    where = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard"]
+    scheduler = begin([*command, "scheduler", *where])
+    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    workers = [begin([*command, "worker", address, *options]) for _ in range(2)]
+
+    def kill() -> None:
+        while not (tmp_path / "epoch-0").exists():
+            time.sleep(0.1)
+        scheduler.kill()
+
+    try:
+        with Client(address, set_as_default=False, timeout="5s") as client:
+            client.wait_for_workers(2, timeout=60)
+            killer = threading.Thread(target=kill)
+            killer.start()
+            there = trainer()
+            before = there.network.parameters
+            with pytest.raises(PeerLost, match="the scheduler does not answer any more"):
+                train(
+                    client,
+                    there,
+                    chunked(X, 100),
+                    chunked(target, 100),
+                    epochs=10**6,
+                    callbacks=[Marks(str(tmp_path / "epoch"))],
+                )
+            killer.join()
+            assert there.network.parameters.tobytes() == before.tobytes()
+    finally:
+        for process in (scheduler, *workers):
+            process.kill()
+            process.wait()
 
 
 def test_workers_that_join_take_part_at_once(X: NDArray[Any], target: NDArray[Any], tmp_path: Any) -> None:

@@ -14,6 +14,7 @@ from densegrad.dask.attempts import Attempts
 from densegrad.dask.packages import imported
 from densegrad.dask.rank import Outcome
 from densegrad.dask.rows import Rows
+from densegrad.training.communicator import PeerLost
 from densegrad.training.history import History
 from densegrad.training.trainer import Trainer
 
@@ -76,7 +77,8 @@ def train(
     TypeError, ValueError
         If an argument is not as described. Errors of rows name the partition.
     densegrad.distributed.PeerLost
-        If a worker is lost and `recover` is False, or if training cannot continue without it.
+        If a worker is lost and `recover` is False, or if training cannot continue without it. If the
+        scheduler is lost, as soon as Dask itself gives it up.
     TimeoutError
         If a worker does not begin its part within `timeout`.
     KeyboardInterrupt
@@ -123,8 +125,13 @@ def train(
         while True:
             try:
                 end = run.attempt()
-            except BaseException:
+            except BaseException as error:
                 _take(trainer, end)
+                if isinstance(error, OSError) and client.status != "running":
+                    raise PeerLost(
+                        "the scheduler does not answer any more; the trainer keeps the updates made before"
+                        " its workers last began"
+                    ) from error
                 raise
             if end.kind == "stopped" and not run.interrupted:
                 _LOG.info(
