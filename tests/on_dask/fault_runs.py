@@ -165,6 +165,8 @@ def main() -> None:
             longest = {rhythm: one(client, rhythm) for rhythm in RHYTHMS}  # faults come at any moment of it
             for kind in kinds[: arguments.runs - run]:
                 rhythm = RHYTHMS[run % 3 == 2]
+                if arguments.one_cluster and len(pids_of(client)) < WORKERS:
+                    cluster.scale(len(cluster.workers) + WORKERS - len(client.nthreads()))
                 with faults(cluster, client, kind, longest[rhythm], rng) as done:
                     took = one(client, rhythm, "grow" if "join" in kind else True)
                 seconds[kind, "averaged" if rhythm else "synchronous"].append(took)

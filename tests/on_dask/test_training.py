@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
 from densegrad.dask.attempts import Attempts
+from densegrad.dask.rank import train_rank
 from densegrad.distributed import PeerLost, ThreadCommunicator
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
@@ -379,6 +380,34 @@ def test_a_worker_that_is_stopped_between_two_attempts(own_cluster: tuple[LocalC
         os.kill(pid, signal.SIGCONT)
     assert threads.keys() == names.keys() == pids.keys()
     assert frozen not in threads
+
+
+def test_a_worker_that_is_stopped_before_others_have_its_rows(
+    own_cluster: tuple[LocalCluster, Client],
+    X: NDArray[Any],
+    target: NDArray[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, client = own_cluster
+    pids = client.run(os.getpid)
+    holder, pid = next(iter(pids.items()))
+    rows, labels = (da.from_array(part, chunks=((333, 333, 334), *part.shape[1:])) for part in (X, target))
+    rows, labels = client.persist([rows, labels], workers=[holder], allow_other_workers=True)
+    here, there = trainer(shards=3, batch_size=63), trainer(shards=3, batch_size=63)
+    here.fit(X, target, epochs=2)
+
+    def submit(function: Any, *arguments: Any, **options: Any) -> Any:
+        if function is train_rank:
+            os.kill(pid, signal.SIGSTOP)
+        return type(client).submit(client, function, *arguments, **options)
+
+    monkeypatch.setattr(client, "submit", submit)
+    try:
+        train(client, there, rows, labels, epochs=2, timeout=6)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    assert same(here, there)
 
 
 def test_a_lost_worker_costs_the_update_under_way(

@@ -165,8 +165,8 @@ class Attempts:
             if ends and first_end is None:
                 first_end = monotonic()
             if waits_for_all and monotonic() > began + self._timeout:
-                self._check_all_run(job, ends)
-                waits_for_all = False
+                waits_for_all = not self._all_run(job, ends)
+                began = monotonic()
             there = self._client.nthreads()
             if self._recover == "grow" and not growing and self._can_grow(job, there):
                 growing = True
@@ -214,9 +214,15 @@ class Attempts:
         """Tell whether workers have joined that could take shards."""
         return len(job.placement.addresses) < self._trainer.shards and not there.keys() <= self._known
 
-    def _check_all_run(self, job: Job, ends: dict[int, Outcome]) -> None:
-        """Raise TimeoutError if a worker answers, but has not begun its part."""
+    def _all_run(self, job: Job, ends: dict[int, Outcome]) -> bool:
+        """Give up frozen workers of the training; without one, raise TimeoutError if a rank has not begun."""
         addresses = job.placement.addresses
+        # A rank that has not begun may wait for rows that lie on one.
+        frozen = set(self._client.run_on_scheduler(unseen, self._soon)) & self._known
+        for address in frozen:
+            give_up(self._client, address)
+        if frozen:
+            return False
         there = [address for address in addresses if address in self._client.nthreads()]
         states = self._ask(streams.waiting, job.group, workers=there)
         for rank, address in enumerate(addresses):
@@ -226,6 +232,7 @@ class Attempts:
                     f" {states[address]}: its threads have other tasks, or its memory is full. Wait until it"
                     " is free, start more workers, or give a longer timeout"
                 )
+        return True
 
     def _look_at_checkpoint(self, job: Job) -> None:
         """Get the newest checkpoint of rank 0, whose worker may be lost next."""
