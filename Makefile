@@ -17,7 +17,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
 .PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
-        windows flat coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
+        windows flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
         test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
         bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
         clean distclean
@@ -71,6 +71,14 @@ sanitized: ## all tests under the address and undefined-behaviour sanitizers
 .sanitized: $(VENV)/.installed $(VENV)/.group-test
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
 	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(ARGS)
+
+# Its environment allows every module to run without the GIL, also those of pandas that do not say so.
+FREE_THREADED ?= python3.14t
+free-threaded: ## all tests with a free-threaded Python: FREE_THREADED=python3.14t
+	$(MAKE) PYTHON3=$(FREE_THREADED) VENV=$(VENV)-free-threaded BUILD=$(BUILD)-free-threaded .free-threaded
+.free-threaded: $(VENV)/.installed $(VENV)/.group-test-free-threaded
+	PYTHON_GIL=0 $(BIN)/python -W error -c 'import sys, densegrad.tabular; assert not sys._is_gil_enabled()'
+	PYTHON_GIL=0 $(PYTEST) -q $(ARGS)
 
 # GCC's sanitizer understands std::thread and atomics, so all of the team; OpenMP, which only counts threads, is off.
 thread-sanitized: $(VENV)/.group-build ## the team of threads and the core's calls under the thread sanitizer

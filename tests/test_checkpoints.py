@@ -471,8 +471,7 @@ def test_damaged_states_are_refused(change: str, value: Any, tmp_path: Path) -> 
 
 
 def test_the_safetensors_library_reads_a_trainer(tmp_path: Path) -> None:
-    import safetensors
-
+    safetensors = pytest.importorskip("safetensors", reason="needs safetensors")
     trainer = new_trainer()
     trainer.fit(X, TARGET, epochs=1)
     trainer.save(tmp_path / "trainer")
