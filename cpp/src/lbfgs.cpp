@@ -191,6 +191,7 @@ bool LbfgsOf::sum_shards(Problem &problem, Team &team) {
     bool goes_on = !problem.watch.stopped();
     if (shards.exchange) {
         std::vector<void *> partials;
+        partials.reserve(problem.plan.nodes.size());
         for (std::size_t i = 0; i < problem.plan.nodes.size(); ++i)
             partials.push_back(sums[i]);
         goes_on = shards.exchange(shards.context, !goes_on, problem.node_losses.data(), partials.data(),

@@ -526,9 +526,10 @@ template <class T> void TrainerOf<T>::check_epoch(const EpochSpec &spec) const {
 // The caller may write to its own order while the epoch runs, so each number is read once, checked and
 // copied.
 template <class T> void TrainerOf<T>::copy_order(const EpochSpec &spec) {
-    order_.resize(spec.order ? static_cast<std::size_t>(spec.n_order) : 0);
-    for (std::size_t i = 0; i < order_.size(); ++i) {
-        const Index row = static_cast<const volatile Index *>(spec.order)[i];
+    const volatile Index *const order = spec.order;
+    order_.resize(order ? static_cast<std::size_t>(spec.n_order) : 0);
+    for (std::size_t i = 0; order && i < order_.size(); ++i) {
+        const Index row = order[i];
         if (row < 0 || row >= spec.rows.n_rows)
             throw std::invalid_argument("order names row " + std::to_string(row) + ", X has " +
                                         std::to_string(spec.rows.n_rows));
