@@ -62,6 +62,8 @@ release: ## as wheel, with the source distribution, checks and the list of conte
 # their view of exceptions. Left out: leaks of the interpreter itself, programs that tests build by themselves,
 # the browser, and limits of memory, which are too low for the shadow of the address sanitizer.
 SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
+LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py \
+           tests/test_team.py::test_a_team_is_smaller_where_the_system_gives_no_thread
 UNSANITIZED := tests/test_aarch64.py tests/test_allocations.py tests/test_build.py tests/test_emulated_avx512.py \
                tests/test_types.py tests/display/test_walk_in_browser.py
 library = $(shell $(or $(CXX),g++) -print-file-name=$(1))
@@ -70,7 +72,8 @@ sanitized: ## all tests under the address and undefined-behaviour sanitizers
 	    --config-settings=cmake.define.CMAKE_CXX_FLAGS="$(SANITIZE)"' .sanitized
 .sanitized: $(VENV)/.installed $(VENV)/.group-test
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
-	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(ARGS)
+	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(addprefix --deselect=,$(LIMITED)) \
+	    $(ARGS)
 
 # Its environment allows every module to run without the GIL, also those of pandas that do not say so.
 FREE_THREADED ?= python3.14t

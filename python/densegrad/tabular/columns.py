@@ -347,7 +347,7 @@ def _described(column: NDArray[Any]) -> str:
 
 def _dates(column: NDArray[Any], label: str) -> NDArray[Any]:
     if column.dtype.kind == "f" and np.isnan(column).all():
-        return np.full(len(column), np.datetime64("NaT"), "datetime64[us]")
+        return np.full(len(column), np.datetime64("NaT", "us"))
     if column.dtype.kind != "M":
         held = "numbers" if column.dtype.kind == "f" else _described(column)
         raise ValueError(f"{label} held dates in fit, and now holds {held}. {_WAY_OUT}")

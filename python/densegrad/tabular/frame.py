@@ -221,7 +221,8 @@ def _recognised(array: NDArray[Any]) -> NDArray[Any]:
     if all(issubclass(kind, timedelta | np.timedelta64) for kind in kinds):
         return _days(
             np.array(
-                [np.timedelta64("NaT") if value is None else value for value in array], "timedelta64[us]"
+                [np.timedelta64("NaT", "us") if value is None else value for value in array],
+                "timedelta64[us]",
             )
         )
     for value in array:
@@ -237,7 +238,7 @@ def _recognised(array: NDArray[Any]) -> NDArray[Any]:
 
 def _instant(value: Any) -> Any:
     if value is None:
-        return np.datetime64("NaT")
+        return np.datetime64("NaT", "us")
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value
