@@ -8,31 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from numpy.typing import NDArray
 
+from clusters import local_cluster
 from densegrad import MLPClassifier
 
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
     """Two worker processes of one thread."""
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(2) as (_, client):
         yield client
 
 
 @pytest.fixture(scope="session")
 def four_workers() -> Iterator[Client]:
     """Four worker processes of one thread; no test may kill one of them."""
-    with (
-        LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(4) as (_, client):
         yield client
 
 

@@ -25,6 +25,7 @@ import dask.array as da
 import numpy as np
 from distributed import Client, LocalCluster
 
+from clusters import local_cluster
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.dask import train
 
@@ -77,17 +78,6 @@ def held() -> str:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     files = len(os.listdir("/proc/self/fd"))
     return f"{pages * 4 // 1024} MB, {threading.active_count()} threads, {files} open files"
-
-
-@contextlib.contextmanager
-def a_cluster() -> Iterator[tuple[LocalCluster, Client]]:
-    cluster = LocalCluster(
-        n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1", silence_logs=50
-    )
-    with Client(cluster, set_as_default=False) as client:
-        yield cluster, client
-    with contextlib.suppress(TimeoutError):  # on a busy machine, processes take longer to end than Dask waits
-        cluster.close()
 
 
 @contextlib.contextmanager
@@ -161,7 +151,7 @@ def main() -> None:
     if arguments.one_cluster:
         kinds = tuple(kind for kind in KINDS if "join" not in kind) * arguments.runs
     while run < arguments.runs:
-        with a_cluster() as (cluster, client):
+        with local_cluster(WORKERS, silence_logs=50) as (cluster, client):
             longest = {rhythm: one(client, rhythm) for rhythm in RHYTHMS}  # faults come at any moment of it
             for kind in kinds[: arguments.runs - run]:
                 rhythm = RHYTHMS[run % 3 == 2]

@@ -11,9 +11,10 @@ import numpy as np
 import psutil
 import pytest
 from dask import delayed
-from distributed import Client, LocalCluster
+from distributed import Client
 from numpy.typing import NDArray
 
+from clusters import local_cluster
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.dask import streams, train
 
@@ -41,10 +42,7 @@ def test_partitions_are_read_in_place() -> None:
     targets = [delayed(np.zeros)(rows, np.int64) for _ in range(parts)]
     X = da.concatenate([da.from_delayed(block, (rows, columns), np.float32) for block in blocks])
     y = da.concatenate([da.from_delayed(block, (rows,), np.int64) for block in targets])
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(1) as (_, client):
         train(client, make_trainer(columns), X[:rows], y[:rows], epochs=1)  # loads the code
         (before,) = client.run(memory, "VmRSS").values()
         train(client, make_trainer(columns), X, y, epochs=2)

@@ -19,9 +19,10 @@ import dask.array as da
 import numpy as np
 import psutil
 import pytest
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Security
 from numpy.typing import NDArray
 
+from clusters import local_cluster
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.dask import train
 
@@ -104,17 +105,7 @@ def test_an_encrypted_cluster(X: NDArray[Any], target: NDArray[Any], alone: byte
         for what, path in (("cert", certificate), ("key", key))
     }
     security = Security(tls_ca_file=certificate, require_encryption=True, **roles)
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            protocol="tls://",
-            security=security,
-            dashboard_address=":0",
-            host="127.0.0.1",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(2, protocol="tls://", security=security) as (_, client):
         assert all(address.startswith("tls://") for address in client.nthreads())
         assert trained(client, X, target) == alone
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, get_worker
 
+from clusters import local_cluster
 from densegrad.dask import streams
 from densegrad.distributed import PeerLost
 
@@ -93,10 +94,7 @@ def test_a_lost_peer_is_named(how: str, four_workers: Client) -> None:
 
 
 def test_a_killed_peer_is_known_at_once() -> None:
-    with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(3) as (_, client):
         addresses = addresses_of(client, 3)
         futures = at_ranks(client, end, addresses, "kill", "kill")
         message, _, _ = futures[0].result(timeout=30)

@@ -27,6 +27,7 @@ import scipy.sparse
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, get_worker
 from numpy.typing import NDArray
 
+from clusters import local_cluster
 from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
 from densegrad.dask.attempts import Attempts
@@ -46,10 +47,7 @@ def target(X: NDArray[Any]) -> NDArray[np.int64]:
 @pytest.fixture
 def own_cluster() -> Iterator[tuple[LocalCluster, Client]]:
     """Three workers, for tests that kill some."""
-    with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(3) as (cluster, client):
         yield cluster, client
 
 
@@ -82,12 +80,7 @@ def test_any_number_of_workers(n_workers: int, X: NDArray[Any], target: NDArray[
     weight = np.linspace(0.5, 2, len(X))
     here, there = trainer(), trainer()
     here.fit(X, target, sample_weight=weight, epochs=3, validation=(X[:300], target[:300]))
-    with (
-        LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(n_workers) as (_, client):
         assert len(client.nthreads()) == n_workers
         rows = da.from_array(X, chunks=(170, 3))
         labels, weights = da.from_array(target, chunks=300), da.from_array(weight, chunks=170)
@@ -501,10 +494,7 @@ def test_workers_that_join_take_part_at_once(X: NDArray[Any], target: NDArray[An
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=15)
     joined = tmp_path / "joined"
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(1) as (cluster, client):
 
         def grow() -> None:
             while not (tmp_path / "epoch-0").exists():
