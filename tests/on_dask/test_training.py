@@ -288,6 +288,37 @@ def test_a_killed_worker_changes_nothing(
     assert same(here, there)
 
 
+def test_the_holder_of_the_state_is_lost_during_recovery(
+    own_cluster: tuple[LocalCluster, Client],
+    X: NDArray[Any],
+    target: NDArray[Any],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, client = own_cluster
+    pids = client.run(os.getpid)
+    (tmp_path / "pids").write_text(" ".join(str(pid) for pid in pids.values()))
+    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    here, there = trainer(), trainer()
+    here.fit(X, target, epochs=6)
+    fetched, killed = Attempts._fetched, []
+
+    def killed_before(self: Attempts, job: Any, rank: int) -> Any:
+        address = job.placement.addresses[rank]
+        if not killed:
+            killed.append(address)
+            os.kill(pids[address], signal.SIGKILL)
+            while address in client.nthreads():
+                time.sleep(0.05)
+        return fetched(self, job, rank)
+
+    monkeypatch.setattr(Attempts, "_fetched", killed_before)
+    kill = Kill(str(tmp_path), [1], own=False)
+    train(client, there, rows, labels, epochs=6, callbacks=[kill], timeout=30)
+    assert killed
+    assert same(here, there)
+
+
 def test_a_killed_worker_at_any_moment(
     own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], rng: np.random.Generator
 ) -> None:
