@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from distributed import Client, LocalCluster
+
+#: A context that gives a cluster and its client.
+LocalClient: TypeAlias = contextlib.AbstractContextManager[tuple[LocalCluster, Client]]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,25 @@ import pytest
 from distributed import Client
 from numpy.typing import NDArray
 
-from clusters import local_cluster
+import clusters
 from densegrad import MLPClassifier
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[Client]:
+def local_cluster() -> Callable[..., clusters.LocalClient]:
+    """`clusters.local_cluster`; workers that import a module of tests cannot import the one beside it."""
+    return clusters.local_cluster
+
+
+@pytest.fixture(scope="session")
+def client(local_cluster: Callable[..., clusters.LocalClient]) -> Iterator[Client]:
     """Two worker processes of one thread."""
     with local_cluster(2) as (_, client):
         yield client
 
 
 @pytest.fixture(scope="session")
-def four_workers() -> Iterator[Client]:
+def four_workers(local_cluster: Callable[..., clusters.LocalClient]) -> Iterator[Client]:
     """Four worker processes of one thread; no test may kill one of them."""
     with local_cluster(4) as (_, client):
         yield client

@@ -14,7 +14,6 @@ from dask import delayed
 from distributed import Client
 from numpy.typing import NDArray
 
-from clusters import local_cluster
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.dask import streams, train
 
@@ -35,7 +34,7 @@ def memory(name: str) -> int:
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/status"), reason="reads the memory of a process from /proc"
 )
-def test_partitions_are_read_in_place() -> None:
+def test_partitions_are_read_in_place(local_cluster: Any) -> None:
     """The most that a worker takes is little more than its rows."""
     rows, columns, parts = 20_000, 100, 12  # 96 MB
     blocks = [delayed(np.full)((rows, columns), k, np.float32) for k in range(parts)]

@@ -22,7 +22,6 @@ import pytest
 from distributed import Client, Security
 from numpy.typing import NDArray
 
-from clusters import local_cluster
 from densegrad import Adam, Dense, Network, Trainer
 from densegrad.dask import train
 
@@ -84,7 +83,9 @@ def test_no_port_beyond_those_of_dask(
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates need openssl")
-def test_an_encrypted_cluster(X: NDArray[Any], target: NDArray[Any], alone: bytes, tmp_path: Path) -> None:
+def test_an_encrypted_cluster(
+    X: NDArray[Any], target: NDArray[Any], alone: bytes, tmp_path: Path, local_cluster: Any
+) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(

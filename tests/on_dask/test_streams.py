@@ -12,7 +12,6 @@ import cloudpickle
 import pytest
 from distributed import Client, get_worker
 
-from clusters import local_cluster
 from densegrad.dask import streams
 from densegrad.distributed import PeerLost
 
@@ -93,7 +92,7 @@ def test_a_lost_peer_is_named(how: str, four_workers: Client) -> None:
         assert when - began < 10
 
 
-def test_a_killed_peer_is_known_at_once() -> None:
+def test_a_killed_peer_is_known_at_once(local_cluster: Any) -> None:
     with local_cluster(3) as (_, client):
         addresses = addresses_of(client, 3)
         futures = at_ranks(client, end, addresses, "kill", "kill")

@@ -27,7 +27,6 @@ import scipy.sparse
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, get_worker
 from numpy.typing import NDArray
 
-from clusters import local_cluster
 from densegrad import LBFGS, Adam, Dense, Network, Trainer, _core
 from densegrad.dask import streams, train
 from densegrad.dask.attempts import Attempts
@@ -45,7 +44,7 @@ def target(X: NDArray[Any]) -> NDArray[np.int64]:
 
 
 @pytest.fixture
-def own_cluster() -> Iterator[tuple[LocalCluster, Client]]:
+def own_cluster(local_cluster: Any) -> Iterator[tuple[LocalCluster, Client]]:
     """Three workers, for tests that kill some."""
     with local_cluster(3) as (cluster, client):
         yield cluster, client
@@ -76,7 +75,9 @@ def same(a: Trainer, b: Trainer) -> bool:
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 3, 4])
-def test_any_number_of_workers(n_workers: int, X: NDArray[Any], target: NDArray[Any]) -> None:
+def test_any_number_of_workers(
+    n_workers: int, X: NDArray[Any], target: NDArray[Any], local_cluster: Any
+) -> None:
     weight = np.linspace(0.5, 2, len(X))
     here, there = trainer(), trainer()
     here.fit(X, target, sample_weight=weight, epochs=3, validation=(X[:300], target[:300]))
@@ -521,7 +522,9 @@ def test_a_killed_scheduler_ends_the_training(X: NDArray[Any], target: NDArray[A
             process.wait()
 
 
-def test_workers_that_join_take_part_at_once(X: NDArray[Any], target: NDArray[Any], tmp_path: Any) -> None:
+def test_workers_that_join_take_part_at_once(
+    X: NDArray[Any], target: NDArray[Any], tmp_path: Any, local_cluster: Any
+) -> None:
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=15)
     joined = tmp_path / "joined"
