@@ -62,7 +62,8 @@ def test_many_trainings_leave_nothing(client: Client, X: NDArray[Any]) -> None:
     for _ in range(12):
         train(client, make_trainer(5), rows, labels, epochs=1)
         counts.append(client.run(left))
-    for address, (threads, descriptors, kept) in counts[-1].items():
+    for address, (_, _, kept) in counts[-1].items():
         assert kept == 0
-        assert threads <= max(one[address][0] for one in counts[:4])
-        assert descriptors <= max(one[address][1] for one in counts[:4])
+        for what in (0, 1):  # threads, descriptors; a connection of Dask's may just come or go
+            first, last = ([one[address][what] for one in part] for part in (counts[:4], counts[-4:]))
+            assert min(last) <= max(first)
