@@ -17,7 +17,8 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
 .PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
-        windows flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden test-torch .test-torch test-mpi .test-mpi \
+        windows flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden \
+        test-torch .test-torch test-mpi .test-mpi \
         test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
         bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
         clean distclean
