@@ -441,6 +441,28 @@ def test_after_a_loss_others_go_on_in_the_middle_of_the_epoch(
     assert len({steps for steps in made if 0 < steps < whole.steps()[0]}) > 3
 
 
+class UntoldError(Exception):
+    """An error of a user, whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no text here")
+
+
+def test_an_error_whose_text_fails() -> None:
+    def fit(comm: Communicator) -> Any:
+        def loss(y_true: Any, y_pred: Any) -> Any:
+            if comm.rank == 1:
+                raise UntoldError
+            return half_square(y_true, y_pred)
+
+        return Program(loss=loss)(comm)
+
+    first, second = outcomes(2, fit)
+    assert type(first) is Interrupted
+    assert str(first) == "rank 1 ended the training after 0 updates: UntoldError"
+    assert type(second) is UntoldError
+
+
 def test_ctrl_c_leaves_a_checkpoint_in_the_middle_of_the_epoch(tmp_path: Path) -> None:
     whole = Program(loss=half_square)
     complete = whole(None)

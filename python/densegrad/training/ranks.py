@@ -34,6 +34,17 @@ _MOST_NODES: Final = 60  # of a rank: two for each doubling of the shards, which
 _WORDS: Final = 4  # of a round: how, what follows, updates made, bytes of the message
 
 
+def _outline(error: BaseException | None) -> bytes:
+    """Return what other ranks are told about an error."""
+    if error is None:
+        return b""
+    try:
+        text = str(error)
+    except Exception:  # an error of the user's, whose text fails; the ranks wait for this one all the same
+        text = ""
+    return f"{type(error).__name__}: {text}".removesuffix(": ").encode(errors="replace")
+
+
 class Ranks:
     """Moves of a training between its ranks.
 
@@ -189,8 +200,7 @@ class Ranks:
     def _end(self, error: BaseException | None) -> None:
         """End the training, since ranks said in the last round that they fail; `error`: of this rank."""
         failed = self._words[:, 0] == _FAILED
-        text = "" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
-        texts = self._gathered(text.encode()[:2000])
+        texts = self._gathered(_outline(error)[:2000])
         if error is not None:
             self._told = error
             raise error
