@@ -17,7 +17,7 @@ SLOW := tests/sklearn_own tests/test_aarch64.py tests/test_allocations.py tests/
 PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
 
 .PHONY: help demo demo-cluster docs test quick check check-all tidy sanitized .sanitized thread-sanitized valgrind \
-        windows flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden \
+        windows macos flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden \
         test-torch .test-torch test-mpi .test-mpi \
         test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
         bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
@@ -61,7 +61,8 @@ release: ## as wheel, with the source distribution, checks and the list of conte
 
 # The interpreter is not built with the sanitizers, so their libraries must be there before it, and that of C++ for
 # their view of exceptions. Left out: leaks of the interpreter itself, programs that tests build by themselves,
-# the browser, and limits of memory, which are too low for the shadow of the address sanitizer.
+# the browser, and limits of memory, which are too low for the shadow of the address sanitizer. A report ends the
+# process at once, and pytest would keep what it has said: reports are files, $(BUILD)/report.<process>.
 SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py \
            tests/test_team.py::test_a_team_is_smaller_where_the_system_gives_no_thread
@@ -72,7 +73,10 @@ sanitized: ## all tests under the address and undefined-behaviour sanitizers
 	$(MAKE) VENV=$(VENV)-sanitized BUILD=$(BUILD)-sanitized SETTINGS='--config-settings=cmake.build-type=None \
 	    --config-settings=cmake.define.CMAKE_CXX_FLAGS="$(SANITIZE)"' .sanitized
 .sanitized: $(VENV)/.installed $(VENV)/.group-test
-	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
+	rm -f $(BUILD)/report.*
+	ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/$(BUILD)/report \
+	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(BUILD)/report \
+	LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
 	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(addprefix --deselect=,$(LIMITED)) \
 	    $(ARGS)
 
@@ -113,6 +117,16 @@ windows: $(VENV)/.group-build ## the core built by MinGW for Windows, and its bi
 	WINEDEBUG=-all wine build/windows/test_golden.exe avx2 3 | tr -d '\r' | diff tests/golden/core.txt -
 	WINEDEBUG=-all wine build/windows/test_stop.exe 2
 	WINEDEBUG=-all wine build/windows/test_team.exe 4 20000
+
+# Zig is a Clang with the headers of macOS. Nothing is linked or run.
+macos: $(VENV)/.group-macos ## the core compiled for macOS, for both of its processors
+	for target in aarch64-macos x86_64-macos; do \
+	    CXX="$(CURDIR)/$(BIN)/python -m ziglang c++ -target $$target" $(BIN)/cmake -S . -B build/$$target -G Ninja \
+	        -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_SYSTEM_NAME=Darwin \
+	        -DCMAKE_SYSTEM_PROCESSOR=$${target%-macos} -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
+	        -DDENSEGRAD_OPENMP=OFF -DDENSEGRAD_WERROR=ON >/dev/null && \
+	    $(BIN)/cmake --build build/$$target --target densegrad_core || exit; \
+	done
 
 flat: $(VENV)/.installed ## memory stays flat over 2,000 fits and 100,000 predictions
 	$(BIN)/python tests/flat_memory.py $(ARGS)

@@ -34,6 +34,9 @@ const Implementation kImplementations[] = {
 };
 
 const KernelTable *best() {
+#if defined(__x86_64__)
+    __builtin_cpu_init(); // not every system calls it before main()
+#endif
     for (const Implementation &implementation : kImplementations)
         if (implementation.supported())
             return implementation.table;

@@ -150,7 +150,7 @@ def _replacement(path: str) -> Iterator[BinaryIO]:
         with open(descriptor, "wb") as file:
             yield file
             file.flush()
-            if before is not None:
+            if before is not None and os.name == "posix":
                 with contextlib.suppress(OSError):  # only root may give a file away
                     os.fchown(descriptor, before.st_uid, before.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
