@@ -351,6 +351,8 @@ template <class T> struct Kernels {
     void (*step_with_columns)(const WeightArgs<T> &, const Index *columns, Index begin, Index end);
     void (*products)(const ProductsArgs<T> &, Index line_begin, Index line_end);
     void (*combine)(const CombinationArgs<T> &, Index line_begin, Index line_end);
+    // Gives the largest absolute value of these lines, infinity if there is NaN.
+    T (*largest)(const T *vector, Index line_begin, Index line_end);
 };
 
 struct KernelTable {

@@ -28,7 +28,8 @@ constexpr Kernels<T> kKernelsOf{gather<T>,
                                 update_weights<T>,
                                 step_with_columns<T>,
                                 products<T>,
-                                combine<T>};
+                                combine<T>,
+                                largest<T>};
 
 } // namespace
 

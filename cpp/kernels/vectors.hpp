@@ -1,4 +1,4 @@
-// L-BFGS is made of products and sums of whole vectors.
+// L-BFGS is made of products and sums of whole vectors, and of their largest numbers.
 #pragma once
 
 #include "contract.hpp"
@@ -42,21 +42,21 @@ __attribute__((noinline)) void product_tile(const ProductsArgs<T> &args, Index f
         }
 }
 
-template <class T, int kWith>
-void product_tiles(const ProductsArgs<T> &args, Index line_begin, Index line_end) {
-    constexpr int kMost = kVecs == 1 ? 10 : 2; // so many sums fit the registers
-    Index i = 0;
-    for (; i + kMost <= args.count; i += kMost)
-        product_tile<T, kMost, kWith>(args, i, line_begin, line_end);
-    for (; i < args.count; ++i)
-        product_tile<T, 1, kWith>(args, i, line_begin, line_end);
+// Goes through the vectors from `first` on in tiles of kVectors, and of half as many for the rest.
+template <class T, int kWith, int kVectors>
+void product_tiles(const ProductsArgs<T> &args, Index first, Index line_begin, Index line_end) {
+    for (; first + kVectors <= args.count; first += kVectors)
+        product_tile<T, kVectors, kWith>(args, first, line_begin, line_end);
+    if constexpr (kVectors > 1)
+        product_tiles<T, kWith, kVectors / 2>(args, first, line_begin, line_end);
 }
 
 template <class T> void products(const ProductsArgs<T> &args, Index line_begin, Index line_end) {
+    constexpr int kMost = kVecs == 1 ? 10 : 2; // so many sums fit the registers
     if (args.with[1])
-        product_tiles<T, 2>(args, line_begin, line_end);
+        product_tiles<T, 2, kMost>(args, 0, line_begin, line_end);
     else
-        product_tiles<T, 1>(args, line_begin, line_end);
+        product_tiles<T, 1, kMost>(args, 0, line_begin, line_end);
 }
 
 // Computes kLines lines of the sum, which is one chain for each number.
@@ -85,6 +85,23 @@ template <class T> void combine(const CombinationArgs<T> &args, Index line_begin
         combine_lines<T, kLines>(args, line * kLanes<T>);
     for (; line < line_end; ++line)
         combine_lines<T, 1>(args, line * kLanes<T>);
+}
+
+template <class T> T largest(const T *vector, Index line_begin, Index line_end) {
+    const Vec<T> finite = broadcast(Precision<T>::max_finite), infinite = finite + finite;
+    Vec<T> most[kVecs] = {};
+    for (Index line = line_begin; line < line_end; ++line)
+        for (int q = 0; q < kVecs; ++q) {
+            const Vec<T> size = abs<T>(load<T>(vector + line * kLanes<T> + q * kVecLanes<T>));
+            most[q] = max(most[q], size <= finite ? size : infinite);
+        }
+    T numbers[kLanes<T>];
+    for (int q = 0; q < kVecs; ++q)
+        store<T>(numbers + q * kVecLanes<T>, most[q]);
+    T result = 0;
+    for (const T number : numbers)
+        result = number > result ? number : result;
+    return result;
 }
 
 } // namespace

@@ -265,6 +265,10 @@ template <class T> DENSEGRAD_INLINE void prefetch_copy(const WeightArgs<T> &args
 // Makes the transposed copy of a block: lanes of W become rows of W^T.
 template <class T> DENSEGRAD_INLINE void transpose_weights(const WeightArgs<T> &args, const Block<T> &block) {
     T *destination = copy_of_block(args, block);
+    if (block.outputs == kLanes<T> && block.inputs == kLanes<T>) {
+        transpose_square<T>(args.weights + block.at, kLanes<T>, destination, kLanes<T>);
+        return;
+    }
     if (block.outputs % kCell<T> == 0) {
         transpose_columns<T>(args.weights + block.at, kLanes<T>, destination, kLanes<T>, block.outputs,
                              block.inputs);

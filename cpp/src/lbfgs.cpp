@@ -102,7 +102,7 @@ class LbfgsOf final : public Lbfgs {
     double add_penalty(double factor, Team &team);
     bool sum_shards(Problem &problem, Team &team);
     bool evaluate(Problem &problem, Team &team);
-    bool search(Problem &problem, Team &team);
+    bool search(Problem &problem, const Direction &found, Team &team);
     void remember(const Problem &problem, Team &team);
     LbfgsEnd run(Problem &problem, Team &team);
 
@@ -232,26 +232,29 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
     return true;
 }
 
-// Makes one iteration's line search along the direction that is in memory_.next_step(). Returns false if it
-// found nothing or was asked to stop. Weights, gradient and loss are then as they were.
-bool LbfgsOf::search(Problem &problem, Team &team) {
+// Makes one iteration's line search along the direction that was found, which is in memory_.next_step().
+// Returns false if it found nothing or was asked to stop. Weights, gradient and loss are then as they were.
+bool LbfgsOf::search(Problem &problem, const Direction &found, Team &team) {
     constexpr int kMostTrials = 20;
     double *const weights_before = weights_before_[0];
     double *const gradient_before = memory_.next_difference();
     const double *const direction = memory_.next_step();
     problem.loss_before = problem.loss;
-    const std::vector<double> products = math_.products({gradient(), direction}, direction, nullptr, team);
-    problem.slope_before = products[0];
+    problem.slope_before = found.slope;
     // A direction with infinite numbers or NaN is none of descent. The steps along others are finite.
-    if (!(problem.slope_before < 0.0) || !std::isfinite(products[1]))
+    if (!(found.slope < 0.0) || !std::isfinite(found.square))
         return false;
-    math_.combine({weights()}, {1.0}, weights_before, team);
-    math_.combine({gradient()}, {1.0}, gradient_before, team);
-    const double first = begun_ ? 1.0 : std::min(1.0 / std::sqrt(products[1]), LineSearch::kLongest);
+    const double first = begun_ ? 1.0 : std::min(1.0 / std::sqrt(found.square), LineSearch::kLongest);
     LineSearch line(problem.loss_before, problem.slope_before, first);
     for (int trial = 0; trial < kMostTrials; ++trial) {
         problem.step = line.step();
-        math_.combine({weights_before, direction}, {1.0, problem.step}, weights(), team);
+        math_.for_slices(team, [&](const VectorMath::Slice &slice, Index) {
+            if (trial == 0) {
+                slice.combine({weights()}, {1.0}, weights_before);
+                slice.combine({gradient()}, {1.0}, gradient_before);
+            }
+            slice.combine({weights_before, direction}, {1.0, problem.step}, weights());
+        });
         network_.weights_changed();
         if (!evaluate(problem, team))
             break;
@@ -300,8 +303,8 @@ LbfgsEnd LbfgsOf::run(Problem &problem, Team &team) {
     if (largest <= spec.gradient_tolerance)
         return LbfgsEnd::gradient;
     while (problem.iterations < spec.max_iterations) {
-        memory_.find_direction(gradient(), math_, team);
-        if (!search(problem, team)) {
+        const Direction direction = memory_.find_direction(gradient(), math_, team);
+        if (!search(problem, direction, team)) {
             if (problem.asked)
                 return LbfgsEnd::asked;
             if (memory_.size() == 0)

@@ -9,6 +9,11 @@
 
 namespace densegrad {
 
+// Products of a direction with the gradient, which is its slope, and with itself.
+struct Direction {
+    double slope, square;
+};
+
 // It keeps the last pairs of a step s and the difference y of the gradient along it. The inverse of the
 // Hessian is the compact form of Byrd, Nocedal and Schnabel (Mathematical Programming 63, 1994), section 3:
 //
@@ -52,11 +57,17 @@ class LbfgsMemory {
     }
 
     // Computes next_step() = -H gradient.
-    void find_direction(const double *gradient, const VectorMath &math, Team &team) {
+    Direction find_direction(const double *gradient, const VectorMath &math, Team &team) {
         double *direction = next_step();
+        const auto combine = [&](const std::vector<const double *> &vectors,
+                                 const std::vector<double> &factors) {
+            const std::vector<double> products =
+                math.combine_and_multiply(vectors, factors, direction, {gradient, direction}, team);
+            return Direction{products[0], products[1]};
+        };
         const std::size_t n = static_cast<std::size_t>(size_);
         if (n == 0)
-            return math.combine({gradient}, {-1.0}, direction, team);
+            return combine({gradient}, {-1.0});
         std::vector<const double *> vectors = all();
         // These are S'g and Y'g, and after a new pair its S'y and Y'y.
         const int newest = size_ - 1;
@@ -91,7 +102,7 @@ class LbfgsMemory {
             factors.push_back(gamma * u[static_cast<std::size_t>(i)]);
         vectors.push_back(gradient);
         factors.push_back(-gamma);
-        math.combine(vectors, factors, direction, team);
+        return combine(vectors, factors);
     }
 
   private:
