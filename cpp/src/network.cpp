@@ -4,6 +4,7 @@
 #include "lines.hpp"
 #include "network_spec.hpp"
 #include "passes.hpp"
+#include "row_phase.hpp"
 #include "stop_watch.hpp"
 #include "sums.hpp"
 #include "updates.hpp"
@@ -579,13 +580,7 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
     StopWatch watch(stop);
     has_weight_gradients_ = false;
     run_team(threads, [&](Team &team) {
-        const std::size_t done = forward_custom(layers_, pass, batch, n, kernels_, watch, team);
-        team.share_range(n, [&](Index begin, Index end, int thread) {
-            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, begin, end))
-                return;
-            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, begin, end);
-            backward_rows(layers_, pass, true, kernels_, watch, begin, end);
-        });
+        row_phase(layers_, loss_args(), pass, batch, n, true, kernels_, watch, team);
         sum_weight_gradients(pass, n, GradientMode::overwrite, blocks, watch, team);
     });
     if (watch.stopped())
@@ -653,13 +648,7 @@ double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &
         const Index count = std::min(pass.rows, end - first);
         const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
         batch.place(pass, count);
-        const std::size_t done = forward_custom(layers_, pass, batch, count, kernels_, watch, team);
-        team.share_range(count, [&](Index from, Index to, int thread) {
-            if (!forward_rows(layers_, pass, batch, done, false, kernels_, watch, thread, from, to))
-                return;
-            loss_rows(layers_, loss_args(), pass, batch, kernels_, thread, from, to);
-            backward_rows(layers_, pass, false, kernels_, watch, from, to);
-        });
+        row_phase(layers_, loss_args(), pass, batch, count, false, kernels_, watch, team);
         total = add_weighted_losses(total, pass.row_loss, batch, count);
         sum_weight_gradients(pass, count, first > begin ? GradientMode::accumulate : GradientMode::overwrite,
                              blocks, watch, team);
