@@ -242,9 +242,14 @@ def _class_numbers(spec: NetworkSpec, array: NDArray[Any]) -> NDArray[np.int64]:
         _arrays.finite_array("target", array, array.dtype)
         if np.any(array != np.floor(array)):
             raise ValueError(f"target must hold class numbers in [0, {n_classes - 1}]; got fractions")
-    if len(array) and not 0 <= array.min() <= array.max() < n_classes:
+        with np.errstate(invalid="ignore"):  # what int64 cannot hold is no class number either
+            numbers = _arrays.readable_array(array, np.int64)
+    else:
+        numbers = _arrays.readable_array(array, np.int64)
+    # As unsigned numbers, those below zero are above all classes.
+    if len(array) and numbers.view(np.uint64).max() >= n_classes:
         wrong = array.min() if array.min() < 0 else array.max()
         raise ValueError(
             f"target must hold class numbers in [0, {n_classes - 1}]; got {wrong:g}. {_FROM_LABELS}"
         )
-    return _arrays.readable_array(array, np.int64)
+    return numbers

@@ -181,6 +181,12 @@ def test_sparse_targets(loss: Any) -> None:
         refused("target must not be sparse", lambda target=target: network.evaluate(np.zeros((2, 2)), target))
 
 
+@pytest.mark.parametrize("number", [1e30, -1e30, 2.0**63, 2**64 - 1, 2**63, -(2**63), 2**32])
+def test_class_numbers_out_of_range(number: float) -> None:
+    network = Network(2, [Dense(3, "softmax")], loss="log_loss")
+    refused("target", lambda: network.samples(np.zeros((1, 2)), np.array([number])))
+
+
 def test_binary_targets_of_one_output() -> None:
     network = make_network((2, 2, 1), Pairing("log_loss", "logistic"))
     for target in ([0, 2], [-1, 0], [[0.5], [1.5]], [0.5, 1.5]):

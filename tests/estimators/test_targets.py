@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier as TheirClassifier
 
 from densegrad import MLPClassifier, MLPRegressor
 from problems import COMMON, X, Y
@@ -36,6 +37,24 @@ def test_columns_of_labels_and_indicators_are_not_mixed_up():
         with pytest.raises(ValueError, match=r"y must have shape \(n_samples,\)"):
             train()
     assert one.t_ == one.n_iter_ * len(X)
+
+
+@pytest.mark.parametrize(
+    "label", [np.int8(1), np.uint64(2**63), 5, -1, 1.0, 0.5, True, "b", "bc", "", "1"], ids=repr
+)
+@pytest.mark.parametrize(
+    "classes", [[1], [0, 1], [-3, 1, 5], [0.0, 1.0], ["a", "b"], ["b", "bb"], [False, True]], ids=str
+)
+def test_a_label_is_known_as_scikit_learn_sees_it(classes, label):
+    def is_refused(Classifier):
+        clf = Classifier((3,), random_state=0).partial_fit(X[:1], classes[:1], classes=classes)
+        try:
+            clf.partial_fit(X[:1], np.array([label]))
+        except ValueError:
+            return True
+        return False
+
+    assert is_refused(MLPClassifier) == is_refused(TheirClassifier)
 
 
 @pytest.mark.parametrize("low", [-1, 2])
