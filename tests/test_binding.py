@@ -162,6 +162,9 @@ def test_an_epoch_refuses(changes: dict[str, Any], error: type[Exception]) -> No
         (lambda: _core.Targets(None, None, np.ones(3, np.float32)), TypeError),  # type: ignore[arg-type]
         (lambda: _core.shuffle(np.ones(3), np.random.RandomState(0)), TypeError),  # type: ignore[arg-type]
         (lambda: _core.shuffle(None, np.random.RandomState(0)), TypeError),  # type: ignore[arg-type]
+        (lambda: _core.draw_uniform(None, 1.0, np.ones(3)), TypeError),  # type: ignore[arg-type]
+        (lambda: _core.draw_uniform(np.random.MT19937(0), 1.0, None), TypeError),  # type: ignore[arg-type]
+        (lambda: _core.draw_uniform(np.random.MT19937(0), 1.0, np.ones(3, np.float32)), TypeError),  # type: ignore[arg-type]
     ],
 )
 def test_what_would_crash_is_refused(call: Callable[[], Any], error: type[Exception]) -> None:
@@ -208,6 +211,19 @@ def test_columns_of_the_tables() -> None:
         "Adagrad": 0,
         "Lion": None,
     }
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("used", [0, 1, 3, 622, 623, 624, 625])
+def test_draws_are_those_of_numpy(used: int) -> None:
+    ours, numpys = np.random.RandomState(5), np.random.RandomState(5)
+    for random in (ours, numpys):
+        random.randint(2**32, size=used, dtype=np.uint32)
+    for n in (0, 1, 311, 312, 1000):
+        drawn = np.empty(n)
+        _core.draw_uniform(ours._bit_generator, 0.3, drawn)
+        assert same_bits(drawn, numpys.random_sample(n) * 0.6 - 0.3)
+    assert ours.randint(2**32, size=700).tolist() == numpys.randint(2**32, size=700).tolist()
 
 
 def test_rows_of_weights_are_set_in_chunks(rng: np.random.Generator) -> None:

@@ -377,6 +377,16 @@ def test_weights_drawn_some_rows_at_a_time_are_those_of_one_draw(name: str, sour
         assert not W[-1].any()
 
 
+@pytest.mark.parametrize("shape", [(200, 150), (10, 200)])
+def test_initial_weights_are_the_draws_of_numpy(shape: tuple[int, int]) -> None:
+    random, numpys = np.random.RandomState(4), np.random.RandomState(4)
+    bound = np.sqrt(6 / sum(shape))
+    assert same_bits(
+        initializers.glorot_uniform(*shape, random), numpys.random_sample(shape) * (2 * bound) - bound
+    )
+    assert random.random_sample() == numpys.random_sample()
+
+
 def test_custom_initializers_may_set_the_bias() -> None:
     layers = [Dense(2, initializer=lambda n, m, r: np.ones((n + 1, m))), Dense(1, "identity")]
     network = Network(3, layers, random_state=0)

@@ -110,6 +110,15 @@ def test_passes_everywhere(dtype: str, n_threads: int, rng: np.random.Generator)
         assert all_same(results(network, X, target, None, n_threads), expected)
 
 
+@pytest.mark.parametrize("layout", ["int32", "duplicates"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("isa")
+def test_weights_beyond_the_caches(dtype: str, layout: str, rng: np.random.Generator) -> None:
+    shape = (20, 120_000, 20, 3)
+    network, X = make_network(shape, dtype=dtype), make_sparse(rng, dtype, shape[:2], 0.001)
+    assert same_bits(network.predict(LAYOUTS[layout](X, rng)), network.predict(dense(X)))
+
+
 def trained(X: Any, optimizer: Any, dtype: str, n_threads: int, **arguments: Any) -> list[Any]:
     """Weights, losses and the optimizer's state after some epochs, in which momentum comes and goes."""
     random = np.random.default_rng(0)

@@ -55,6 +55,7 @@ using Index = std::int64_t;
 
 inline constexpr Index kBatchSlice = 256;
 inline constexpr Index kMaxLeaves = 1024; // of a piece
+inline constexpr int kTwisterWords = 624; // of the key of a Mersenne Twister
 
 template <class T> constexpr Index line_count(Index n) { return (n + kLanes<T> - 1) / kLanes<T>; }
 
@@ -78,7 +79,7 @@ struct EntrySpan {
 };
 
 // The rows or the columns of a sparse batch. Entries [spans[i].begin, spans[i].end) are those of row or
-// column i, in ascending order and none twice. What is between the spans may be anything.
+// column i, in ascending order and none twice. Between the spans may be entries of other places that exist.
 template <class T> struct SparseView {
     const Entry<T> *entries;
     const EntrySpan *spans;
@@ -357,6 +358,8 @@ template <class T> struct Kernels {
 
 struct KernelTable {
     const char *name; // of the instruction set
+    // Draws `count` numbers from ± bound (mersenne_twister.hpp). Returns the new position.
+    Index (*draw_uniform)(std::uint32_t *key, Index position, double bound, double *out, Index count);
     Kernels<float> float32;
     Kernels<double> float64;
 };

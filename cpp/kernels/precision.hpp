@@ -92,11 +92,16 @@ template <> struct Precision<double> {
 };
 
 // Converts a number of the caller's. A denormal number becomes zero of its sign, before it is converted: it
-// would make every product slow that it is a factor of.
+// would make every product slow that it is a factor of. There is no branch, so that loops are vectorised.
 template <class T, class S> __attribute__((always_inline)) inline T read_number(S x) {
     constexpr S least = static_cast<S>(Precision<T>::min_normal); // 0 if S has no number so small
-    if (x != S(0) && x > -least && x < least)
-        return x < S(0) ? -T(0) : T(0);
+    if constexpr (least > S(0)) {
+        using Bits = typename Precision<S>::UnsignedBits;
+        constexpr Bits kSign = Bits(1) << (8 * sizeof(S) - 1);
+        const Bits bits = __builtin_bit_cast(Bits, x);
+        const Bits is_denormal = (bits & ~kSign) < __builtin_bit_cast(Bits, least) ? 1 : 0;
+        x = __builtin_bit_cast(S, bits & (kSign | (is_denormal - 1)));
+    }
     return static_cast<T>(x);
 }
 

@@ -22,6 +22,7 @@ namespace {
 template <class T> struct SparseTerms {
     const Entry<T> *begin, *end;
     Index first, count;
+    const Entry<T> *last; // lines are prefetched up to those of this entry
 };
 
 template <class T, class Sums> DENSEGRAD_INLINE bool has_negative_zero(const Sums &c) {
@@ -34,8 +35,9 @@ template <class T, class Sums> DENSEGRAD_INLINE bool has_negative_zero(const Sum
     return any_lane(found);
 }
 
-// c[j] = start[j] + the sum over the terms of value * line[j][at]: kWidth lines of a row or column.
-template <class T, int kWidth, class Store>
+// c[j] = start[j] + the sum over the terms of value * line[j][at]: kWidth lines of a row or column. kAhead:
+// the lines of so many entries later are prefetched.
+template <class T, int kWidth, Index kAhead = 0, class Store>
 DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, Index stride, const T *start,
                                   Index start_stride, Store store_part) {
     Vec<T> c[1][kWidth][kVecs];
@@ -44,8 +46,14 @@ DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, I
             [&](int, int j, int q) { c[0][j][q] = load<T>(start + j * start_stride + q * kVecLanes<T>); });
     };
     begin();
-    for (const Entry<T> *entry = terms.begin; entry != terms.end; ++entry)
+    for (const Entry<T> *entry = terms.begin; entry != terms.end; ++entry) {
+        if constexpr (kAhead > 0) {
+            const Index ahead = entry[min_index(kAhead, terms.last - entry)].at;
+            for (int j = 0; j < kWidth; ++j)
+                __builtin_prefetch(lines + j * stride + ahead * kLanes<T>);
+        }
         add_term<T, 1, 1>(&entry->value, lines + entry->at * kLanes<T>, stride, c);
+    }
     if (__builtin_expect(has_negative_zero<T>(c), 0)) {
         begin();
         const Entry<T> *entry = terms.begin;
@@ -57,20 +65,26 @@ DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, I
     for_each_part<1, kWidth, kVecs>([&](int, int j, int q) { store_part(j, q, c[0][j][q]); });
 }
 
+// Weights of more bytes come from beyond the caches, a line here and a line there, which the core cannot
+// foresee. Those of so many entries later are prefetched.
+constexpr Index kFarWeightsBytes = Index{12} * 1024 * 1024;
+constexpr Index kEntriesAhead = 32;
+
 // Lines [line, line + kWidth) of z = [x, 1] W.
-template <class T, int kWidth>
+template <class T, int kWidth, Index kAhead>
 __attribute__((noinline)) void sparse_rows(const ForwardArgs<T> &args, Index line, Index row_begin,
                                            Index row_end) {
     const Index panel = (args.n_in + 1) * kLanes<T>;
     const T *weights = args.weights + line * panel;
+    const Entry<T> *entries = args.sparse->entries;
+    const Entry<T> *last = entries + args.sparse->spans[row_end - 1].end - 1;
     for (Index r = row_begin; r < row_end; ++r) {
         const EntrySpan span = args.sparse->spans[r];
-        const Entry<T> *entries = args.sparse->entries;
         T *z = args.output + line * args.output_stride + r * kLanes<T>;
-        sparse_tile<T, kWidth>({entries + span.begin, entries + span.end, 0, args.n_in}, weights, panel,
-                               weights + args.n_in * kLanes<T>, panel, [&](int j, int q, Vec<T> sum) {
-                                   store<T>(z + j * args.output_stride + q * kVecLanes<T>, sum);
-                               });
+        sparse_tile<T, kWidth, kAhead>(
+            {entries + span.begin, entries + span.end, 0, args.n_in, last}, weights, panel,
+            weights + args.n_in * kLanes<T>, panel,
+            [&](int j, int q, Vec<T> sum) { store<T>(z + j * args.output_stride + q * kVecLanes<T>, sum); });
     }
 }
 
@@ -80,7 +94,10 @@ DENSEGRAD_INLINE void run_sparse_rows(int width, const ForwardArgs<T> &args, Ind
     if constexpr (kWidth <= max_tile_width(1)) {
         if (width != kWidth)
             return run_sparse_rows<T, kWidth + 1>(width, args, line, row_begin, row_end);
-        sparse_rows<T, kWidth>(args, line, row_begin, row_end);
+        if ((args.n_in + 1) * line_count<T>(args.n_out) * kLineBytes > kFarWeightsBytes)
+            sparse_rows<T, kWidth, kEntriesAhead>(args, line, row_begin, row_end);
+        else
+            sparse_rows<T, kWidth, 0>(args, line, row_begin, row_end);
     }
 }
 
@@ -117,7 +134,7 @@ DENSEGRAD_INLINE void sum_sparse_column(const WeightArgs<T> &args, Index panel, 
         if (slice == entry) {
             all = false;
         } else {
-            sparse_tile<T, kWidth>({slice, entry, first, count}, delta, args.delta_stride, kZeros, 0,
+            sparse_tile<T, kWidth>({slice, entry, first, count, nullptr}, delta, args.delta_stride, kZeros, 0,
                                    [&](int j, int q, Vec<T> c) {
                                        T *s = sum + j * sum_stride + q * kVecLanes<T>;
                                        store<T>(s, add ? load<T>(s) + c : c);

@@ -5,6 +5,7 @@
 #include "gather.hpp"
 #include "heads.hpp"
 #include "loss_layer.hpp"
+#include "mersenne_twister.hpp"
 #include "product.hpp"
 #include "vectors.hpp"
 #include "weights.hpp"
@@ -33,7 +34,7 @@ constexpr Kernels<T> kKernelsOf{gather<T>,
 
 } // namespace
 
-constinit const KernelTable kKernels{DENSEGRAD_STRINGIFY(DENSEGRAD_ISA), kKernelsOf<float>,
+constinit const KernelTable kKernels{DENSEGRAD_STRINGIFY(DENSEGRAD_ISA), draw_uniform, kKernelsOf<float>,
                                      kKernelsOf<double>};
 
 } // namespace densegrad::DENSEGRAD_ISA

@@ -7,12 +7,6 @@
 
 namespace densegrad {
 
-inline double number_at(const RowsView &view, Index row, Index column) {
-    const Index at = row * view.row_stride + column * view.column_stride;
-    return view.scalar == Scalar::float32 ? static_cast<double>(static_cast<const float *>(view.data)[at])
-                                          : static_cast<const double *>(view.data)[at];
-}
-
 // Copies columns of lines, `stride` numbers apart, to C order (rows, columns).
 template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, Index columns, T *out) {
     for (Index c = 0; c < columns; c += kLanes<T>) {
@@ -26,11 +20,26 @@ template <class T> void lines_to_rows(const T *lines, Index stride, Index rows, 
 
 // Copies the other way, from row `first_row` of the lines on. Padding lanes keep what they held. Denormal
 // numbers become zero.
+template <class T, class S>
+void rows_to_lines(const RowsView &view, const S *numbers, T *lines, Index stride, Index first_row) {
+    const Index full = view.column_stride == 1 ? view.n_columns / kLanes<T> * kLanes<T> : 0;
+    for (Index r = 0; r < view.n_rows; ++r) {
+        const S *row = numbers + r * view.row_stride;
+        T *line = lines + (first_row + r) * kLanes<T>;
+        for (Index c = 0; c < full; c += kLanes<T>, line += stride)
+            for (Index i = 0; i < kLanes<T>; ++i)
+                line[i] = read_number<T>(row[c + i]);
+        for (Index c = full; c < view.n_columns; ++c)
+            line[(c - full) / kLanes<T> * stride + c % kLanes<T>] =
+                read_number<T>(row[c * view.column_stride]);
+    }
+}
+
 template <class T> void rows_to_lines(const RowsView &view, T *lines, Index stride, Index first_row = 0) {
-    for (Index r = 0; r < view.n_rows; ++r)
-        for (Index c = 0; c < view.n_columns; ++c)
-            lines[c / kLanes<T> * stride + (first_row + r) * kLanes<T> + c % kLanes<T>] =
-                read_number<T>(number_at(view, r, c));
+    if (view.scalar == Scalar::float32)
+        rows_to_lines(view, static_cast<const float *>(view.data), lines, stride, first_row);
+    else
+        rows_to_lines(view, static_cast<const double *>(view.data), lines, stride, first_row);
 }
 
 // Fills the padding lanes.

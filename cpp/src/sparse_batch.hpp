@@ -90,11 +90,10 @@ template <class T> class SparseBatch {
     double mean_entries() const { return mean_entries_; } // of a row
 
     void pack(const RowsView &rows, Index begin, Index end) {
-        for (Index r = begin; r < end; ++r)
-            if (rows.scalar == Scalar::float32)
-                pack_row(rows, static_cast<const float *>(rows.data), r);
-            else
-                pack_row(rows, static_cast<const double *>(rows.data), r);
+        if (rows.scalar == Scalar::float32)
+            pack_of<float>(rows, begin, end);
+        else
+            pack_of<double>(rows, begin, end);
     }
 
     // Brings the entries into columns, each with its rows in ascending order.
@@ -146,27 +145,43 @@ template <class T> class SparseBatch {
         }
     }
 
-    template <class S> void pack_row(const RowsView &rows, const S *data, Index r) {
-        const EntrySpan source = sources_[static_cast<std::size_t>(r)];
-        EntrySpan &span = rows_[static_cast<std::size_t>(r)];
-        Entry<T> *const begin = row_entries_.data() + span.begin;
-        Entry<T> *end = begin;
-        bool ascending = true;
-        for (Index i = source.begin; i < source.end; ++i) {
-            const Index column = rows.wide_indices
-                                     ? static_cast<const volatile std::int64_t *>(rows.indices)[i]
-                                     : static_cast<const volatile std::int32_t *>(rows.indices)[i];
-            if (column < 0 || column >= n_columns_)
-                continue;
-            ascending = ascending && (end == begin || end[-1].at < column);
-            *end++ = {column, T(0) + read_number<T>(data[i])}; // dense rows have no -0 here
-        }
-        span.end = span.begin + (ascending ? end - begin : in_order(begin, end));
+    template <class S> void pack_of(const RowsView &rows, Index begin, Index end) {
+        for (Index r = begin; r < end; ++r)
+            if (rows.wide_indices)
+                pack_row<S, std::int64_t>(rows, r);
+            else
+                pack_row<S, std::int32_t>(rows, r);
     }
 
-    // Sorts the entries of a row. Those of one column become one, their sum in the order that they had.
-    // Returns how many are left.
-    static Index in_order(Entry<T> *begin, Entry<T> *end) {
+    template <class S, class I> void pack_row(const RowsView &rows, Index r) {
+        const EntrySpan source = sources_[static_cast<std::size_t>(r)];
+        const Index count = source.end - source.begin;
+        const S *const data = static_cast<const S *>(rows.data) + source.begin;
+        const volatile I *const indices = static_cast<const volatile I *>(rows.indices) + source.begin;
+        EntrySpan &span = rows_[static_cast<std::size_t>(r)];
+        Entry<T> *const entries = row_entries_.data() + span.begin;
+        std::uint64_t last = ~std::uint64_t(0); // -1
+        std::uint64_t disorder = 0; // its sign bit is set once a column was not greater than the one before
+        for (Index i = 0; i < count; ++i) {
+            const Index column = indices[i];
+            disorder |= static_cast<std::uint64_t>(column) - last - 1;
+            last = static_cast<std::uint64_t>(column);
+            entries[i] = {column, T(0) + read_number<T>(data[i])}; // dense rows have no -0 here
+        }
+        const bool ascending = static_cast<std::int64_t>(disorder) >= 0;
+        const bool is_good = ascending && static_cast<Index>(last) < n_columns_;
+        span.end = span.begin + (is_good ? count : put_right(entries, entries + count));
+    }
+
+    // Drops the entries of a row whose column does not exist, and sorts the others. Those of one column
+    // become one, their sum in the order that they had. Returns how many are left.
+    Index put_right(Entry<T> *begin, Entry<T> *end) const {
+        Entry<T> *const dropped = std::remove_if(
+            begin, end, [this](const Entry<T> &entry) { return entry.at < 0 || entry.at >= n_columns_; });
+        std::fill(dropped, end, Entry<T>{}); // their columns are prefetched
+        end = dropped;
+        if (begin == end)
+            return 0;
         std::stable_sort(begin, end, [](const Entry<T> &a, const Entry<T> &b) { return a.at < b.at; });
         Entry<T> *last = begin;
         for (Entry<T> *entry = begin + 1; entry < end; ++entry)

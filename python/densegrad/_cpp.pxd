@@ -1,6 +1,6 @@
 """Declarations of the C++ API, cpp/include/densegrad."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
@@ -256,6 +256,12 @@ cdef extern from "densegrad/shuffle.hpp" namespace "densegrad" nogil:
     cdef struct BitGenerator:
         pass
     void shuffle(int64_t *numbers, int64_t count, BitGenerator &bits)
+
+cdef extern from "densegrad/mersenne_twister.hpp" namespace "densegrad" nogil:
+    cdef struct MersenneTwister:
+        uint32_t[624] key
+        int64_t position
+    void draw_uniform(MersenneTwister &twister, double bound, double *out, int64_t count)
 
 cdef extern from "densegrad/power.hpp" namespace "densegrad" nogil:
     double power(double base, double exponent)
