@@ -54,7 +54,7 @@ LAYERS = [
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},
-    {"tabular.folds", "tabular.standard_target", "tabular.portable"},
+    {"tabular.folds", "tabular.standard_target", "tabular.portable", "tabular.constraints"},
     {"tabular.columns", "tabular.number_encoding", "tabular.tasks", "tabular.calibration", "tabular.recipe"},
     {"tabular.level_encoding", "tabular.member"},
     {"tabular.crossings", "tabular.inputs"},

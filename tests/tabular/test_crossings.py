@@ -6,7 +6,7 @@ import pandas as pd
 from densegrad import TabularRegressor
 from densegrad.tabular import crossings
 from densegrad.tabular.columns import Columns
-from densegrad.tabular.crossings import BINS_IN_PAIR, best_pairs, of_categories, of_numbers
+from densegrad.tabular.crossings import BINS_IN_PAIR, LevelCodes, best_pairs, of_categories, of_numbers
 from densegrad.tabular.frame import table_of
 from densegrad.tabular.standard_target import standard_target
 
@@ -60,7 +60,7 @@ def test_single_columns_and_noise_give_no_pairs():
 def test_codes_tell_all_pairs_of_levels_apart():
     frame, sign = frame_and_signs()
     (pair, *_), parsed = pairs_of(frame, sign)
-    codes = pair.codes(parsed)
+    codes = LevelCodes(parsed).of(pair)
     assert codes.min() >= 0
     assert codes.max() < pair.n_levels
     bins = np.searchsorted(pair.edges[1], frame["age"], "right")
@@ -76,7 +76,7 @@ def test_an_unknown_level_has_no_pair_and_a_missing_number_has_its_own():
     new = frame.head(3).copy()
     new.loc[0, "city"] = "Rome"
     new.loc[1, "age"] = np.nan
-    codes = pair.codes(columns.read(new, "test"))
+    codes = LevelCodes(columns.read(new, "test")).of(pair)
     assert codes[0] == -1
     assert codes[1] % pair.sizes[1] == len(pair.edges[1]) + 1
 

@@ -381,7 +381,8 @@ def test_the_plain_estimators_name_the_column_at_prediction():
         ([f"{i},25 " for i in range(30)], "look like numbers"),
         ([f"2024-01-{i + 1:02}" for i in range(30)], "'2024-01-02', look like dates.*to_datetime"),
         ([f"2024-01-{i + 1:02} 10:00" for i in range(30)], "look like dates"),
-        ([f"{i + 1}/3/2024" for i in range(30)], "look like dates.*format="),
+        ([f"{i + 1}/3/2024" for i in range(30)], "look like dates.*dayfirst="),
+        ([f"{i + 1}.3.2024" for i in range(30)], "look like dates.*dayfirst="),
         ([f"{i}.50 EUR" for i in range(30)], "EUR', look like numbers with a unit"),
         ([f"${i}.50" for i in range(30)], "look like numbers with a unit"),
         ([f"-${i},250.50" for i in range(1, 30)], "look like numbers with a unit"),
@@ -403,6 +404,38 @@ def test_text_that_stands_for_something_else(values, words):
     TabularEncoder().fit(frame.astype("category"))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [*map(float, range(30)), "n/a"],
+        [*range(30), *"abcde"],
+        [*map(str, range(30)), "-", " unknown"],
+        [*range(10), *map(str, range(10, 30)), "?"],
+    ],
+)
+def test_text_among_numbers(values):
+    frame = pd.DataFrame({"odd": pd.Series([*values, None], dtype=object)})
+    words = r"column 'odd' is taken for a category, since it holds text, such as .*beside 30 levels"
+    with pytest.warns(UserWarning, match=words) as caught:
+        TabularEncoder().fit(frame)
+    way_out = re.search(r"as by (pandas.*)\. If not", str(caught[0].message)).group(1)
+    converted = eval(way_out, {"pandas": pd, "column": frame["odd"]})
+    np.testing.assert_array_equal(converted[:30], np.arange(30.0))
+    assert converted[30:].isna().all()
+    TabularEncoder(categorical_features=["odd"]).fit(frame)
+
+
+def test_masked_values_are_missing():
+    values = np.arange(12.0).reshape(6, 2)
+    masked = np.ma.masked_array(values, mask=values == 3)
+    encoder = TabularEncoder().fit(masked)
+    assert encoder.kinds_ == ["number", "number"]
+    with_nan = np.where(values == 3, np.nan, values)
+    np.testing.assert_array_equal(
+        encoder.transform(masked), TabularEncoder().fit(with_nan).transform(with_nan)
+    )
+
+
 def test_codes_as_text_are_categories():
     numbers = range(100)
     codes = {
@@ -411,6 +444,7 @@ def test_codes_as_text_are_categories():
         "version": [f"v{i}.1" for i in numbers],
         "address": [f"10.0.0.{i}" for i in numbers],
         "part": [f"A{i}-3.5" for i in numbers],
+        "diagnosis": [*map(str, range(200, 296)), "V27", "V45", "V58", "E909"],
     }
     TabularEncoder().fit(pd.DataFrame(codes))
 

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from densegrad import TabularClassifier, TabularRegressor
+from densegrad import TabularClassifier, TabularEncoder, TabularRegressor
 from densegrad.tabular.columns import Columns
 from densegrad.tabular.ensemble import Part, Problem, trained_member
 from densegrad.tabular.frame import table_of
@@ -540,11 +540,33 @@ def test_refused_arguments_leave_the_estimator_as_it_was(Estimator, target):
         model.predict(frame.drop(columns="age"))
     with pytest.raises(ValueError, match="encodings must be some of plain, bins, values"):
         Estimator(encodings=["plain", "fourier"]).fit(frame, y)
-    for sizes in ([], [64, 2.5], ["a"], [0]):
+    for sizes in ([], [64, 2.5], ["a"], [0], [True, 8]):
         with pytest.raises(ValueError, match="hidden_layer_sizes must be widths"):
             Estimator(hidden_layer_sizes=sizes).fit(frame, y)
     with pytest.raises(ValueError, match="'n_threads' parameter"):
         Estimator(n_threads=10**30).fit(frame, y)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "names"),
+    [
+        (TabularClassifier, "n_members hidden_layer_sizes max_epochs time_limit random_state n_threads"),
+        (
+            TabularRegressor,
+            "n_members hidden_layer_sizes max_epochs time_limit random_state n_threads quantile",
+        ),
+        (TabularEncoder, "max_levels n_bins smoothing n_folds random_state"),
+    ],
+)
+def test_a_boolean_is_no_number(Estimator, names):
+    frame = messy_frame(50)
+    for name in names.split():
+        for value in (True, np.True_):
+            with pytest.raises(ValueError, match=f"'{name}' parameter .* Got .*True"):
+                Estimator(**{name: value}).fit(frame, classes_of(frame))
+    if hasattr(Estimator, "estimate_memory"):
+        with pytest.raises(TypeError, match="n_outputs must be an integer of at least 1; got True"):
+            Estimator().estimate_memory(frame, n_outputs=True)
 
 
 def test_targets_that_cannot_be_read():
@@ -562,6 +584,42 @@ def test_targets_that_cannot_be_read():
         TabularRegressor().fit(frame, "age")
     with pytest.raises(ValueError, match="y must not have missing labels; got NaN or None 50 times"):
         TabularClassifier().fit(pd.concat([frame, frame]), ["a", None] * 50)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (pd.Series([1, 0] * 20, dtype=object), np.array([0, 1])),
+        (pd.array([1, 0] * 20, dtype="Int64"), np.array([0, 1])),
+        (pd.Series([True, False] * 20, dtype=object), np.array([False, True])),
+        (pd.array([True, False] * 20, dtype="boolean"), np.array([False, True])),
+        (pd.array(["b", "a"] * 20, dtype="string"), np.array(["a", "b"])),
+    ],
+)
+def test_labels_keep_their_kind(y, classes):
+    model = TabularClassifier(n_members=1, max_epochs=1).fit(np.arange(40.0)[:, np.newaxis], y)
+    assert model.classes_.dtype == classes.dtype
+    np.testing.assert_array_equal(model.classes_, classes)
+
+
+def test_labels_of_no_one_kind():
+    X = np.arange(40.0)[:, np.newaxis]
+    day = pd.Timestamp("2024-01-01")
+    for y, held in [
+        (["yes", 1] * 20, "int and str"),
+        ([1.5, True] * 20, "bool and float"),
+        ([day, day.date()] * 20, "Timestamp and date"),
+        (np.array([day] * 40, "datetime64[us]"), r"datetime64\[us\]"),
+    ]:
+        with pytest.raises(ValueError, match=f"Unknown label type: {held}.*one kind.*astype"):
+            TabularClassifier().fit(X, np.array(y, object) if isinstance(y, list) else y)
+
+
+@pytest.mark.parametrize("argument", ["y", "sample_weight", "groups"])
+def test_a_name_in_place_of_values(argument):
+    frame = messy_frame(50)
+    with pytest.raises(TypeError, match=rf"{argument} must hold one .*not the name of a column; got 'age'"):
+        TabularRegressor().fit(**{"X": frame, "y": np.arange(50), argument: "age"})
 
 
 def test_more_epochs_only_where_they_pay():

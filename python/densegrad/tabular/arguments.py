@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from densegrad.estimators.warn import warn
 from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.constraints import Numbers
 from densegrad.tabular.folds import names_groups
 from densegrad.tabular.frame import is_missing
 from densegrad.tabular.tasks import Classes
@@ -18,10 +19,20 @@ from densegrad.tabular.tasks import Classes
 Floats = NDArray[np.float64]
 
 
+def refuse_name(argument: str, value: Any, what: str) -> None:
+    """Raise TypeError for the name of a column in place of its values."""
+    if isinstance(value, str):
+        raise TypeError(
+            f"{argument} must hold {what} a row of X, not the name of a column; got {value!r}. Pass"
+            f" X.drop(columns={value!r}) and X[{value!r}]"
+        )
+
+
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Return the widths of the hidden layers."""
-    hidden = tuple(np.ravel(sizes))
-    if not hidden or not all(isinstance(size, Integral) and int(size) >= 1 for size in hidden):
+    hidden = tuple(np.ravel(np.asarray(sizes, dtype=object)))
+    allowed = Numbers(Integral, 1, None, closed="left")
+    if not hidden or not all(map(allowed.is_satisfied_by, hidden)):
         raise ValueError(
             f"hidden_layer_sizes must be widths of at least one layer, all integers above 0; got {sizes!r}"
         )
@@ -30,6 +41,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...]:
 
 def row_weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np.bool_]]:
     """Return the weights, and which rows count."""
+    refuse_name("sample_weight", sample_weight, "one weight")
     if sample_weight is None:
         return None, np.ones(n_rows, bool)
     weight: Floats = _check_sample_weight(
@@ -44,6 +56,7 @@ def row_weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray
 
 def group_numbers(groups: Any, n_rows: int) -> NDArray[np.int64]:
     """Return the number of each row's group, from 0."""
+    refuse_name("groups", groups, "one group")
     values = np.asarray(groups)
     if values.shape != (n_rows,):
         raise ValueError(f"groups must have shape ({n_rows},), one group a row of X; got {values.shape}")

@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from densegrad import Network, _core
+from densegrad import Network, _core, _validation
 from densegrad._validation import MOST_THREADS
 from densegrad.estimators.warn import warn
-from densegrad.tabular.arguments import group_numbers, hidden_layers, row_weights, warn_of_groups
+from densegrad.tabular.arguments import (
+    group_numbers,
+    hidden_layers,
+    refuse_name,
+    row_weights,
+    warn_of_groups,
+)
 from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.constraints import RANDOM_STATE, Numbers
 from densegrad.tabular.ensemble import Ensemble, Part, Problem
 from densegrad.tabular.fitting import Settings, fitted, folds_of
 from densegrad.tabular.frame import table_of
@@ -34,18 +41,18 @@ from densegrad.tabular.tasks import Classes, Task
 Floats = NDArray[np.float64]
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "n_members": [Interval(Integral, 1, None, closed="left")],
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    "n_members": [Numbers(Integral, 1, None, closed="left")],
+    "hidden_layer_sizes": ["array-like", Numbers(Integral, 1, None, closed="left")],
+    "max_epochs": [Numbers(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "encodings": ["array-like", StrOptions(set(ENCODINGS))],
     "categorical_features": ["array-like", None],
-    "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-    "random_state": ["random_state"],
-    "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
+    "time_limit": [Numbers(Real, 0, None, closed="neither"), None],
+    "random_state": RANDOM_STATE,
+    "n_threads": [Numbers(Integral, 1, MOST_THREADS, closed="both"), None],
     "progress": ["boolean"],
 }
-# Outputs that are predicted at a time, but at least of so many rows.
-_BLOCK, _LEAST = 1 << 20, 512
+# Inputs and outputs that are predicted at a time, but at least of so many rows.
+_INPUTS, _OUTPUTS, _LEAST = 1 << 21, 1 << 20, 512
 
 
 class BaseTabular(Persistence):
@@ -147,11 +154,7 @@ class BaseTabular(Persistence):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
-        if isinstance(y, str):
-            raise TypeError(
-                f"y must hold one target a row of X, not the name of a column; got {y!r}. Pass"
-                f" X.drop(columns={y!r}) and X[{y!r}]"
-            )
+        refuse_name("y", y, "one target")
         before = dict(vars(self))
         try:
             self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
@@ -280,8 +283,8 @@ class BaseTabular(Persistence):
         """Yield the outputs of every member, in the units of the target, block by block of rows."""
         check_is_fitted(self)
         parsed = self._columns.read(X, type(self).__name__)
-        n_outputs = self._ensemble.members[0].network.spec.head.units
-        step = max(_LEAST, _BLOCK // n_outputs)
+        spec = self._ensemble.members[0].network.spec
+        step = max(_LEAST, min(_INPUTS // spec.n_inputs, _OUTPUTS // spec.head.units))
         for start in range(0, len(parsed.codes), step):
             rows = slice(start, start + step)
             block = Parsed(parsed.numbers[rows], parsed.codes[rows])
@@ -311,6 +314,7 @@ class BaseTabular(Persistence):
         n_outputs : int, default=1
             Classes, labels or targets.
         """
+        n_outputs = _validation.integer("n_outputs", n_outputs, 1)
         columns, parsed = Columns.learned(table_of(X), self.categorical_features)
         settings = self._settings()
         return fit_memory(

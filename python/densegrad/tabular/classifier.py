@@ -273,11 +273,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
 def _checked(y: Any) -> NDArray[Any]:
     """Return labels, (n_samples,), or an indicator matrix."""
-    labels = np.asarray(y) if not hasattr(y, "tocsr") else np.empty(0)
-    if labels.dtype.kind == "O" and (n_missing := sum(map(is_missing, labels.ravel()))):
-        raise ValueError(
-            f"y must not have missing labels; got NaN or None {n_missing} times. Leave these rows out"
-        )
+    if not hasattr(y, "tocsr"):
+        y = _labels(np.asarray(y))
     y = _check_y(y, multi_output=True, y_numeric=False)
     y = y.toarray() if hasattr(y, "toarray") else y
     check_classification_targets(y)
@@ -289,3 +286,23 @@ def _checked(y: Any) -> NDArray[Any]:
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return np.asarray(y)
+
+
+def _labels(y: NDArray[Any]) -> NDArray[Any]:
+    """Return objects that are all booleans, or all whole numbers, as such, and text as it is."""
+    kinds = set(map(type, y.ravel())) if y.dtype.kind == "O" else set()
+    if n_missing := sum(map(is_missing, y.ravel())) if kinds else 0:
+        raise ValueError(
+            f"y must not have missing labels; got NaN or None {n_missing} times. Leave these rows out"
+        )
+    if kinds and kinds <= {bool, np.bool_}:
+        return y.astype(bool)
+    if kinds and bool not in kinds and all(issubclass(kind, int | np.integer) for kind in kinds):
+        return y.astype(np.int64)
+    if y.dtype.kind in "mM" or (kinds and not all(issubclass(kind, str) for kind in kinds)):
+        held = " and ".join(sorted(kind.__name__ for kind in kinds)) or str(y.dtype)
+        raise ValueError(
+            f"Unknown label type: {held}. y must hold labels of one kind: text, whole numbers or booleans."
+            " Make text of them: y.astype(str)"
+        )
+    return y

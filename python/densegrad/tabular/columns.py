@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import repeat
 from numbers import Real
 from typing import Any
 
@@ -21,6 +23,8 @@ from densegrad.tabular.frame import Table, table_of
 LARGEST = 1e150
 #: Text of fewer levels is a category, whatever it looks like.
 _MANY_LEVELS = 20
+#: Words for missing values in one column, at most.
+_FEW_OTHERS = 3
 #: Days as 31/12/2024 or 31.12.2024.
 _DAY = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{4}\s*")
 #: Numbers with a unit before or after them, such as $1,250.50, 12.5 % or -3 EUR. Whole numbers need a sign
@@ -55,12 +59,11 @@ class Category:
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """Return the level's number of each value, -1 for others."""
-        number = {level: code for code, level in enumerate(self.levels)}
-        return np.fromiter((number.get(value, -1) for value in _keys(values)), np.int32, len(values))
+        return np.fromiter(map(self._numbers.get, _keys(values), repeat(-1)), np.int32, len(values))
 
     def check_kind(self, codes: NDArray[np.int32], values: NDArray[Any], label: str) -> None:
         """Raise ValueError if no value is a level, and all are of another kind than the levels are."""
-        if len(codes) == 0 or (codes[[value is not None for value in _keys(values)]] >= 0).any():
+        if len(codes) == 0 or ((codes >= 0) & (codes != self._numbers.get(None, -1))).any():
             return
         given, known = _kinds_of_values(_keys(values)), _kinds_of_values(self.levels)
         if given and known and not given & known:
@@ -68,6 +71,10 @@ class Category:
                 f"{label} held levels such as {self._example!r} in fit, and now holds {_described(values)}."
                 f" {_WAY_OUT}"
             )
+
+    @cached_property
+    def _numbers(self) -> dict[Any, int]:
+        return {level: number for number, level in enumerate(self.levels)}
 
     @property
     def _example(self) -> Any:
@@ -257,14 +264,24 @@ def _learned_category(column: NDArray[Any]) -> Category:
 
 
 def _warn_of_text(category: Category, label: str) -> None:
-    """Warn of text that seems to stand for numbers or dates."""
+    """Warn of text that seems to stand for numbers or dates, or for missing values among numbers."""
     levels = [level for level in category.levels if isinstance(level, str)]
+    n_real = sum(isinstance(level, Real) for level in category.levels)
+    n_numbers = n_real + sum(level.strip().isdecimal() for level in levels)
+    others = [level for level in levels if not _is_number(level)]
+    if n_numbers >= _MANY_LEVELS and 0 < len(others) <= max(n_real, _FEW_OTHERS):
+        warn(
+            f"{label} is taken for a category, since it holds text, such as {others[0]!r}, beside {n_numbers}"
+            " levels that are numbers. If the text stands for missing values, convert the column, as by"
+            " pandas.to_numeric(column, errors='coerce'). If not, name it in categorical_features"
+        )
+        return
     if len(levels) < _MANY_LEVELS:
         return
     for reads, what, way_out in [
         (_is_decimal, "numbers", "pandas.to_numeric(column, errors='coerce')"),
         (_is_date, "dates", "pandas.to_datetime(column, errors='coerce')"),
-        (_is_day, "dates", "pandas.to_datetime(column, format='%d/%m/%Y', errors='coerce')"),
+        (_is_day, "dates", "pandas.to_datetime(column, dayfirst=True, errors='coerce')"),
         (
             _has_point,
             "numbers with a unit",
@@ -286,12 +303,16 @@ def _warn_of_text(category: Category, label: str) -> None:
             return
 
 
-def _is_decimal(text: str) -> bool:
-    """Tell whether text is a number with a fraction; whole numbers may be codes."""
+def _is_number(text: str) -> bool:
     try:
-        return "." in text and math.isfinite(float(text))
+        return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _is_decimal(text: str) -> bool:
+    """Tell whether text is a number with a fraction; whole numbers may be codes."""
+    return "." in text and _is_number(text)
 
 
 def _is_day(text: str) -> bool:
@@ -323,12 +344,13 @@ def _numbers(column: NDArray[Any], label: str) -> NDArray[np.float64]:
         column = np.array([np.nan if value is None else float(value) for value in column])
     if column.dtype.kind != "f":
         raise ValueError(f"{label} held numbers in fit, and now holds {_described(column)}. {_WAY_OUT}")
-    if np.isinf(column).any():
+    largest = np.fmax.reduce(np.abs(column), initial=0.0)  # of all that are not NaN
+    if largest == np.inf:
         raise ValueError(
             f"Input X contains infinity in {label}. Replace it by NaN, which is taken for a missing value, or"
             " by a large number"
         )
-    if np.nanmax(np.abs(column), initial=0.0) > LARGEST:
+    if largest > LARGEST:
         raise ValueError(
             f"{label} holds numbers above {LARGEST:g} in absolute value. Scale it, or take its logarithm"
         )

@@ -45,23 +45,50 @@ class Crossing:
         """The number of levels."""
         return math.prod(self.sizes)
 
+    @property
+    def singles(self) -> list[Crossing]:
+        """The columns, each alone."""
+        parts = zip(self.columns, self.sizes, self.edges, strict=True)
+        return [Crossing((column,), (size,), (edges,)) for column, size, edges in parts]
+
     def with_(self, other: Crossing) -> Crossing:
         """Return the pairs of levels of this one and another."""
         return Crossing(self.columns + other.columns, self.sizes + other.sizes, self.edges + other.edges)
 
-    def codes(self, parsed: Parsed) -> NDArray[np.int32]:
+
+class LevelCodes:
+    """The codes of some rows by crossings. What several crossings share is made once."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        self._parsed = parsed
+        self._known: dict[tuple[tuple[int, bytes], ...], NDArray[np.int32]] = {}
+
+    def of(self, crossing: Crossing) -> NDArray[np.int32]:
         """Return the level's number of each row, -1 for an unknown one; a missing number has its own bin."""
-        n_rows, n_categories = parsed.codes.shape
-        codes, known = np.zeros(n_rows, np.int64), np.ones(n_rows, bool)
-        for column, size, edges in zip(self.columns, self.sizes, self.edges, strict=True):
-            if column < n_categories:
-                part = parsed.codes[:, column].astype(np.int64)
-            else:
-                values = parsed.numbers[:, column - n_categories]
-                part = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, "right"))
-            known &= part >= 0
-            codes = codes * size + part
-        return np.where(known, codes, -1).astype(np.int32)
+        single = len(crossing.columns) == 1
+        key = tuple(
+            (column, edges.tobytes()) for column, edges in zip(crossing.columns, crossing.edges, strict=True)
+        )
+        if key not in self._known:
+            self._known[key] = self._of_column(crossing) if single else self._of_pair(crossing)
+        return self._known[key]
+
+    def _of_column(self, single: Crossing) -> NDArray[np.int32]:
+        column, n_categories = single.columns[0], self._parsed.codes.shape[1]
+        if column < n_categories:
+            return self._parsed.codes[:, column]
+        values, edges = self._parsed.numbers[:, column - n_categories], single.edges[0]
+        bins = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, "right"))
+        return bins.astype(np.int32)
+
+    def _of_pair(self, pair: Crossing) -> NDArray[np.int32]:
+        a, b = (self.of(single) for single in pair.singles)
+        return _pairs(a, b, pair.sizes[1])
+
+
+def _pairs(a: NDArray[np.int32], b: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """Return the numbers of pairs of levels, the second of which has `size` levels."""
+    return np.where((a < 0) | (b < 0), np.int32(-1), a * np.int32(size) + b)
 
 
 def of_categories(categories: Sequence[Category], above: int) -> list[Crossing]:
@@ -121,7 +148,8 @@ def best_pairs(
         some = np.sort(np.random.RandomState(0).permutation(len(target))[:_ROWS])
         parsed, rest, folds = parsed.take(some), target[some], folds[some]
         weight = None if weight is None else weight[some]
-    codes = [single.codes(parsed) for single in singles]
+    level_codes = LevelCodes(parsed)
+    codes = [level_codes.of(single) for single in singles]
     worth = np.zeros(len(singles))
     for _ in range(2):  # the second round corrects the first
         for i, single in enumerate(singles):
@@ -135,7 +163,7 @@ def best_pairs(
         pair = singles[a].with_(singles[b])
         if pair.n_levels > len(rest):
             continue
-        both = np.where((codes[a] < 0) | (codes[b] < 0), -1, codes[a] * singles[b].n_levels + codes[b])
+        both = _pairs(codes[a], codes[b], singles[b].n_levels)
         share = foretold(both, rest, folds, pair.n_levels, weight) / rest.size
         if share > _LEAST_SHARE:
             found.append((share, pair))

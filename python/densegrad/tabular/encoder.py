@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted
 
 from densegrad import _versions
 from densegrad.tabular.columns import Columns, Parsed
+from densegrad.tabular.constraints import RANDOM_STATE, Numbers
 from densegrad.tabular.folds import drawn_folds
 from densegrad.tabular.frame import table_of
-from densegrad.tabular.inputs import ENCODINGS, Inputs
+from densegrad.tabular.inputs import ENCODINGS, Inputs, write_last
 from densegrad.tabular.level_encoding import TargetMeans
 from densegrad.tabular.saving import columns_of, columns_state, inputs_of, inputs_state
 from densegrad.tabular.standard_target import standard_target
@@ -85,12 +86,12 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoding": [StrOptions(set(ENCODINGS))],
         "categorical_features": ["array-like", None],
-        "max_levels": [Interval(Integral, 1, None, closed="left")],
-        "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "max_levels": [Numbers(Integral, 1, None, closed="left")],
+        "n_bins": [Numbers(Integral, 1, None, closed="left")],
         "target_means": ["boolean"],
-        "smoothing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "n_folds": [Interval(Integral, 2, None, closed="left")],
-        "random_state": ["random_state"],
+        "smoothing": [Numbers(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "n_folds": [Numbers(Integral, 2, None, closed="left")],
+        "random_state": RANDOM_STATE,
     }
 
     n_features_in_: int
@@ -267,12 +268,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         return parsed, rows
 
     def _joined(self, parsed: Parsed, means: list[NDArray[np.float64]]) -> NDArray[np.float32]:
-        further = sum(part.shape[1] for part in means)
-        X = self._inputs.of(parsed, further)
-        at = X.shape[1] - further
-        for part in means:
-            X[:, at : at + part.shape[1]] = part
-            at += part.shape[1]
+        X = self._inputs.of(parsed, sum(part.shape[1] for part in means))
+        write_last(X, means)
         return X
 
 

@@ -15,11 +15,12 @@ from densegrad.tabular.crossings import (
     BINS_ALONE,
     BINS_IN_PAIR,
     Crossing,
+    LevelCodes,
     best_pairs,
     of_categories,
     of_numbers,
 )
-from densegrad.tabular.inputs import Inputs
+from densegrad.tabular.inputs import Inputs, write_last
 from densegrad.tabular.level_encoding import TargetMeans
 from densegrad.tabular.member import GoesOn, Judge, Rows, trained
 from densegrad.tabular.number_encoding import MANY
@@ -170,16 +171,15 @@ class Member:
         """The lowest validation error."""
         return self.curve[self.best_epoch]
 
-    def outputs(self, plain: NDArray[np.float32], parsed: Parsed, n_threads: int | None) -> Any:
-        """Return the outputs of the network, (n_rows, n_outputs), for inputs without means of the target."""
-        of_rows = [means.of(crossing.codes(parsed)) for crossing, means in self.means]
-        width = plain.shape[1]
-        X = np.empty((len(plain), width + sum(part.shape[1] for part in of_rows)), np.float32)
-        X[:, :width] = plain
-        if of_rows:
-            X[:, width:] = np.column_stack(of_rows)
-        X *= np.float32(self.input_scale)
-        return self.network.predict(X, n_threads)
+    def inputs_of(self, plain: NDArray[np.float32], codes: LevelCodes) -> NDArray[np.float32]:
+        """Return the inputs of the network, (n_rows, n_inputs), from those without means of the target."""
+        further = [means.of(codes.of(crossing)) for crossing, means in self.means]
+        width, scale = plain.shape[1], np.float32(self.input_scale)
+        X = np.empty((len(plain), width + sum(part.shape[1] for part in further)), np.float32)
+        np.multiply(plain, scale, out=X[:, :width])
+        write_last(X, further)
+        X[:, width:] *= scale
+        return X
 
     def slim(self) -> Member:
         """Return the member without the outputs of its validation rows."""
@@ -198,8 +198,16 @@ class Ensemble:
 
     def outputs(self, parsed: Parsed, n_threads: int | None) -> list[Any]:
         """Return the outputs of each member."""
-        plain = self.inputs.of(parsed)
-        return [member.outputs(plain, parsed, n_threads) for member in self.members]
+        plain, codes = self.inputs.of(parsed), LevelCodes(parsed)
+        # Members without means of the target have the same inputs.
+        scales = {member.input_scale for member in self.members if not member.means}
+        shared = {scale: plain * np.float32(scale) for scale in scales}
+        return [
+            member.network.predict(
+                member.inputs_of(plain, codes) if member.means else shared[member.input_scale], n_threads
+            )
+            for member in self.members
+        ]
 
 
 def scaled_inputs(problem: Problem, inputs: Inputs, scale: float) -> NDArray[np.float32]:
@@ -227,14 +235,15 @@ def trained_member(
     X = None if means else shared
     if X is None:
         X = inputs.of(problem.training.parsed, further)
-        _fill(X, further, of_rows)
+        write_last(X, of_rows)
         X *= np.float32(recipe.input_scale)
     if judged_part is problem.training:
         X_judged = X[judged]
     else:
         parsed = judged_part.parsed.take(judged)
         X_judged = inputs.of(parsed, further)
-        _fill(X_judged, further, [mean.of(crossing.codes(parsed)) for crossing, mean in means])
+        codes = LevelCodes(parsed)
+        write_last(X_judged, [mean.of(codes.of(crossing)) for crossing, mean in means])
         X_judged *= np.float32(recipe.input_scale)
     scaling = task.scaling(rows, problem.training.weight)
     weight = judged_part.loss_weight
@@ -251,12 +260,6 @@ def trained_member(
     return Member(
         best.network, means, scaling, recipe.input_scale, best.curve, best.best_epoch, judged, best.outputs
     )
-
-
-def _fill(X: NDArray[np.float32], further: int, parts: list[Floats]) -> None:
-    """Write means of the target to the last columns of X."""
-    if further:
-        X[:, -further:] = np.column_stack(parts)
 
 
 def _target_means(
@@ -286,8 +289,9 @@ def _target_means(
         crossings = crossings + of_numbers(parsed, BINS_ALONE) + pairs
     learned: list[tuple[Crossing, TargetMeans]] = []
     parts: list[Floats] = []
+    level_codes = LevelCodes(parsed)
     for crossing in crossings:
-        codes = crossing.codes(parsed)
+        codes = level_codes.of(crossing)
         means, of_rows = TargetMeans.learned(codes[rows], signals, folds, crossing.n_levels, None, weight)
         part = means.of(codes)
         part[rows] = of_rows

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Types without a missing value, but for None, which is what all others become.
+_NEVER_MISSING = {str, bool, int, NoneType}
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def _text_names(names: tuple[Any, ...]) -> tuple[str, ...] | None:
 def _split(X: Any) -> tuple[tuple[Any, ...] | None, Sequence[Any], int]:
     """Return names, columns and the number of rows."""
     if hasattr(X, "iloc") and hasattr(X, "columns"):  # pandas
-        return tuple(X.columns), [X.iloc[:, j] for j in range(X.shape[1])], len(X)
+        return tuple(X.columns), [column for _, column in X.items()], len(X)
     if hasattr(X, "collect_schema") and hasattr(X, "get_columns"):  # polars
         return tuple(X.columns), X.get_columns(), X.height
     if hasattr(X, "collect_schema"):
@@ -105,7 +109,7 @@ def _split(X: Any) -> tuple[tuple[Any, ...] | None, Sequence[Any], int]:
             " Make a frame of it, as by pandas.DataFrame(X)"
         )
     if np.ma.is_masked(X):
-        X = X.astype(object).filled(None)
+        X = np.where(np.ma.getmaskarray(X), None, X.data)
     array = np.asarray(X) if hasattr(X, "dtype") else np.array(X, dtype=object)
     if array.dtype.names is not None:
         return array.dtype.names, [array[name] for name in array.dtype.names], len(array)
@@ -127,32 +131,34 @@ def _is_categorical(column: Any) -> bool:
 
 def _plain(column: Any) -> NDArray[Any]:
     """Return a column as float64, datetime64 or objects."""
-    if hasattr(column, "cat") and hasattr(column.cat, "codes"):  # pandas: few categories, many codes
-        categories = _objects(_object_array([*column.cat.categories, None]))
-        coded: NDArray[Any] = categories[np.asarray(column.cat.codes)]
-        return coded
-    dtype: Any = getattr(column, "dtype", None)
-    kind = getattr(dtype, "kind", "")
     if isinstance(column, np.ndarray):
         return _plain_array(column)
+    dtype: Any = getattr(column, "dtype", None)
+    if isinstance(dtype, np.dtype):  # pandas
+        return _plain_array(column.to_numpy())
+    kind = getattr(dtype, "kind", "")
+    if kind == "O" and hasattr(dtype, "categories"):  # pandas: few categories, many codes
+        categories = _objects(_object_array([*dtype.categories.tolist(), None]))
+        coded: NDArray[Any] = categories[column.array.codes]
+        return coded
     if kind == "c":
         return _plain_array(column.to_numpy())
-    if hasattr(column, "dt") and hasattr(column.dt, "to_timestamp"):  # pandas' periods: their beginnings
+    if hasattr(dtype, "freq"):  # pandas' periods: their beginnings
         column, kind = column.dt.to_timestamp(), "M"
-    if kind and kind in "iuf":  # pandas, its nullable types and its types of Arrow
+    if kind and kind in "iuf":  # pandas' nullable types and its types of Arrow
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     if kind == "M":
         # Times with a zone become times in UTC.
-        return np.asarray(column.to_numpy(dtype="datetime64[ns]"))
+        return np.asarray(column.to_numpy(dtype="datetime64[us]"))
     if kind == "m":
-        return _plain_array(np.asarray(column.to_numpy(dtype="timedelta64[ns]")))
+        return _plain_array(np.asarray(column.to_numpy(dtype="timedelta64[us]")))
     if hasattr(column, "to_pylist"):  # an Arrow column
         return _plain_array(_object_array(column.to_pylist()))
     if hasattr(dtype, "is_temporal") and hasattr(column, "to_list"):  # polars
         if dtype.is_numeric() and not dtype.is_decimal():
             return np.asarray(column.to_numpy(), dtype=np.float64)
         return _plain_array(_object_array(column.to_list()))
-    if hasattr(column, "sparse") and not isinstance(column.dtype, np.dtype):
+    if hasattr(dtype, "fill_value"):  # pandas' sparse columns
         column = column.sparse.to_dense()
     return _plain_array(np.asarray(column, dtype=object))
 
@@ -189,6 +195,9 @@ def _days(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _objects(array: NDArray[Any]) -> NDArray[Any]:
     """Return objects with None for every kind of missing value."""
+    kinds = set(map(type, array))
+    if kinds <= _NEVER_MISSING:
+        return array
     missing = np.fromiter((is_missing(value) for value in array), bool, len(array))
     if missing.any():
         array = array.copy()
@@ -209,7 +218,9 @@ def is_missing(value: Any) -> bool:
 
 def _recognised(array: NDArray[Any]) -> NDArray[Any]:
     """Return objects that are all numbers, or all dates, as such; text, booleans and mixtures as they are."""
-    kinds = {type(value) for value in array if value is not None}
+    kinds = set(map(type, array)) - {NoneType}
+    if kinds == {str}:
+        return array
     if not kinds:
         return np.full(len(array), np.nan)
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):

@@ -17,7 +17,7 @@ ENCODINGS = ("plain", "bins", "values")
 MOST_INPUTS = 1024
 #: So many bins a column are tried, one after the other, until the inputs are not too many.
 _BINS = (16, 8, 4, 0)
-_BLOCK = 4096  # rows that are encoded at a time, to go through a matrix that is in the cache
+_BLOCK = 1024  # rows that are encoded at a time, to go through a matrix that is in the cache
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,14 @@ class Inputs:
                 level.write(parsed.codes[rows, j], X[rows, at : at + level.n_indicators])
                 at += level.n_indicators
         return X
+
+
+def write_last(X: NDArray[np.float32], parts: Sequence[NDArray[np.float64]]) -> None:
+    """Write further inputs of the same rows to the last columns of X."""
+    at = X.shape[1] - sum(part.shape[1] for part in parts)
+    for part in parts:
+        X[:, at : at + part.shape[1]] = part
+        at += part.shape[1]
 
 
 def _distinct_patterns(numbers: NDArray[np.float64]) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,12 @@ class TargetMeans:
 
     def of(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the inputs of some rows, (n_rows, n_targets): zeros for unknown levels."""
-        rows = np.where((codes >= 0)[:, np.newaxis], self.means[np.maximum(codes, 0)], 0.0)
-        return np.asarray(rows)
+        return self._and_unknown[codes]
+
+    @cached_property
+    def _and_unknown(self) -> NDArray[np.float64]:
+        """The means, and zeros in the last place, which code -1 means."""
+        return np.vstack([self.means, np.zeros((1, self.means.shape[1]))])
 
 
 def foretold(

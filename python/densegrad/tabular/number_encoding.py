@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,8 @@ class NumberEncoding:
     @property
     def width(self) -> int:
         """The number of inputs."""
-        return len(self.names(""))
+        n_scales = int(self.robust_factor != 0) + int(self.standard_factor != 0)
+        return n_scales + int(self.missing) + max(0, len(self.edges) - 1) + len(self.values)
 
     def names(self, name: str) -> list[str]:
         """Return the names of the inputs."""
@@ -93,22 +93,27 @@ class NumberEncoding:
         """Write the inputs of some rows to `out`, (n_rows, width)."""
         absent = np.isnan(column)
         x = np.where(absent, self.median, column)
-        inputs: list[Any] = []
+        at = 0
         if self.robust_factor:
             # The smooth clip keeps small numbers and never exceeds 3.
             z = np.clip((x - self.median) * self.robust_factor, -1e100, 1e100)
-            inputs.append(z / np.sqrt(1 + np.square(z / 3)))
+            out[:, at] = z / np.sqrt(1 + np.square(z / 3))
+            at += 1
         if self.standard_factor:
-            inputs.append((np.clip(x, self.low, self.high) - self.mean) * self.standard_factor)
+            out[:, at] = (np.clip(x, self.low, self.high) - self.mean) * self.standard_factor
+            at += 1
         if self.missing:
-            inputs.append(absent)
-        for i in range(len(self.edges) - 1):
-            part = (x - self.edges[i]) / (self.edges[i + 1] - self.edges[i])
-            lowest, highest = -1.0 if i == 0 else 0.0, 2.0 if i == len(self.edges) - 2 else 1.0
-            inputs.append(np.clip(part, lowest, highest))
-        inputs += [column == value for value in self.values]
-        for i, numbers in enumerate(inputs):
-            out[:, i] = numbers
+            out[:, at] = absent
+            at += 1
+        if n_bins := max(0, len(self.edges) - 1):
+            lowest, highest = np.zeros(n_bins), np.ones(n_bins)
+            lowest[0], highest[-1] = -1.0, 2.0
+            parts = x[:, np.newaxis] - self.edges[:-1]
+            parts /= np.diff(self.edges)
+            np.maximum(parts, lowest, out=parts)
+            np.minimum(parts, highest, out=out[:, at : at + n_bins], casting="same_kind")
+            at += n_bins
+        out[:, at:] = column[:, np.newaxis] == self.values
 
 
 def _edges(present: NDArray[np.float64], distinct: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:

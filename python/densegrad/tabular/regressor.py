@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
 
 from densegrad import _validation
@@ -18,6 +18,7 @@ from densegrad.samples import check_lowest
 from densegrad.spec import NetworkSpec
 from densegrad.tabular.base import CONSTRAINTS, BaseTabular
 from densegrad.tabular.columns import LARGEST
+from densegrad.tabular.constraints import Numbers
 from densegrad.tabular.ensemble import Ensemble, Part, slim_and_cooled
 from densegrad.tabular.portable import exp, log
 from densegrad.tabular.saving import check_array
@@ -100,7 +101,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
         "loss": [StrOptions(_LOSSES)],
-        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "quantile": [Numbers(Real, 0, 1, closed="neither"), "array-like"],
         "clamp": ["boolean"],
     }
 
