@@ -86,15 +86,13 @@ class TargetMeans:
             Weights of the rows, of mean 1; None stands for ones.
         """
         sums, counts = _sums(codes, target, folds, n_levels, weight)
+        others = _of_others(sums, counts)
         if smoothing is None:
-            smoothing = min(_SMOOTHINGS, key=lambda tried: _misfit(sums, counts, tried))
+            misfits = _misfits(sums, counts, *others)
+            smoothing = min(_SMOOTHINGS, key=lambda tried: misfits[tried])
         known = codes >= 0
         rows = np.zeros((len(codes), target.shape[1]))
-        for fold in range(counts.shape[1]):
-            # Sums of the others, not a difference from the whole: rounding leaves no trace of a row's target.
-            means = _means_of_others(sums, counts, fold, smoothing)
-            mine = known & (folds == fold)
-            rows[mine] = means[codes[mine]]
+        rows[known] = _shrunk(*others, smoothing)[folds[known], codes[known]]
         return cls(_shrunk(sums.sum(axis=1), counts.sum(axis=1), smoothing)), rows
 
     def of(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -116,7 +114,7 @@ def foretold(
 ) -> float:
     """Return by how much means over other folds, at the best smoothing, lower the target's sum of squares."""
     sums, counts = _sums(codes, target, folds, n_levels, weight)
-    return -min(_misfit(sums, counts, tried) for tried in _SMOOTHINGS)
+    return -min(_misfits(sums, counts, *_of_others(sums, counts)).values())
 
 
 def _sums(
@@ -140,31 +138,48 @@ def _sums(
     return sums, counts
 
 
-def _means_of_others(
-    sums: NDArray[np.float64], counts: NDArray[Any], fold: int, smoothing: float
-) -> NDArray[np.float64]:
-    """Return the means by level over all folds but one, (n_levels, n_targets)."""
-    others = np.arange(counts.shape[1]) != fold
-    return _shrunk(sums[:, others].sum(axis=1), counts[:, others].sum(axis=1), smoothing)
+def _of_others(sums: NDArray[np.float64], counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return sums, (n_folds, n_levels, n_targets), and counts, (n_folds, n_levels), over all folds but one.
+
+    They are sums, not differences from the whole: rounding leaves no trace of a row's target.
+    """
+    folds = np.arange(counts.shape[1])
+    return (
+        np.stack([sums[:, folds != fold].sum(axis=1) for fold in folds]),
+        np.stack([counts[:, folds != fold].sum(axis=1) for fold in folds]),
+    )
 
 
-def _misfit(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> float:
-    """Return the squared error of the means of the other folds, summed over all rows, less a constant.
+def _misfits(
+    sums: NDArray[np.float64],
+    counts: NDArray[Any],
+    sums_of_others: NDArray[np.float64],
+    counts_of_others: NDArray[Any],
+) -> dict[float, float]:
+    """Return for each smoothing the squared error of the means of the other folds, less a constant.
+
+    It is summed over all rows.
 
     Parameters
     ----------
     sums : ndarray of shape (n_levels, n_folds, n_targets)
     counts : ndarray of shape (n_levels, n_folds)
+    sums_of_others : ndarray of shape (n_folds, n_levels, n_targets)
+    counts_of_others : ndarray of shape (n_folds, n_levels)
     """
-    total = 0.0
-    for fold in range(counts.shape[1]):
-        means = _means_of_others(sums, counts, fold, smoothing)
-        of_level = counts[:, fold, np.newaxis] * means - 2 * sums[:, fold]
-        total += float((means * of_level).sum())
-    return total
+    twice, own = 2 * sums.swapaxes(0, 1), counts.T[:, :, np.newaxis]
+    misfits = {}
+    for smoothing in _SMOOTHINGS:
+        means = _shrunk(sums_of_others, counts_of_others, smoothing)
+        errors = means * (own * means - twice)
+        misfits[smoothing] = 0.0
+        for of_fold in errors:  # the built-in sum rounds otherwise from Python 3.12 on
+            misfits[smoothing] += float(of_fold.sum())
+    return misfits
 
 
 def _shrunk(sums: NDArray[np.float64], counts: NDArray[Any], smoothing: float) -> NDArray[np.float64]:
-    below = (counts + smoothing)[:, np.newaxis]
+    """Return sums over counts; `smoothing` is added to the counts, and no rows make 0."""
+    below = (counts + smoothing)[..., np.newaxis]
     means: NDArray[np.float64] = np.divide(sums, below, out=np.zeros_like(sums), where=below > 0)
     return means
