@@ -34,6 +34,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from machine import cpu_family, cpu_name
 from ranks import CUT, PAGE, ablation, complete, draw_ranks, read, report
 from tables import MOST_TRAINING_ROWS, Table, tables
 
@@ -204,6 +205,8 @@ BY_PATCH: dict[str, dict[str, Any]] = {
         "densegrad.tabular.race.tries_of": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
         "densegrad.tabular.ensemble._target_means": lambda problem, rows: ([], []),
     },
+    # The race has as many epochs as the members.
+    "short race": {"densegrad.tabular.race.SHORT": 10**9},
     "fading of dropout, smoothing and decay": {
         "densegrad.tabular.recipe.Recipe.factor": lambda recipe, epoch: 1.0
     },
@@ -230,7 +233,7 @@ def applies(name: str, table: Table, n_train: int) -> bool:
         return table.is_classification
     if name == "clamp":
         return not table.is_classification
-    return name != "long training" or n_train > 5000
+    return name not in ("long training", "short race") or n_train > 5000
 
 
 NEEDS = {"lgbm": "lightgbm", "catboost": "catboost", "realmlp": "pytabkit"}
@@ -262,6 +265,7 @@ def measured(table: Table, name: str, repeat: int, most_rows: int, n_threads: in
             "model": name,
             "repeat": repeat,
             "n_train": len(train),
+            "threads": n_threads,
             "status": "ok",
             "fit_s": round(time.perf_counter() - wall, 2),
             "fit_cpu_s": round(time.process_time() - cpu, 2),
@@ -285,7 +289,14 @@ def load_average() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
-def machine(n_threads: int) -> str:
+def other_threads(path: Path, models: list[str], n_threads: int) -> str:
+    """The models that were measured with another number of threads, as the end of a sentence."""
+    rows = map(json.loads, path.read_text().splitlines())
+    others = {row["model"]: row.get("threads", n_threads) for row in rows if row["model"] in models}
+    return "".join(f"; {name} with {n}" for name, n in others.items() if n != n_threads)
+
+
+def machine(n_threads: int, others: str) -> str:
     """The line of the page about machine and versions."""
     names = ["densegrad", "numpy", "scikit-learn", *NEEDS.values()]
     versions = []
@@ -296,8 +307,8 @@ def machine(n_threads: int) -> str:
             versions.append(f"{name} not installed")
     load = f", load average at the end {load_average():.1f}"
     return (
-        f"Measured with {', '.join(versions)}.\nPython {platform.python_version()}, {platform.machine()},"
-        f" {os.cpu_count()} CPUs, {n_threads} threads{load}."
+        f"Measured with {', '.join(versions)}.\nPython {platform.python_version()}, {cpu_family()}, named"
+        f" {cpu_name()}, {os.cpu_count()} CPUs, {n_threads} threads{others}{load}."
     )
 
 
@@ -330,12 +341,14 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
         )
     if "realmlp" in models:
         preparation += "RealMLP-TD, of pytabkit, gets medians in place of missing numbers.\n"
+    if unranked := [name for name in models if name not in ranked]:
+        preparation += f"Without all data sets a model has no rank: {', '.join(unranked)}.\n"
     page = PAGE.format(
         rows=rows,
         splits=splits,
         preparation=preparation,
         cut=CUT,
-        machine=machine(arguments.threads),
+        machine=machine(arguments.threads, other_threads(arguments.results, models, arguments.threads)),
         plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
         report=report(results, models, load_average() <= arguments.threads + 1, ranked),
         parts=parts,

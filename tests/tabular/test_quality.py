@@ -74,6 +74,18 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert len(found.read_text().splitlines()) == len(rows)
 
 
+def test_the_page_names_cpu_and_threads(scripts: Any, tmp_path: Path) -> None:
+    quality, _ = scripts
+    rows = [{"model": "densegrad", "threads": 2}, {"model": "hgb"}, {"model": "realmlp", "threads": 1}]
+    (found := tmp_path / "found.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    others = quality.other_threads(found, ["densegrad", "hgb", "realmlp"], 2)
+    assert others == "; realmlp with 1"
+    assert quality.other_threads(found, ["densegrad", "hgb"], 2) == ""
+    text = quality.machine(2, others)
+    assert "2 threads; realmlp with 1" in text
+    assert quality.cpu_name() in text
+
+
 def test_realmlp_comes_last(scripts: Any) -> None:
     quality, _ = scripts
     assert quality.in_order(["densegrad", "realmlp", "hgb"], True) == [
