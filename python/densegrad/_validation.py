@@ -22,6 +22,8 @@ RandomSource: TypeAlias = np.random.RandomState | np.random.Generator
 
 def integer(name: str, value: object, low: int, high: int = 2**62) -> int:
     """Return `value` as an int in [low, high]."""
+    if type(value) is int and low <= value <= high:
+        return value  # at once, since the words of an error take longer than a prediction of one row
     allowed = f"an integer of at least {low}" if high >= 2**62 else f"an integer in [{low}, {high}]"
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {allowed}; got {value!r}")
@@ -48,6 +50,8 @@ def real(
     closed: str = "both",
 ) -> float:
     """Return `value` as a finite float between `low` and `high`; `closed` names the ends that are allowed."""
+    if type(value) is float and low < value < high:
+        return value
     left, right = closed in ("both", "left"), closed in ("both", "right")
     if math.isinf(high):
         allowed = f"a finite number {'of at least' if left else 'above'} {low:g}"
