@@ -24,7 +24,7 @@ class LbfgsMemory {
   public:
     static constexpr int kPairs = 10;
 
-    explicit LbfgsMemory(Index lines) : steps_(lines, kSlots), differences_(lines, kSlots) {}
+    explicit LbfgsMemory(Index lines) : vectors_(lines, 2 * kSlots) {}
 
     int size() const { return size_; }
     void clear() {
@@ -33,13 +33,13 @@ class LbfgsMemory {
     }
 
     // Gives pair i; the oldest is 0.
-    const double *step(int i) const { return steps_[slot(i)]; }
-    const double *difference(int i) const { return differences_[slot(i)]; }
+    const double *step(int i) const { return vectors_[slot(i)]; }
+    const double *difference(int i) const { return vectors_[kSlots + slot(i)]; }
     double curvature(int i) const { return step_by_difference(i, i); }
 
     // The next pair is to be written here, which touches no other; add() then counts it.
-    double *next_step() { return steps_[slot(size_)]; }
-    double *next_difference() { return differences_[slot(size_)]; }
+    double *next_step() { return vectors_[slot(size_)]; }
+    double *next_difference() { return vectors_[kSlots + slot(size_)]; }
 
     // curvature: s'y of the pair that has been written.
     void add(double curvature) {
@@ -135,7 +135,8 @@ class LbfgsMemory {
     double step_by_difference(int i, int j) const { return step_by_difference_[slot(i)][slot(j)]; }
     double &differences_product(int i, int j) { return differences_product_[slot(i)][slot(j)]; }
 
-    VectorSet steps_, differences_;
+    // By slot: all steps, then all differences. In one piece, which the C library keeps for the next fit.
+    VectorSet vectors_;
     // By slot: s'y, of which the upper triangle by age is used, and y'y.
     std::array<std::array<double, kSlots>, kSlots> step_by_difference_{}, differences_product_{};
     int size_ = 0;
