@@ -62,7 +62,8 @@ release: ## as wheel, with the source distribution, checks and the list of conte
 # The interpreter is not built with the sanitizers, so their libraries must be there before it, and that of C++ for
 # their view of exceptions. Left out: leaks of the interpreter itself, programs that tests build by themselves,
 # the browser, and limits of memory, which are too low for the shadow of the address sanitizer. A report ends the
-# process at once, and pytest would keep what it has said: reports are files, $(BUILD)/report.<process>.
+# process at once, and pytest would keep what it has said: reports are files, $(BUILD)/report.<process>. Tests ask
+# for more memory than there is.
 SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py \
            tests/test_team.py::test_a_team_is_smaller_where_the_system_gives_no_thread
@@ -74,7 +75,7 @@ sanitized: ## all tests under the address and undefined-behaviour sanitizers
 	    --config-settings=cmake.define.CMAKE_CXX_FLAGS="$(SANITIZE)"' .sanitized
 .sanitized: $(VENV)/.installed $(VENV)/.group-test
 	rm -f $(BUILD)/report.*
-	ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/$(BUILD)/report \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:log_path=$(CURDIR)/$(BUILD)/report \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(BUILD)/report \
 	LD_PRELOAD="$(call library,libasan.so) $(call library,libstdc++.so)" \
 	$(PYTEST) -q -p no:cacheprovider $(addprefix --ignore=,$(UNSANITIZED)) $(addprefix --deselect=,$(LIMITED)) \
