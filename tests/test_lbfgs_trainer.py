@@ -268,6 +268,22 @@ def test_weights_that_a_callback_assigns_are_gone_on_from(rng: np.random.Generat
     assert fresh.fit(X, target, epochs=3).loss == history.loss[4:]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_callback_that_looks_at_the_network_changes_nothing(dtype: str, rng: np.random.Generator) -> None:
+    X, target = data(rng)
+    trainer, watched = trainer_of(network(dtype)), trainer_of(network(dtype))
+
+    def look(epoch: int, logs: Any) -> None:
+        watched.network.backpropagate(X, target)
+        watched.network.parameters = watched.network.parameters
+
+    losses = trainer.fit(X, target, epochs=7).loss
+    assert watched.fit(X, target, epochs=7, callbacks=[look]).loss == losses
+    for other in (trainer, watched):
+        other.network.weights[1] = 0.5 * other.network.weights[1]
+    assert trainer.fit(X, target, epochs=3).loss == watched.fit(X, target, epochs=3).loss
+
+
 def test_frozen_layers_stay(rng: np.random.Generator) -> None:
     X, target = data(rng)
     frozen = network(frozen=True)

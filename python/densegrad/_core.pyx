@@ -725,6 +725,11 @@ cdef class Reading:
         self.network.get().caller_lock().end_read()
 
 
+def changes_of(Network network not None):
+    """Return how many calls have changed a network so far, if only its cache."""
+    return network.get().caller_lock().changes()
+
+
 def has_finite_weights(Network network not None):
     """Tell whether no weight of a network is NaN or infinite."""
     with Reading(network):

@@ -83,6 +83,7 @@ cdef extern from "densegrad/caller_lock.hpp" namespace "densegrad" nogil:
     cdef cppclass CallerLock:
         cbool begin_read(StopRequest stop) except +
         void end_read()
+        int64_t changes()
 
 cdef extern from "densegrad/layers.hpp" namespace "densegrad" nogil:
     cdef enum class LayerKind(int):

@@ -54,6 +54,7 @@ class Minimisation:
         self.steps = self.epochs = 0
         self._optimizer = optimizer
         self._lbfgs: Lbfgs | None = None
+        self._left_at = -1  # the count of the network's changes when it got the weights of `_lbfgs`
 
     @property
     def optimizer(self) -> LBFGS:
@@ -68,9 +69,16 @@ class Minimisation:
 
     def minimiser(self) -> Lbfgs:
         """Return the L-BFGS so far, or one without a memory if the weights are not as it left them."""
-        if self._lbfgs is None or not self._lbfgs.is_at(self.network):
+        unchanged = _core.changes_of(self.network) == self._left_at
+        if self._lbfgs is None or not (unchanged or self._lbfgs.is_at(self.network)):
             self._lbfgs = Lbfgs(self.network)
         return self._lbfgs
+
+    def give_weights(self, lbfgs: Lbfgs) -> None:
+        """Give the network the weights of the last iteration of `minimiser()`."""
+        before = _core.changes_of(self.network)
+        self.network.parameters = lbfgs.network.parameters
+        self._left_at = before + 1  # if another thread comes in between, the count differs
 
     # --- state ---
 
@@ -85,6 +93,7 @@ class Minimisation:
     def restore(self, state: Any, *, steps: int, epochs: int, seed: int = 0) -> None:
         """Take over the result of `state`, and the counts."""
         self._lbfgs = None if state is None else Lbfgs.from_state(self.network, state)
+        self._left_at = -1
         self.steps, self.epochs = steps, epochs
 
     def to_state(self) -> dict[str, Any]:
@@ -193,7 +202,7 @@ class FullBatch:
                 )
         finally:
             # Also after an error: these belong together.
-            minimisation.network.parameters = lbfgs.network.parameters
+            minimisation.give_weights(lbfgs)
         self._last = lbfgs
         seconds = monotonic() - began
         if lbfgs.iterations == 0:
