@@ -377,7 +377,7 @@ def test_weights_drawn_some_rows_at_a_time_are_those_of_one_draw(name: str, sour
         assert not W[-1].any()
 
 
-@pytest.mark.parametrize("shape", [(200, 150), (10, 200)])
+@pytest.mark.parametrize("shape", [(400, 150), (10, 200)])
 def test_initial_weights_are_the_draws_of_numpy(shape: tuple[int, int]) -> None:
     random, numpys = np.random.RandomState(4), np.random.RandomState(4)
     bound = np.sqrt(6 / sum(shape))

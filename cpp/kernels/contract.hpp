@@ -70,7 +70,7 @@ template <class T> struct GatherArgs {
 
 // An entry is a number of a sparse matrix that is stored, with its place in the row or column.
 template <class T> struct Entry {
-    Index at;
+    std::uint32_t at;
     T value;
 };
 
@@ -335,6 +335,8 @@ template <class T> struct MaskArgs {
 
 template <class T> struct Kernels {
     void (*gather)(const GatherArgs<T> &, Index row_begin, Index row_end);
+    // Copies the stored numbers of a sparse row. Returns whether their columns exist and ascend.
+    bool (*pack)(const RowsView &rows, EntrySpan stored, Entry<T> *entries);
     void (*forward)(const ForwardArgs<T> &, Index row_begin, Index row_end);
     void (*mask)(const MaskArgs<T> &, Index row_begin, Index row_end);
     void (*backward)(const BackwardArgs<T> &, Index row_begin, Index row_end);

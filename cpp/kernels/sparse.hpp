@@ -18,11 +18,36 @@
 namespace densegrad::DENSEGRAD_ISA {
 namespace {
 
+// The caller's arrays may change meanwhile. So columns are checked where they were copied to.
+template <class T, class S, class I>
+__attribute__((noinline)) bool pack_row(const RowsView &rows, EntrySpan stored,
+                                        Entry<T> *__restrict entries) {
+    const S *data = static_cast<const S *>(rows.data) + stored.begin;
+    const I *columns = static_cast<const I *>(rows.indices) + stored.begin;
+    const Index count = stored.end - stored.begin;
+    for (Index i = 0; i < count; ++i)
+        entries[i] = {static_cast<std::uint32_t>(columns[i]),
+                      T(0) + read_number<T>(data[i])}; // dense rows have no -0 here
+    std::uint32_t descents = 0;
+    for (Index i = 1; i < count; ++i)
+        descents |= entries[i].at <= entries[i - 1].at ? 1u : 0u;
+    return descents == 0 && (count == 0 || entries[count - 1].at < rows.n_columns);
+}
+
+template <class T> bool pack(const RowsView &rows, EntrySpan stored, Entry<T> *entries) {
+    if (rows.scalar == Scalar::float32)
+        return rows.wide_indices ? pack_row<T, float, std::int64_t>(rows, stored, entries)
+                                 : pack_row<T, float, std::int32_t>(rows, stored, entries);
+    return rows.wide_indices ? pack_row<T, double, std::int64_t>(rows, stored, entries)
+                             : pack_row<T, double, std::int32_t>(rows, stored, entries);
+}
+
 // Terms [first, first + count) of a sum, of which those in [begin, end) are stored.
 template <class T> struct SparseTerms {
     const Entry<T> *begin, *end;
     Index first, count;
-    const Entry<T> *last; // lines are prefetched up to those of this entry
+    Index ahead;              // lines are prefetched of the entry that comes so much later, ...
+    const Entry<T> *last_end; // ... or of the last one before this
 };
 
 template <class T, class Sums> DENSEGRAD_INLINE bool has_negative_zero(const Sums &c) {
@@ -35,9 +60,8 @@ template <class T, class Sums> DENSEGRAD_INLINE bool has_negative_zero(const Sum
     return any_lane(found);
 }
 
-// c[j] = start[j] + the sum over the terms of value * line[j][at]: kWidth lines of a row or column. kAhead:
-// the lines of so many entries later are prefetched.
-template <class T, int kWidth, Index kAhead = 0, class Store>
+// c[j] = start[j] + the sum over the terms of value * line[j][at]: kWidth lines of a row or column.
+template <class T, int kWidth, bool kPrefetch, class Store>
 DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, Index stride, const T *start,
                                   Index start_stride, Store store_part) {
     Vec<T> c[1][kWidth][kVecs];
@@ -47,12 +71,12 @@ DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, I
     };
     begin();
     for (const Entry<T> *entry = terms.begin; entry != terms.end; ++entry) {
-        if constexpr (kAhead > 0) {
-            const Index ahead = entry[min_index(kAhead, terms.last - entry)].at;
+        if constexpr (kPrefetch) {
+            const Index at = entry[min_index(terms.ahead, terms.last_end - entry - 1)].at;
             for (int j = 0; j < kWidth; ++j)
-                __builtin_prefetch(lines + j * stride + ahead * kLanes<T>);
+                __builtin_prefetch(lines + j * stride + at * kLanes<T>);
         }
-        add_term<T, 1, 1>(&entry->value, lines + entry->at * kLanes<T>, stride, c);
+        add_term<T, 1, 1>(&entry->value, lines + Index{entry->at} * kLanes<T>, stride, c);
     }
     if (__builtin_expect(has_negative_zero<T>(c), 0)) {
         begin();
@@ -65,24 +89,26 @@ DENSEGRAD_INLINE void sparse_tile(const SparseTerms<T> &terms, const T *lines, I
     for_each_part<1, kWidth, kVecs>([&](int, int j, int q) { store_part(j, q, c[0][j][q]); });
 }
 
-// Weights of more bytes come from beyond the caches, a line here and a line there, which the core cannot
-// foresee. Those of so many entries later are prefetched.
-constexpr Index kFarWeightsBytes = Index{12} * 1024 * 1024;
-constexpr Index kEntriesAhead = 32;
+// Weights that do not fit a cache come from beyond it, a line here and a line there, which the core cannot
+// foresee. So lines are prefetched that belong to so many entries later.
+inline Index entries_ahead(Index weight_bytes) {
+    constexpr Index kMegabyte = Index{1024} * 1024;
+    return weight_bytes > 12 * kMegabyte ? 32 : weight_bytes > kMegabyte ? 6 : 0;
+}
 
 // Lines [line, line + kWidth) of z = [x, 1] W.
-template <class T, int kWidth, Index kAhead>
+template <class T, int kWidth, bool kPrefetch>
 __attribute__((noinline)) void sparse_rows(const ForwardArgs<T> &args, Index line, Index row_begin,
-                                           Index row_end) {
+                                           Index row_end, Index ahead) {
     const Index panel = (args.n_in + 1) * kLanes<T>;
     const T *weights = args.weights + line * panel;
     const Entry<T> *entries = args.sparse->entries;
-    const Entry<T> *last = entries + args.sparse->spans[row_end - 1].end - 1;
+    const Entry<T> *last_end = entries + args.sparse->spans[row_end - 1].end;
     for (Index r = row_begin; r < row_end; ++r) {
         const EntrySpan span = args.sparse->spans[r];
         T *z = args.output + line * args.output_stride + r * kLanes<T>;
-        sparse_tile<T, kWidth, kAhead>(
-            {entries + span.begin, entries + span.end, 0, args.n_in, last}, weights, panel,
+        sparse_tile<T, kWidth, kPrefetch>(
+            {entries + span.begin, entries + span.end, 0, args.n_in, ahead, last_end}, weights, panel,
             weights + args.n_in * kLanes<T>, panel,
             [&](int j, int q, Vec<T> sum) { store<T>(z + j * args.output_stride + q * kVecLanes<T>, sum); });
     }
@@ -94,10 +120,11 @@ DENSEGRAD_INLINE void run_sparse_rows(int width, const ForwardArgs<T> &args, Ind
     if constexpr (kWidth <= max_tile_width(1)) {
         if (width != kWidth)
             return run_sparse_rows<T, kWidth + 1>(width, args, line, row_begin, row_end);
-        if ((args.n_in + 1) * line_count<T>(args.n_out) * kLineBytes > kFarWeightsBytes)
-            sparse_rows<T, kWidth, kEntriesAhead>(args, line, row_begin, row_end);
+        const Index ahead = entries_ahead((args.n_in + 1) * line_count<T>(args.n_out) * kLineBytes);
+        if (ahead > 0)
+            sparse_rows<T, kWidth, true>(args, line, row_begin, row_end, ahead);
         else
-            sparse_rows<T, kWidth, 0>(args, line, row_begin, row_end);
+            sparse_rows<T, kWidth, false>(args, line, row_begin, row_end, 0);
     }
 }
 
@@ -134,11 +161,11 @@ DENSEGRAD_INLINE void sum_sparse_column(const WeightArgs<T> &args, Index panel, 
         if (slice == entry) {
             all = false;
         } else {
-            sparse_tile<T, kWidth>({slice, entry, first, count, nullptr}, delta, args.delta_stride, kZeros, 0,
-                                   [&](int j, int q, Vec<T> c) {
-                                       T *s = sum + j * sum_stride + q * kVecLanes<T>;
-                                       store<T>(s, add ? load<T>(s) + c : c);
-                                   });
+            sparse_tile<T, kWidth, false>({slice, entry, first, count, 0, nullptr}, delta, args.delta_stride,
+                                          kZeros, 0, [&](int j, int q, Vec<T> c) {
+                                              T *s = sum + j * sum_stride + q * kVecLanes<T>;
+                                              store<T>(s, add ? load<T>(s) + c : c);
+                                          });
         }
         add = true;
     }

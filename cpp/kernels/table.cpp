@@ -18,6 +18,7 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> kKernelsOf{gather<T>,
+                                pack<T>,
                                 forward<T>,
                                 mask<T>,
                                 backward<T>,

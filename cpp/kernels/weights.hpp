@@ -440,7 +440,9 @@ template <class T> void update_weights(const WeightArgs<T> &args, Index block_be
 // Plain SGD of the weights from one column of X, or of the biases, into the units of kWidth lines.
 template <class T, int kWidth>
 DENSEGRAD_INLINE void step_with_column(const WeightArgs<T> &args, Index column, Index panel) {
-    alignas(kLineBytes) T sum[kWidth * kLanes<T>] = {};
+    alignas(kLineBytes) T sum[kWidth * kLanes<T>];
+    for_each_part<1, kWidth, kVecs>(
+        [&](int, int j, int q) { store<T>(sum + j * kLanes<T> + q * kVecLanes<T>, Vec<T>{}); });
     if (column < args.n_in)
         sum_sparse_column<T, kWidth>(args, panel, column, sum, kLanes<T>);
     else
@@ -469,10 +471,11 @@ DENSEGRAD_INLINE void run_step_with_column(int width, const WeightArgs<T> &args,
 
 template <class T>
 void step_with_columns(const WeightArgs<T> &args, const Index *columns, Index begin, Index end) {
-    constexpr Index kAhead = 4; // the columns are here and there, which the core cannot foresee
+    constexpr Index kAhead = 8; // the columns are here and there, which the core cannot foresee
     const Index panels = line_count<T>(args.n_out);
     const EvenSplit widths(panels, max_tile_width(1));
     for (Index i = begin; i < end; ++i) {
+        __builtin_prefetch(args.sparse->spans + columns[min_index(i + 2 * kAhead, end - 1)]);
         const Index ahead = columns[min_index(i + kAhead, end - 1)];
         for (Index panel = 0; panel < panels; ++panel)
             __builtin_prefetch(args.weights + (panel * (args.n_in + 1) + ahead) * kLanes<T>, 1);

@@ -108,7 +108,7 @@ bool forward_layers(const std::vector<Layer<T>> &layers, const Pass<T> &pass, co
         return false;
     const GatherArgs<T> gather = batch.gather(pass.output[0], pass.stride);
     if (done == 0 && pass.sparse)
-        pass.sparse->pack(*batch.rows, begin, end);
+        pass.sparse->pack(*batch.rows, kernels, begin, end);
     else if (done == 0 && !watch.run(begin, end, kWorkOfCopy * static_cast<double>(layers[0].n_in),
                                      [&](Index from, Index to) { kernels.gather(gather, from, to); }))
         return false;

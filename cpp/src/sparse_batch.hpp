@@ -7,16 +7,18 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace densegrad {
 
 // Tells whether the products leave out what the rows do not store. If they store much, dense lines are
-// faster, and take only a few times the memory.
+// faster, and take only a few times the memory. An entry has 32 bits for its column.
 inline bool has_sparse_rows(const RowsView &rows) {
     constexpr double kDense = 0.15;
-    return rows.indptr && static_cast<double>(rows.n_stored) <
-                              kDense * static_cast<double>(rows.n_rows) * static_cast<double>(rows.n_columns);
+    return rows.indptr && rows.n_columns <= std::numeric_limits<std::int32_t>::max() &&
+           static_cast<double>(rows.n_stored) <
+               kDense * static_cast<double>(rows.n_rows) * static_cast<double>(rows.n_columns);
 }
 
 // Which numbers of the caller's arrays belong to a row. Another thread may write to these arrays meanwhile.
@@ -89,11 +91,16 @@ template <class T> class SparseBatch {
 
     double mean_entries() const { return mean_entries_; } // of a row
 
-    void pack(const RowsView &rows, Index begin, Index end) {
-        if (rows.scalar == Scalar::float32)
-            pack_of<float>(rows, begin, end);
-        else
-            pack_of<double>(rows, begin, end);
+    // Copies the entries of rows that have a place, and puts right what is out of order.
+    void pack(const RowsView &rows, const Kernels<T> &kernels, Index begin, Index end) {
+        for (Index r = begin; r < end; ++r) {
+            const EntrySpan source = sources_[static_cast<std::size_t>(r)];
+            EntrySpan &span = rows_[static_cast<std::size_t>(r)];
+            Entry<T> *const entries = row_entries_.data() + span.begin;
+            const Index count = source.end - source.begin;
+            const bool in_order = kernels.pack(rows, source, entries);
+            span.end = span.begin + (in_order ? count : put_right(entries, entries + count));
+        }
     }
 
     // Brings the entries into columns, each with its rows in ascending order.
@@ -102,21 +109,25 @@ template <class T> class SparseBatch {
         for (const Index column : with_entries_)
             columns_[static_cast<std::size_t>(column)] = {0, 0};
         std::swap(with_entries_, had_entries_);
-        with_entries_.clear();
-        for_each_entry([&](Index, const Entry<T> &entry) {
-            if (columns_[static_cast<std::size_t>(entry.at)].end++ == 0)
-                with_entries_.push_back(entry.at);
+        const Index most = count_ == 0 ? 0 : rows_[static_cast<std::size_t>(count_ - 1)].end;
+        with_entries_.resize(static_cast<std::size_t>(std::min(most, n_columns_) + 1));
+        std::size_t count = 0;
+        for_each_entry([&](Index, const Entry<T> &entry) { // whether it is the first one cannot be predicted
+            with_entries_[count] = entry.at;
+            count += columns_[entry.at].end++ == 0 ? 1 : 0;
         });
+        with_entries_.resize(count);
         Index at = 0;
         for (const Index column : with_entries_) {
             EntrySpan &span = columns_[static_cast<std::size_t>(column)];
-            const Index count = span.end;
+            const Index entries = span.end;
             span = {at, at};
-            at += count;
+            at += entries;
         }
         for_each_entry([&](Index row, const Entry<T> &entry) {
-            Index &next = columns_[static_cast<std::size_t>(entry.at)].end;
-            column_entries_[static_cast<std::size_t>(next++)] = {row, entry.value};
+            Index &next = columns_[entry.at].end;
+            column_entries_[static_cast<std::size_t>(next++)] = {static_cast<std::uint32_t>(row),
+                                                                 entry.value};
         });
         with_entries_.push_back(n_columns_);
     }
@@ -145,39 +156,11 @@ template <class T> class SparseBatch {
         }
     }
 
-    template <class S> void pack_of(const RowsView &rows, Index begin, Index end) {
-        for (Index r = begin; r < end; ++r)
-            if (rows.wide_indices)
-                pack_row<S, std::int64_t>(rows, r);
-            else
-                pack_row<S, std::int32_t>(rows, r);
-    }
-
-    template <class S, class I> void pack_row(const RowsView &rows, Index r) {
-        const EntrySpan source = sources_[static_cast<std::size_t>(r)];
-        const Index count = source.end - source.begin;
-        const S *const data = static_cast<const S *>(rows.data) + source.begin;
-        const volatile I *const indices = static_cast<const volatile I *>(rows.indices) + source.begin;
-        EntrySpan &span = rows_[static_cast<std::size_t>(r)];
-        Entry<T> *const entries = row_entries_.data() + span.begin;
-        std::uint64_t last = ~std::uint64_t(0); // -1
-        std::uint64_t disorder = 0; // its sign bit is set once a column was not greater than the one before
-        for (Index i = 0; i < count; ++i) {
-            const Index column = indices[i];
-            disorder |= static_cast<std::uint64_t>(column) - last - 1;
-            last = static_cast<std::uint64_t>(column);
-            entries[i] = {column, T(0) + read_number<T>(data[i])}; // dense rows have no -0 here
-        }
-        const bool ascending = static_cast<std::int64_t>(disorder) >= 0;
-        const bool is_good = ascending && static_cast<Index>(last) < n_columns_;
-        span.end = span.begin + (is_good ? count : put_right(entries, entries + count));
-    }
-
     // Drops the entries of a row whose column does not exist, and sorts the others. Those of one column
     // become one, their sum in the order that they had. Returns how many are left.
     Index put_right(Entry<T> *begin, Entry<T> *end) const {
-        Entry<T> *const dropped = std::remove_if(
-            begin, end, [this](const Entry<T> &entry) { return entry.at < 0 || entry.at >= n_columns_; });
+        Entry<T> *const dropped =
+            std::remove_if(begin, end, [this](const Entry<T> &entry) { return entry.at >= n_columns_; });
         std::fill(dropped, end, Entry<T>{}); // their columns are prefetched
         end = dropped;
         if (begin == end)
