@@ -6,7 +6,7 @@
 //
 // The forward pass keeps nothing of its own: both follow from x = y_(l-1) and v. The backward pass leaves
 // delta dz/dv of each row as the layer's share. Its sum over the batch is the weight gradient, and is that of
-// the bias row of a dense layer without inputs (weights.hpp).
+// the bias row of a dense layer without inputs (gradient.hpp).
 #pragma once
 
 #include "activations.hpp"

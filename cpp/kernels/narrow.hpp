@@ -71,7 +71,7 @@ DENSEGRAD_INLINE Index narrow_forward(const ForwardArgs<T> &args, Index row_begi
 }
 
 // sum[j] = sum over r of y[r] * delta[r][j], one slice of the batch. y[r] is a line of inputs. This is the
-// transposed form of gradient_tile (weights.hpp).
+// transposed form of gradient_tile (gradient.hpp).
 template <class T, int kOutputs>
 __attribute__((noinline)) void narrow_gradient_tile(const T *y, const T *delta, Index n_rows, T *sum,
                                                     bool add) {

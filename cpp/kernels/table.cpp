@@ -1,5 +1,6 @@
 // This file has the kernels of one instruction set. It is compiled once for each, with DENSEGRAD_ISA naming
 // it.
+#include "column_steps.hpp"
 #include "contract.hpp"
 #include "elementwise.hpp"
 #include "gather.hpp"

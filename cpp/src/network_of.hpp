@@ -1,4 +1,5 @@
-// The network of one precision.
+// The network of one precision. Its parts are defined where their concept is: network.cpp, prediction.cpp,
+// backpropagation.cpp, trainer.cpp and lbfgs.cpp.
 #pragma once
 
 #include "blocks.hpp"
