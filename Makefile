@@ -20,7 +20,7 @@ PYTEST := DENSEGRAD_BUILD=$(BUILD) $(BIN)/python -m pytest
         windows macos flat free-threaded .free-threaded coverage .coverage fuzz wheel release golden \
         test-torch .test-torch test-mpi .test-mpi \
         test-dask .test-dask fault-runs .fault-runs format lint bench bench-peers .bench-peers bench-sparse \
-        bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
+        bench-unscaled bench-ranks .bench-ranks bench-clusters .bench-clusters bench-averages bench-quality \
         clean distclean
 .DEFAULT_GOAL := help
 
@@ -214,6 +214,9 @@ bench-peers: ## time training and prediction against other libraries, 15 minutes
 
 bench-sparse: $(VENV)/.installed $(VENV)/.group-test ## time rows with many zeros against scikit-learn
 	$(BIN)/python bench/sparse_rows.py $(ARGS)
+
+bench-unscaled: $(VENV)/.installed ## time columns that are not scaled, by activation: at most twice the scaled ones
+	$(BIN)/python bench/unscaled.py
 
 bench-ranks: ## ranks of MPI: what they gain, what shards and exchanges cost; needs a machine that does nothing else
 	$(MAKE) VENV=$(VENV)-mpi BUILD=$(BUILD)-mpi .bench-ranks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,19 @@ def test_what_derivatives_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert all(float(line.split("|")[2]) > 0 for line in lines[2:])
+
+
+def test_what_unscaled_columns_cost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import unscaled
+
+    script: Any = unscaled
+    for name, value in {"REPEATS": 1, "ROWS": 20, "ACTIVATIONS": ("softplus",), "ASKED": 0.0}.items():
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setattr(time, "process_time", itertools.count().__next__)
+    script.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["softplus", *["1.0"] * 4]
+    assert lines[-1] == "Above 0: softplus."

@@ -19,7 +19,8 @@
 //     input gradient  samples    outputs     delta_(l)     W_(l)^T      zero
 //     weight gradient inputs     samples     y_(l-1)       delta_(l)    zero
 //
-// In the first two the sum runs along the lanes of a. In the third it runs along the rows of a (gradient.hpp).
+// In the first two the sum runs along the lanes of a. In the third it runs along the rows of a
+// (gradient.hpp).
 #pragma once
 
 #include "activations.hpp"
