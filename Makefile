@@ -61,11 +61,12 @@ release: ## as wheel, with the source distribution, checks and the list of conte
 
 # The interpreter is not built with the sanitizers, so their libraries must be there before it, and that of C++ for
 # their view of exceptions. Left out: leaks of the interpreter itself, programs that tests build by themselves,
-# the browser, and limits of memory, which are too low for the shadow of the address sanitizer. A report ends the
+# the browser, and limits of memory and time, which are too low for the address sanitizer. A report ends the
 # process at once, and pytest would keep what it has said: reports are files, $(BUILD)/report.<process>. Tests ask
 # for more memory than there is.
 SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
-LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py \
+LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py tests/test_stop.py \
+           tests/test_threads.py::test_ctrl_c_stops_a_fit_at_once \
            tests/test_team.py::test_a_team_is_smaller_where_the_system_gives_no_thread
 UNSANITIZED := tests/test_aarch64.py tests/test_allocations.py tests/test_build.py tests/test_emulated_avx512.py \
                tests/test_types.py tests/display/test_walk_in_browser.py
