@@ -266,6 +266,7 @@ def measured(table: Table, name: str, repeat: int, most_rows: int, n_threads: in
             "repeat": repeat,
             "n_train": len(train),
             "threads": n_threads,
+            "load": round(load_average(), 1),
             "status": "ok",
             "fit_s": round(time.perf_counter() - wall, 2),
             "fit_cpu_s": round(time.process_time() - cpu, 2),
@@ -296,7 +297,13 @@ def other_threads(path: Path, models: list[str], n_threads: int) -> str:
     return "".join(f"; {name} with {n}" for name, n in others.items() if n != n_threads)
 
 
-def machine(n_threads: int, others: str) -> str:
+def busiest(path: Path) -> float:
+    """The highest load average at the end of a fit; infinite if a measurement does not tell."""
+    rows = map(json.loads, path.read_text().splitlines())
+    return max((row.get("load", math.inf) for row in rows), default=0.0)
+
+
+def machine(n_threads: int, others: str, load: float) -> str:
     """The line of the page about machine and versions."""
     names = ["densegrad", "numpy", "scikit-learn", *NEEDS.values()]
     versions = []
@@ -305,10 +312,10 @@ def machine(n_threads: int, others: str) -> str:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{name} not installed")
-    load = f", load average at the end {load_average():.1f}"
+    load_text = f"load average up to {load:.1f}" if math.isfinite(load) else "while other work ran"
     return (
         f"Measured with {', '.join(versions)}.\nPython {platform.python_version()}, {cpu_family()}, named"
-        f" {cpu_name()}, {os.cpu_count()} CPUs, {n_threads} threads{others}{load}."
+        f" {cpu_name()}, {os.cpu_count()} CPUs, {n_threads} threads{others}, {load_text}."
     )
 
 
@@ -348,9 +355,13 @@ def write_page(path: Path, results: Any, models: list[str], arguments: argparse.
         splits=splits,
         preparation=preparation,
         cut=CUT,
-        machine=machine(arguments.threads, other_threads(arguments.results, models, arguments.threads)),
+        machine=machine(
+            arguments.threads,
+            other_threads(arguments.results, models, arguments.threads),
+            busiest(arguments.results),
+        ),
         plot=f"![Mean ranks by error](images/{image.name})" if drawn else "",
-        report=report(results, models, load_average() <= arguments.threads + 1, ranked),
+        report=report(results, models, busiest(arguments.results) <= arguments.threads + 1, ranked),
         parts=parts,
         tried=Path(__file__).with_name("tried.md").read_text(),
     )

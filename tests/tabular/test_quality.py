@@ -81,8 +81,10 @@ def test_the_page_names_cpu_and_threads(scripts: Any, tmp_path: Path) -> None:
     others = quality.other_threads(found, ["densegrad", "hgb", "realmlp"], 2)
     assert others == "; realmlp with 1"
     assert quality.other_threads(found, ["densegrad", "hgb"], 2) == ""
-    text = quality.machine(2, others)
-    assert "2 threads; realmlp with 1" in text
+    assert quality.busiest(found) == np.inf
+    assert "2 threads; realmlp with 1, while other work ran." in quality.machine(2, others, np.inf)
+    text = quality.machine(2, others, 1.5)
+    assert "load average up to 1.5" in text
     assert quality.cpu_name() in text
 
 
