@@ -66,6 +66,7 @@ release: ## as wheel, with the source distribution, checks and the list of conte
 # for more memory than there is.
 SANITIZE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 LIMITED := tests/test_files.py::test_out_of_memory_is_a_memory_error tests/test_fuzzing.py tests/test_stop.py \
+           tests/test_peak_memory.py \
            tests/test_threads.py::test_ctrl_c_stops_a_fit_at_once \
            tests/test_team.py::test_a_team_is_smaller_where_the_system_gives_no_thread
 UNSANITIZED := tests/test_aarch64.py tests/test_allocations.py tests/test_build.py tests/test_emulated_avx512.py \
