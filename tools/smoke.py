@@ -34,8 +34,11 @@ def python(code: str) -> str:
 
 
 def import_time(modules: str) -> float:
-    """The shortest of several imports, in ms of the processor's time: the machine may be busy."""
-    code = f"from time import process_time as t; a = t(); import {modules}; print(t() - a)"
+    """The shortest of several imports, in ms of processor time, since the machine may be busy.
+
+    It is the time of this thread alone: the threads of NumPy's BLAS wait in a loop for their first work.
+    """
+    code = f"from time import thread_time as t; a = t(); import {modules}; print(t() - a)"
     return 1000 * min(float(python(code)) for _ in range(9))
 
 

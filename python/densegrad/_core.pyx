@@ -73,7 +73,6 @@ cdef extern from *:
 
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
-cdef object _RandomState = np.random.RandomState
 cdef object _float32 = np.dtype(np.float32)
 cdef object _float64 = np.dtype(np.float64)
 cdef object _int32 = np.dtype(np.int32)
@@ -83,7 +82,7 @@ cdef object _int64 = np.dtype(np.int64)
 
 def shuffle(order not None, random not None):
     """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
-    if type(random) is not _RandomState:  # a Generator, or somebody's own shuffle
+    if type(random) is not np.random.RandomState:  # a Generator, or somebody's own shuffle
         random.shuffle(order)
         return
     cdef Py_buffer numbers
