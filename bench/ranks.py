@@ -173,7 +173,8 @@ def draw_ranks(results: Results, models: list[str], path: Path) -> bool:
             f"{models[m]}  {ranks[m]:.2f}",
             (ranks[m], height),
             textcoords="offset points",
-            xytext=(8, -3),
+            xytext=(-8, -3),  # on the left no line of a model with a higher rank crosses it
+            ha="right",
             fontweight="bold" if models[m] == WHOLE else "normal",
         )
     axis.axhline(0, color="black", linewidth=0.8)
