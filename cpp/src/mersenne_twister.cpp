@@ -4,9 +4,10 @@
 
 namespace densegrad {
 
-void draw_uniform(MersenneTwister &twister, double bound, double *out, std::int64_t count) {
-    static_assert(sizeof(twister.key) / sizeof(twister.key[0]) == kTwisterWords);
-    twister.position = kernel_table().draw_uniform(twister.key, twister.position, bound, out, count);
+std::int64_t draw_uniform(std::uint32_t *key, std::int64_t position, double bound, double *out,
+                          std::int64_t count) {
+    static_assert(kMersenneTwisterWords == kTwisterWords);
+    return kernel_table().draw_uniform(key, position, bound, out, count);
 }
 
 } // namespace densegrad

@@ -1,6 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True, freethreading_compatible=True
 # distutils: language=c++
-"""Binding of the C++ core: declares it, checks the arguments, releases the GIL, calls. Computes nothing."""
+"""Binding of the C++ core: checks the arguments, releases the GIL, calls. Computes nothing.
+
+In this order: the core's tables; arrays that it reads in place; calls of the core, and what it calls back
+meanwhile; network, trainer and L-BFGS; random numbers and powers; the build and the threads.
+
+It is one module, since a second one would bring a second copy of the core, with threads and settings of its own.
+"""
 
 cimport cython
 from cpython.buffer cimport (
@@ -16,7 +22,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
@@ -31,46 +37,6 @@ import numpy as np
 
 from densegrad import _arrays, _validation
 
-cdef extern from *:
-    """
-    #include <chrono>
-    #include <thread>
-
-    #if PY_VERSION_HEX >= 0x030d0000
-    #define DENSEGRAD_FINALIZING Py_IsFinalizing
-    #else
-    #define DENSEGRAD_FINALIZING _Py_IsFinalizing
-    #endif
-
-    // Up to Python 3.13, a daemon thread that asks for the GIL while the interpreter ends is unwound. Frames of
-    // the core must not be: they catch exceptions, and helpers still use what is on the caller's stack. So the
-    // thread sleeps until the process is gone, as threads of later versions do by themselves.
-    struct CallOfPython {
-        bool returned = false;
-        CallOfPython() {
-            if (PyGILState_GetThisThreadState() == nullptr) // the interpreter has ended
-                sleep();
-        }
-        ~CallOfPython() {
-            if (!returned)
-                sleep();
-        }
-        [[noreturn]] static void sleep() {
-            while (true)
-                std::this_thread::sleep_for(std::chrono::hours(1));
-        }
-    };
-
-    static double steady_seconds() {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-    }
-    """
-    cdef cppclass CallOfPython nogil:
-        cbool returned
-    bint interpreter_goes_down "DENSEGRAD_FINALIZING"() noexcept nogil
-    double steady_seconds() noexcept nogil
-
-
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
 cdef object _float32 = np.dtype(np.float32)
@@ -80,75 +46,36 @@ cdef object _uint32 = np.dtype(np.uint32)
 cdef object _int64 = np.dtype(np.int64)
 
 
-def shuffle(order not None, random not None):
-    """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
-    if type(random) is not np.random.RandomState:  # a Generator, or somebody's own shuffle
-        random.shuffle(order)
-        return
-    cdef Py_buffer numbers
-    generator = random._bit_generator
-    bits = <cpp.BitGenerator *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
-    read_numbers(order, &numbers, "order", _int64, 1, PyBUF_WRITABLE)
-    try:
-        with generator.lock:
-            cpp.shuffle(<int64_t *>numbers.buf, numbers.shape[0], bits[0])
-    finally:
-        PyBuffer_Release(&numbers)
+# The core's tables.
 
-
-def draw_uniform(generator not None, double bound, out not None):
-    """Draw from ± bound into `out`, float64 in C order, as `random(out.shape) * (2 * bound) - bound` does.
-
-    `generator` is a numpy.random.MT19937. It takes 50 µs to read and to set its state.
-    """
-    cdef Py_buffer numbers
-    cdef cpp.MersenneTwister twister
-    read_numbers(out, &numbers, "out", _float64, -1, PyBUF_WRITABLE)
-    try:
-        with generator.lock:
-            state = generator.state
-            words = state["state"]
-            key = words["key"]
-            copy_numbers(twister.key, key, "key", _uint32, 624)
-            twister.position = words["pos"]
-            cpp.draw_uniform(twister, bound, <double *>numbers.buf, numbers.len // numbers.itemsize)
-            memcpy(memory_of(key), twister.key, sizeof(twister.key))
-            words["pos"] = twister.position
-            generator.state = state
-    finally:
-        PyBuffer_Release(&numbers)
-
-
-def powers(bases not None, double exponent):
-    """Return each base, at least 1, to the power of `exponent`, at least 0: the same bits on every CPU."""
-    cdef Py_buffer numbers
-    cdef Py_ssize_t i
-    result = np.array(bases, np.float64, order="C", ndmin=1)
-    read_numbers(result, &numbers, "bases", _float64, 1, PyBUF_WRITABLE)
-    try:
-        for i in range(numbers.shape[0]):
-            (<double *>numbers.buf)[i] = cpp.power((<double *>numbers.buf)[i], exponent)
-    finally:
-        PyBuffer_Release(&numbers)
-    return result
+# Python's names of the enumerators that it sees.
+cdef dict INITIALIZERS = {
+    <int>cpp.Initializer.glorot: "glorot", <int>cpp.Initializer.glorot_logistic: "glorot_logistic",
+    <int>cpp.Initializer.he: "he"}
+cdef dict TARGETS = {
+    <int>cpp.TargetKind.values: "values", <int>cpp.TargetKind.probabilities: "probabilities",
+    <int>cpp.TargetKind.classes: "classes"}
+cdef dict JACOBIANS = {
+    <int>cpp.Jacobian.diagonal: "diagonal", <int>cpp.Jacobian.softmax: "softmax",
+    <int>cpp.Jacobian.increasing_quantiles: "increasing_quantiles"}
+cdef dict LBFGS_ENDS = {
+    <int>cpp.LbfgsEnd.gradient: "gradient", <int>cpp.LbfgsEnd.reduction: "reduction",
+    <int>cpp.LbfgsEnd.iterations: "iterations", <int>cpp.LbfgsEnd.evaluations: "evaluations",
+    <int>cpp.LbfgsEnd.line_search: "line_search", <int>cpp.LbfgsEnd.asked: "asked"}
 
 
 def tables():
     """Return the rows of the tables of activations, losses and optimizers by their names, and the layer kinds."""
     cdef int i
-    initializers = {<int>cpp.Initializer.glorot: "glorot", <int>cpp.Initializer.glorot_logistic: "glorot_logistic",
-                    <int>cpp.Initializer.he: "he"}
-    targets = {<int>cpp.TargetKind.values: "values", <int>cpp.TargetKind.probabilities: "probabilities",
-               <int>cpp.TargetKind.classes: "classes"}
     activations, losses, optimizers = {}, {}, {}
     for i in range(cpp.kActivationCount):
         activations[cpp.kActivations[i].name.decode()] = {
-            "initializer": initializers[<int>cpp.kActivations[i].initializer],
+            "initializer": INITIALIZERS[<int>cpp.kActivations[i].initializer],
             "head_only": cpp.kActivations[i].head_only,
         }
     for i in range(cpp.kLossCount):
         losses[cpp.kLosses[i].name.decode()] = {
-            "target": targets[<int>cpp.kLosses[i].target],
+            "target": TARGETS[<int>cpp.kLosses[i].target],
             "heads": tuple([name for j, name in enumerate(activations)
                             if cpp.head_fits(cpp.kLosses[i].heads, <cpp.Activation><int>j)]),
             "parameter": None if cpp.kLosses[i].parameter == NULL else cpp.kLosses[i].parameter.decode(),
@@ -169,57 +96,22 @@ def tables():
     return {"activations": activations, "losses": losses, "optimizers": optimizers, "layer_kinds": layer_kinds}
 
 
-def built_instruction_sets():
-    """Return the names of those that this build has, in order of preference."""
-    return [name.decode() for name in cpp.built_instruction_sets()]
-
-
-def supported_instruction_sets():
-    """Return the names of those that this machine can run as well."""
-    return [name.decode() for name in cpp.supported_instruction_sets()]
-
-
-def instruction_set():
-    """Return the name of the one in use for networks made from now on."""
-    return cpp.instruction_set().decode()
-
-
-def set_instruction_set(str name not None):
-    """Choose the kernels of the networks made from now on; "" stands for the best ones this machine can run."""
-    cpp.set_instruction_set(name.encode())
-
-
-def compiler():
-    """Return the name and version of the compiler."""
-    return cpp.compiler().decode()
-
-
-def has_openmp():
-    """Return whether this build can train on several threads."""
-    return cpp.has_openmp()
-
-
-def available_threads():
-    """Return the number of threads that this process may use."""
-    return cpp.available_threads()
-
-
-def set_exact_threads(bint exact):
-    """For tests: use as many threads as are asked for, however small the work."""
-    cpp.set_exact_threads(exact)
-
-
-def after_fork_in_child():
-    """Train on one thread from now on: the team does not survive a fork."""
-    global main_thread_number
-    main_thread_number = get_ident()
-    cpp.after_fork_in_child()
-
-
 # Arrays that the core reads in place.
 
-cdef int read_numbers(object array, Py_buffer *buffer, str name, object dtype, int ndim, int flags=0) except -1:
-    """Get the buffer of an array in C order of one type; ndim -1: of any dimensions."""
+@cython.final
+@cython.freelist(16)
+cdef class Numbers:
+    """The memory of an array of numbers in C order, which stays where it is while this object lives."""
+    cdef Py_buffer buffer
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+
+cdef Numbers numbers_of(object array, str name, object dtype, int ndim, int flags=0):
+    """Return the memory of an array, which must be C-contiguous and of this type; ndim -1: of any dimensions."""
+    cdef Numbers numbers = Numbers.__new__(Numbers)
+    cdef Py_buffer *buffer = &numbers.buffer
     cdef char kind
     PyObject_GetBuffer(array, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags)
     kind = buffer.format[0] if buffer.format != NULL and buffer.format[1] == 0 else b"?"
@@ -228,32 +120,35 @@ cdef int read_numbers(object array, Py_buffer *buffer, str name, object dtype, i
     if (kind != <char>ord(dtype.char) or buffer.itemsize != dtype.itemsize
             or (ndim >= 0 and buffer.ndim != ndim)
             or (buffer.len > 0 and <size_t>buffer.buf % <size_t>buffer.itemsize != 0)):
-        PyBuffer_Release(buffer)
         raise TypeError(f"{name} must be a C-contiguous array of {dtype}; got {_validation.outline(array)}")
-    return 0
+    return numbers
 
 
-cdef int read_steps(object array, Py_buffer *buffer, str name, int64_t n_steps) except -1:
-    """Get the buffer of one number a step; None has none."""
-    if array is None:
-        return 0
-    read_numbers(array, buffer, name, _float64, 1)
-    if buffer.shape[0] != n_steps:
-        raise ValueError(f"{name} must have one number for each of {n_steps} steps; got {buffer.shape[0]}")
-    return 0
+cdef inline cpp.Scalar scalar_of(Py_ssize_t itemsize) noexcept:
+    return cpp.Scalar.float32 if itemsize == 4 else cpp.Scalar.float64
 
 
 cdef int copy_numbers(void *out, object array, str name, object dtype, Py_ssize_t count) except -1:
     """Copy an array of `count` numbers, of any shape."""
-    cdef Py_buffer buffer
-    read_numbers(array, &buffer, name, dtype, -1)
-    try:
-        if buffer.len != count * buffer.itemsize:
-            raise ValueError(f"{name} must hold {count} numbers; got {buffer.len // buffer.itemsize}")
-        memcpy(out, buffer.buf, buffer.len)
-    finally:
-        PyBuffer_Release(&buffer)
+    cdef Numbers numbers = numbers_of(array, name, dtype, -1)
+    cdef Py_buffer *buffer = &numbers.buffer
+    if buffer.len != count * buffer.itemsize:
+        raise ValueError(f"{name} must hold {count} numbers; got {buffer.len // buffer.itemsize}")
+    memcpy(out, buffer.buf, buffer.len)
     return 0
+
+
+cdef object memory_view(void *memory, Py_ssize_t size):
+    return PyMemoryView_FromMemory(<char *>memory, size, PyBUF_WRITE)
+
+
+cdef void *memory_of(object array) except NULL:
+    """Return the memory of an array of our own making, which outlives the use of it."""
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS)
+    cdef void *memory = buffer.buf
+    PyBuffer_Release(&buffer)
+    return memory
 
 
 @cython.final
@@ -268,9 +163,7 @@ cdef class Rows:
     """
     cdef cpp.RowsView view
     cdef Py_buffer data
-    cdef Py_buffer indptr
-    cdef Py_buffer indices
-    cdef tuple parts
+    cdef tuple parts  # of a sparse matrix or of blocks: what `view` reads
     cdef vector[cpp.RowsView] blocks
     cdef vector[int64_t] first_rows
 
@@ -281,12 +174,15 @@ cdef class Rows:
 
     def __dealloc__(self):
         PyBuffer_Release(&self.data)
-        PyBuffer_Release(&self.indptr)
-        PyBuffer_Release(&self.indices)
 
     @property
     def n_rows(self):
         return self.view.n_rows
+
+    cdef int check_some(self) except -1:
+        if self.view.n_rows == 0:
+            raise ValueError("X must have at least one row; got 0")
+        return 0
 
     cdef int read(self, object X, int64_t n_columns, str name) except -1:
         if type(X) is tuple and X and type(X[0]) is Rows:
@@ -313,7 +209,7 @@ cdef class Rows:
     cdef int read_blocks(self, tuple parts) except -1:
         cdef Rows part
         for part in parts:
-            if part.parts is not None or part.view.n_columns != (<Rows>parts[0]).view.n_columns:
+            if part.view.blocks != NULL or part.view.n_columns != (<Rows>parts[0]).view.n_columns:
                 raise ValueError("blocks must be matrices with as many columns as the first one")
             self.blocks.push_back(part.view)
             self.first_rows.push_back(self.view.n_rows)
@@ -342,7 +238,7 @@ cdef class Rows:
             PyBuffer_Release(&self.data)
             return False
         self.view.data = self.data.buf
-        self.view.scalar = cpp.Scalar.float32 if size == 4 else cpp.Scalar.float64
+        self.view.scalar = scalar_of(size)
         self.view.n_rows = self.data.shape[0]
         self.view.n_columns = self.data.shape[1]
         self.view.row_stride = self.data.strides[0] // size
@@ -351,18 +247,20 @@ cdef class Rows:
 
     cdef int read_csr(self, object X) except -1:
         index = _int64 if X.indices.dtype.itemsize == 8 else _int32
-        read_numbers(X.data, &self.data, "data", X.data.dtype if X.data.dtype == _float32 else _float64, 1)
-        read_numbers(X.indptr, &self.indptr, "indptr", index, 1)
-        read_numbers(X.indices, &self.indices, "indices", index, 1)
-        if self.indptr.shape[0] != X.shape[0] + 1 or self.indices.shape[0] != self.data.shape[0]:
+        data = numbers_of(X.data, "data", X.data.dtype if X.data.dtype == _float32 else _float64, 1)
+        indptr = numbers_of(X.indptr, "indptr", index, 1)
+        indices = numbers_of(X.indices, "indices", index, 1)
+        if (indptr.buffer.shape[0] != X.shape[0] + 1
+                or indices.buffer.shape[0] != data.buffer.shape[0]):
             raise ValueError("indptr, indices and data of a sparse matrix must fit its shape")
-        self.view.data = self.data.buf
-        self.view.n_stored = self.data.shape[0]
-        self.view.scalar = cpp.Scalar.float32 if self.data.itemsize == 4 else cpp.Scalar.float64
+        self.parts = (data, indptr, indices)
+        self.view.data = data.buffer.buf
+        self.view.n_stored = data.buffer.shape[0]
+        self.view.scalar = scalar_of(data.buffer.itemsize)
         self.view.n_rows, self.view.n_columns = X.shape
-        self.view.indptr = self.indptr.buf
-        self.view.indices = self.indices.buf
-        self.view.wide_indices = self.indices.itemsize == 8
+        self.view.indptr = indptr.buffer.buf
+        self.view.indices = indices.buffer.buf
+        self.view.wide_indices = indices.buffer.itemsize == 8
         return 0
 
 
@@ -385,9 +283,7 @@ cdef inline Rows dense_rows_of(object X, int64_t n_columns, str name):
 cdef class Targets:
     """The targets of y_(L): class numbers or values in C order, and weights of the rows, or None."""
     cdef cpp.Targets view
-    cdef Py_buffer classes
-    cdef Py_buffer values
-    cdef Py_buffer weights
+    cdef Numbers classes, values, weights
     cdef bint filled
     cdef readonly Py_ssize_t n_rows  # -1: nothing is here
 
@@ -397,23 +293,18 @@ cdef class Targets:
         self.filled = True
         self.n_rows = -1
         if classes is not None:
-            read_numbers(classes, &self.classes, "classes", _int64, 1)
-            self.view.classes = <const int64_t *>self.classes.buf
-            self.check_length(self.classes.shape[0])
+            self.classes = numbers_of(classes, "classes", _int64, 1)
+            self.view.classes = <const int64_t *>self.classes.buffer.buf
+            self.check_length(self.classes.buffer.shape[0])
         if values is not None:
-            read_numbers(values, &self.values, "values", _float32 if values.dtype == _float32 else _float64, 2)
-            self.view.values = self.values.buf
-            self.view.n_targets = self.values.shape[1]
-            self.check_length(self.values.shape[0])
+            self.values = numbers_of(values, "values", _float32 if values.dtype == _float32 else _float64, 2)
+            self.view.values = self.values.buffer.buf
+            self.view.n_targets = self.values.buffer.shape[1]
+            self.check_length(self.values.buffer.shape[0])
         if sample_weight is not None:
-            read_numbers(sample_weight, &self.weights, "sample_weight", _float64, 1)
-            self.view.sample_weight = <const double *>self.weights.buf
-            self.check_length(self.weights.shape[0])
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.classes)
-        PyBuffer_Release(&self.values)
-        PyBuffer_Release(&self.weights)
+            self.weights = numbers_of(sample_weight, "sample_weight", _float64, 1)
+            self.view.sample_weight = <const double *>self.weights.buffer.buf
+            self.check_length(self.weights.buffer.shape[0])
 
     cdef int check_length(self, Py_ssize_t n_rows) except -1:
         if self.n_rows >= 0 and self.n_rows != n_rows:
@@ -425,23 +316,22 @@ cdef class Targets:
     cdef int check(self, Rows rows, object dtype) except -1:
         if self.n_rows >= 0 and self.n_rows != rows.view.n_rows:
             raise ValueError(f"targets must have {rows.view.n_rows} rows, as X has; got {self.n_rows}")
-        if self.view.values != NULL and self.values.itemsize != dtype.itemsize:
+        if self.view.values != NULL and self.values.buffer.itemsize != dtype.itemsize:
             raise TypeError(f"the values of targets must be {dtype}, as the network is")
         return 0
 
 
+# Calls of the core, and what it calls back meanwhile.
+
+cdef extern from "call_python.hpp" namespace "densegrad" nogil:
+    # A function that takes the GIL, and its arguments.
+    cbool call_python(...) noexcept
+    cbool interpreter_goes_down() noexcept
+    double steady_seconds() noexcept
+
+
 cdef int threads_of(object n_threads) except -1:
     return 0 if n_threads is None else _validation.threads(n_threads)
-
-
-cdef void *memory_of(object array) except NULL:
-    """The memory of an array of our own making, which outlives the use of it."""
-    cdef Py_buffer buffer
-    cdef void *memory
-    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS)
-    memory = buffer.buf
-    PyBuffer_Release(&buffer)
-    return memory
 
 
 # The thread that signals are handled in: the others have no need of the GIL to be asked whether to stop.
@@ -462,13 +352,7 @@ cdef struct Question:
 cdef class Call:
     """A call of the core under way: its arrays, the needs of its callbacks, and the errors they raised."""
     cdef Question question
-    cdef Py_buffer order
-    cdef Py_buffer learning_rates
-    cdef Py_buffer factors[3]
-    cdef Py_buffer ends
-    cdef Py_buffer batch_rows
-    cdef Py_buffer first_rows
-    cdef Py_buffer batch_weights
+    cdef list arrays
     cdef object custom_loss
     cdef object after_iteration
     cdef object exchange
@@ -516,57 +400,67 @@ cdef class Call:
             raise error
         return 0
 
-    # The shards of a training: (total, first, count, ends, batch_rows, first_rows, batch_weights).
-    cdef int read_shards(self, cpp.Shards &shards, object parts, object exchange) except -1:
+    cdef Py_buffer *read(self, object array, str name, object dtype, int ndim) except NULL:
+        """Return the memory of an array, which stays there until this call is over."""
+        cdef Numbers numbers = numbers_of(array, name, dtype, ndim)
+        if self.arrays is None:
+            self.arrays = []
+        self.arrays.append(numbers)
+        return &numbers.buffer
+
+    cdef const double *read_steps(self, object array, str name, int64_t n_steps) except? NULL:
+        """Return one number a step; NULL for None."""
+        if array is None:
+            return NULL
+        cdef Py_buffer *buffer = self.read(array, name, _float64, 1)
+        if buffer.shape[0] != n_steps:
+            raise ValueError(f"{name} must have one number for each of {n_steps} steps; got {buffer.shape[0]}")
+        return <const double *>buffer.buf
+
+    cdef cpp.Shards shards(self, tuple parts, object exchange) except *:
+        """Return the shards of a training: (total, first, count, ends, batch_rows, first_rows, batch_weights)."""
+        cdef cpp.Shards shards
         shards.total, shards.first, shards.count = parts[:3]
-        read_numbers(parts[3], &self.ends, "ends", _int64, 2)
-        read_numbers(parts[4], &self.batch_rows, "batch_rows", _int64, 1)
-        read_numbers(parts[5], &self.first_rows, "first_rows", _int64, 1)
-        read_numbers(parts[6], &self.batch_weights, "batch_weights", _float64, 1)
-        shards.n_steps = self.ends.shape[0]
-        if (self.ends.shape[1] != shards.count or self.batch_rows.shape[0] != shards.n_steps
-                or self.first_rows.shape[0] != shards.n_steps or self.batch_weights.shape[0] != shards.n_steps):
+        cdef Py_buffer *ends = self.read(parts[3], "ends", _int64, 2)
+        cdef Py_buffer *batch_rows = self.read(parts[4], "batch_rows", _int64, 1)
+        cdef Py_buffer *first_rows = self.read(parts[5], "first_rows", _int64, 1)
+        cdef Py_buffer *batch_weights = self.read(parts[6], "batch_weights", _float64, 1)
+        shards.n_steps = ends.shape[0]
+        if (ends.shape[1] != shards.count or batch_rows.shape[0] != shards.n_steps
+                or first_rows.shape[0] != shards.n_steps or batch_weights.shape[0] != shards.n_steps):
             raise ValueError("the arrays of shards must have one row for each step")
-        shards.ends = <const int64_t *>self.ends.buf
-        shards.batch_rows = <const int64_t *>self.batch_rows.buf
-        shards.first_rows = <const int64_t *>self.first_rows.buf
-        shards.batch_weights = <const double *>self.batch_weights.buf
+        shards.ends = <const int64_t *>ends.buf
+        shards.batch_rows = <const int64_t *>batch_rows.buf
+        shards.first_rows = <const int64_t *>first_rows.buf
+        shards.batch_weights = <const double *>batch_weights.buf
         self.exchange = exchange
         shards.exchange = NULL
         if exchange is not None:
             shards.exchange = exchange_sums
         shards.context = <void *>self
-        return 0
+        return shards
 
-    def __dealloc__(self):
-        cdef int i
-        PyBuffer_Release(&self.order)
-        PyBuffer_Release(&self.learning_rates)
-        for i in range(3):
-            PyBuffer_Release(&self.factors[i])
-        PyBuffer_Release(&self.ends)
-        PyBuffer_Release(&self.batch_rows)
-        PyBuffer_Release(&self.first_rows)
-        PyBuffer_Release(&self.batch_weights)
+
+cdef cbool should_stop(void *context) noexcept nogil:
+    return call_python(is_to_stop, context)
 
 
 # Signals are for the main thread; the others need no GIL here.
-cdef cbool should_stop(void *context) noexcept nogil:
+cdef cbool is_to_stop(void *context) noexcept nogil:
     question = <Question *>context
-    cdef CallOfPython call
-    cdef cbool stop
-    if question.thread_number != main_thread_number:
-        stop = interpreter_goes_down() or (question.deadline != 0 and steady_seconds() >= question.deadline)
-    else:
-        stop = handle_signals(question)
-    call.returned = True
-    return stop
+    if question.thread_number == main_thread_number:
+        return handle_signals(question)
+    return interpreter_goes_down() or is_late(question)
+
+
+cdef cbool is_late(Question *question) noexcept nogil:
+    return question.deadline != 0 and steady_seconds() >= question.deadline
 
 
 cdef cbool handle_signals(Question *question) noexcept with gil:
     try:
         PyErr_CheckSignals()
-        return question.deadline != 0 and steady_seconds() >= question.deadline
+        return is_late(question)
     except BaseException as error:
         (<Call>question.call).error = error
         return True
@@ -574,10 +468,7 @@ cdef cbool handle_signals(Question *question) noexcept with gil:
 
 cdef cbool custom_batch_loss(void *context, const void *output, int64_t n_rows, void *loss_gradient,
                              double *loss) noexcept nogil:
-    cdef CallOfPython call
-    cdef cbool good = batch_loss_of_python(context, output, n_rows, loss_gradient, loss)
-    call.returned = True
-    return good
+    return call_python(batch_loss_of_python, context, output, n_rows, loss_gradient, loss)
 
 
 cdef cbool batch_loss_of_python(void *context, const void *output, int64_t n_rows, void *loss_gradient,
@@ -592,16 +483,13 @@ cdef cbool batch_loss_of_python(void *context, const void *output, int64_t n_row
         return False
 
 
-cdef cbool custom_loss(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
-                       void *loss_gradient, double *row_loss) noexcept nogil:
-    cdef CallOfPython call
-    cdef cbool good = loss_of_python(context, output, row_numbers, n_rows, loss_gradient, row_loss)
-    call.returned = True
-    return good
+cdef cbool custom_row_losses(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                             void *loss_gradient, double *row_loss) noexcept nogil:
+    return call_python(row_losses_of_python, context, output, row_numbers, n_rows, loss_gradient, row_loss)
 
 
-cdef cbool loss_of_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
-                          void *loss_gradient, double *row_loss) noexcept with gil:
+cdef cbool row_losses_of_python(void *context, const void *output, const int64_t *row_numbers, int64_t n_rows,
+                                void *loss_gradient, double *row_loss) noexcept with gil:
     cdef Call call = <Call>context
     try:
         rows = _empty(n_rows, _int64)
@@ -633,10 +521,7 @@ cdef class CustomActivation:
 
 
 cdef cbool custom_activation(void *context, const void *z, int64_t n_rows, void *y, void *slope) noexcept nogil:
-    cdef CallOfPython call
-    cdef cbool good = activation_of_python(context, z, n_rows, y, slope)
-    call.returned = True
-    return good
+    return call_python(activation_of_python, context, z, n_rows, y, slope)
 
 
 cdef cbool activation_of_python(void *context, const void *z, int64_t n_rows, void *y,
@@ -658,10 +543,7 @@ cdef cbool activation_of_python(void *context, const void *z, int64_t n_rows, vo
 
 cdef cbool exchange_sums(void *context, cbool stopped, double *losses, void *const *partials, int64_t count,
                          int64_t size) noexcept nogil:
-    cdef CallOfPython call
-    cdef cbool goes_on = exchange_of_python(context, stopped, losses, partials, count, size)
-    call.returned = True
-    return goes_on
+    return call_python(exchange_of_python, context, stopped, losses, partials, count, size)
 
 
 cdef cbool exchange_of_python(void *context, cbool stopped, double *losses, void *const *partials, int64_t count,
@@ -680,15 +562,8 @@ cdef cbool exchange_of_python(void *context, cbool stopped, double *losses, void
         return False
 
 
-cdef object memory_view(void *memory, Py_ssize_t size):
-    return PyMemoryView_FromMemory(<char *>memory, size, PyBUF_WRITE)
-
-
 cdef cbool call_after_iteration(void *context, int64_t iterations, double loss) noexcept nogil:
-    cdef CallOfPython call
-    cdef cbool goes_on = after_iteration_of_python(context, iterations, loss)
-    call.returned = True
-    return goes_on
+    return call_python(after_iteration_of_python, context, iterations, loss)
 
 
 cdef cbool after_iteration_of_python(void *context, int64_t iterations, double loss) noexcept with gil:
@@ -699,6 +574,8 @@ cdef cbool after_iteration_of_python(void *context, int64_t iterations, double l
         call.error = error
         return False
 
+
+# Network, Trainer and Lbfgs.
 
 @cython.final
 cdef class Reading:
@@ -722,17 +599,6 @@ cdef class Reading:
 
     def __exit__(self, *error):
         self.network.get().caller_lock().end_read()
-
-
-def changes_of(Network network not None):
-    """Return how many calls have changed a network so far, if only its cache."""
-    return network.get().caller_lock().changes()
-
-
-def has_finite_weights(Network network not None):
-    """Tell whether no weight of a network is NaN or infinite."""
-    with Reading(network):
-        return network.get().has_finite_weights()
 
 
 cdef class Network:
@@ -764,7 +630,7 @@ cdef class Network:
         for level in levels:
             spec.loss.levels.push_back(level)
         spec.loss.label_smoothing = label_smoothing
-        spec.scalar = cpp.Scalar.float32 if dtype == _float32 else cpp.Scalar.float64
+        spec.scalar = scalar_of(self.dtype.itemsize)
         self.core = cpp.make_network(spec)
         self.depth = self.core.get().depth()
 
@@ -810,20 +676,29 @@ cdef class Network:
     def _jacobian(self, int l):
         """The form of dy_(l)/dz_(l): "diagonal", "softmax" or "increasing_quantiles"."""
         self.check_layer(l, 1)
-        jacobian = self.get().jacobian(l)
-        return ("diagonal" if jacobian == cpp.Jacobian.diagonal
-                else "softmax" if jacobian == cpp.Jacobian.softmax else "increasing_quantiles")
+        return JACOBIANS[<int>self.get().jacobian(l)]
 
     def _predict(self, X, n_threads):
+        return self.outputs(X, n_threads, False)
+
+    def _forward(self, X, n_threads):
+        return self.outputs(X, n_threads, True)
+
+    cdef object outputs(self, object X, object n_threads, bint cached):
         cdef cpp.CppNetwork *core = self.get()
         cdef Rows rows = rows_of(X, core.width(0), "X")
         cdef int threads = threads_of(n_threads)
+        if cached:
+            rows.check_some()
         outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
         cdef void *out = memory_of(outputs)
         cdef Call call = Call()
         cdef cpp.StopRequest stop = call.stop_request()
         with nogil:
-            core.predict(rows.view, out, threads, stop)
+            if cached:
+                core.forward(rows.view, out, threads, stop)
+            else:
+                core.predict(rows.view, out, threads, stop)
         call.finish()
         return outputs
 
@@ -834,13 +709,14 @@ cdef class Network:
         cdef Call call = Call()
         cdef cpp.StopRequest stop = call.stop_request()
         targets.check(rows, self.dtype)
-        read_numbers(ends, &call.ends, "ends", _int64, 1)
-        sums, weights = _empty(call.ends.shape[0], _float64), _empty(call.ends.shape[0], _float64)
+        cdef Py_buffer *read = call.read(ends, "ends", _int64, 1)
+        cdef Py_ssize_t count = read.shape[0]
+        sums, weights = _empty(count, _float64), _empty(count, _float64)
         cdef double *sums_out = <double *>memory_of(sums)
         cdef double *weights_out = <double *>memory_of(weights)
         with nogil:
-            core.evaluate_sums(rows.view, targets.view, <const int64_t *>call.ends.buf, call.ends.shape[0],
-                               sums_out, weights_out, threads, stop)
+            core.evaluate_sums(rows.view, targets.view, <const int64_t *>read.buf, count, sums_out, weights_out,
+                               threads, stop)
         call.finish()
         return sums, weights
 
@@ -855,21 +731,6 @@ cdef class Network:
             loss = core.evaluate(rows.view, targets.view, threads, stop)
         call.finish()
         return loss
-
-    def _forward(self, X, n_threads):
-        cdef cpp.CppNetwork *core = self.get()
-        cdef Rows rows = rows_of(X, core.width(0), "X")
-        cdef int threads = threads_of(n_threads)
-        if rows.view.n_rows == 0:
-            raise ValueError("X must have at least one row; got 0")
-        outputs = _empty((rows.view.n_rows, core.width(self.depth)), self.dtype)
-        cdef void *out = memory_of(outputs)
-        cdef Call call = Call()
-        cdef cpp.StopRequest stop = call.stop_request()
-        with nogil:
-            core.forward(rows.view, out, threads, stop)
-        call.finish()
-        return outputs
 
     def _backward(self, loss_gradient, n_threads):
         cdef cpp.CppNetwork *core = self.get()
@@ -899,8 +760,7 @@ cdef class Network:
         cdef cpp.BatchLoss batch_loss = call.batch_loss(self, custom)
         cdef vector[cpp.ReadOut] results
         targets.check(rows, self.dtype)
-        if rows.view.n_rows == 0:
-            raise ValueError("X must have at least one row; got 0")
+        rows.check_some()
         lists = [self.reading(results, quantity, rows.view.n_rows)
                  for quantity in (cpp.Quantity.output, cpp.Quantity.loss_gradient, cpp.Quantity.delta,
                                   cpp.Quantity.weight_gradient, cpp.Quantity.local_gradient, cpp.Quantity.weights)]
@@ -974,22 +834,29 @@ cdef class Network:
 
     def _set_parameters(self, parameters not None):
         """`parameters`: one dimension, C order, float32 or float64."""
-        cdef Py_buffer buffer
         cdef cpp.CppNetwork *core = self.get()
-        cdef cpp.Scalar scalar = cpp.Scalar.float32 if parameters.dtype == _float32 else cpp.Scalar.float64
-        read_numbers(parameters, &buffer, "parameters",
-                     _float32 if scalar == cpp.Scalar.float32 else _float64, 1)
-        try:
-            with nogil:
-                core.set_parameters(buffer.buf, scalar, buffer.shape[0])
-        finally:
-            PyBuffer_Release(&buffer)
+        dtype = _float32 if parameters.dtype == _float32 else _float64
+        cdef Numbers numbers = numbers_of(parameters, "parameters", dtype, 1)
+        cdef cpp.Scalar scalar = scalar_of(dtype.itemsize)
+        with nogil:
+            core.set_parameters(numbers.buffer.buf, scalar, numbers.buffer.shape[0])
 
     def _poison_padding(self):
         """Fill the lanes beyond the matrices' edges with NaN: no result may change. For tests."""
         cdef cpp.CppNetwork *core = self.get()
         with nogil:
             core.poison_padding()
+
+
+def changes_of(Network network not None):
+    """Return how many calls have changed a network so far, if only its cache."""
+    return network.get().caller_lock().changes()
+
+
+def has_finite_weights(Network network not None):
+    """Tell whether no weight of a network is NaN or infinite."""
+    with Reading(network):
+        return network.get().has_finite_weights()
 
 
 @cython.final
@@ -1092,25 +959,22 @@ cdef class Trainer:
         spec.targets = targets.view
         spec.order = NULL
         spec.n_order = rows.view.n_rows
+        cdef Py_buffer *numbers
         if order is not None:
-            read_numbers(order, &call.order, "order", _int64, 1)
-            spec.order = <const int64_t *>call.order.buf
-            spec.n_order = call.order.shape[0]
+            numbers = call.read(order, "order", _int64, 1)
+            spec.order = <const int64_t *>numbers.buf
+            spec.n_order = numbers.shape[0]
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         cdef int64_t n_steps = (spec.n_order - 1) // batch_size + 1
         if shards is not None:
-            call.read_shards(spec.shards, shards, exchange)
+            spec.shards = call.shards(shards, exchange)
             n_steps = spec.shards.n_steps
-        read_steps(learning_rates, &call.learning_rates, "learning_rates", n_steps)
-        spec.learning_rates = <const double *>call.learning_rates.buf
         decay, dropout, smoothing = factors
-        read_steps(decay, &call.factors[0], "the factors of the weight decay", n_steps)
-        read_steps(dropout, &call.factors[1], "the factors of dropout", n_steps)
-        read_steps(smoothing, &call.factors[2], "the factors of label smoothing", n_steps)
-        spec.decay_factors = <const double *>call.factors[0].buf
-        spec.dropout_factors = <const double *>call.factors[1].buf
-        spec.smoothing_factors = <const double *>call.factors[2].buf
+        spec.learning_rates = call.read_steps(learning_rates, "learning_rates", n_steps)
+        spec.decay_factors = call.read_steps(decay, "the factors of the weight decay", n_steps)
+        spec.dropout_factors = call.read_steps(dropout, "the factors of dropout", n_steps)
+        spec.smoothing_factors = call.read_steps(smoothing, "the factors of label smoothing", n_steps)
         spec.loss_before = loss_before
         spec.rows_before = rows_before
         spec.batch_size = batch_size
@@ -1118,7 +982,7 @@ cdef class Trainer:
         spec.stop = call.stop_request(deadline)
         spec.custom_loss = NULL
         if custom is not None:
-            spec.custom_loss = custom_loss
+            spec.custom_loss = custom_row_losses
         spec.context = <void *>call
         with nogil:
             result = core.epoch(spec)
@@ -1190,18 +1054,14 @@ cdef class Lbfgs:
         spec.context = <void *>call
         spec.continues = continues
         if shards is not None:
-            call.read_shards(spec.shards, shards, exchange)
+            spec.shards = call.shards(shards, exchange)
         with nogil:
             result = core.minimise(spec)
         self.loss = result.loss
         self.loss_before = result.loss_before
         self.iterations = result.iterations
         self.evaluations = result.evaluations
-        self.end = ("gradient" if result.end == cpp.LbfgsEnd.gradient
-                    else "reduction" if result.end == cpp.LbfgsEnd.reduction
-                    else "iterations" if result.end == cpp.LbfgsEnd.iterations
-                    else "evaluations" if result.end == cpp.LbfgsEnd.evaluations
-                    else "line_search" if result.end == cpp.LbfgsEnd.line_search else "asked")
+        self.end = LBFGS_ENDS[<int>result.end]
         call.finish()
 
     def state(self):
@@ -1222,12 +1082,9 @@ cdef class Lbfgs:
         `begun` tells whether the other had begun. `steps` are its last steps and `differences` those of the
         gradient along them, (pairs, n_parameters). `curvatures` are the products of the two, (pairs,).
         """
-        cdef Py_buffer products
         cdef int64_t n = self.network.n_parameters
         cdef cpp.CppLbfgs *core = self.get()
-        read_numbers(curvatures, &products, "curvatures", _float64, 1)
-        cdef Py_ssize_t pairs = products.shape[0]
-        PyBuffer_Release(&products)
+        cdef Py_ssize_t pairs = numbers_of(curvatures, "curvatures", _float64, 1).buffer.shape[0]
         copies = [_empty((pairs, n), _float64), _empty((pairs, n), _float64), _empty(pairs, _float64)]
         for copy, array, name in zip(copies, (steps, differences, curvatures), ("steps", "differences", "curvatures")):
             copy_numbers(memory_of(copy), array, name, _float64, copy.size)
@@ -1236,3 +1093,92 @@ cdef class Lbfgs:
         cdef double *c = <double *>memory_of(copies[2])
         with nogil:
             core.set_state(begun, <int>pairs, s, y, c)
+
+
+# Random numbers and powers.
+
+def shuffle(order not None, random not None):
+    """Shuffle row numbers, int64 in C order, in place as `random.shuffle` does, draw for draw."""
+    if type(random) is not np.random.RandomState:  # a Generator, or somebody's own shuffle
+        random.shuffle(order)
+        return
+    cdef Numbers numbers = numbers_of(order, "order", _int64, 1, PyBUF_WRITABLE)
+    generator = random._bit_generator
+    bits = <cpp.BitGenerator *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+    with generator.lock:
+        cpp.shuffle(<int64_t *>numbers.buffer.buf, numbers.buffer.shape[0], bits[0])
+
+
+def draw_uniform(key not None, int64_t position, double bound, out not None):
+    """Draw from ± bound into `out`, float64 in C order, as `random(out.shape) * (2 * bound) - bound` does.
+
+    `key` and `position` are those of the state of a numpy.random.MT19937. The key is written to, and the position
+    after the draws is returned.
+    """
+    cdef Numbers words = numbers_of(key, "key", _uint32, 1, PyBUF_WRITABLE)
+    cdef Numbers numbers = numbers_of(out, "out", _float64, -1, PyBUF_WRITABLE)
+    if words.buffer.shape[0] != cpp.kMersenneTwisterWords or not 0 <= position <= cpp.kMersenneTwisterWords:
+        raise ValueError(f"key must have {cpp.kMersenneTwisterWords} words, of which position have been used; got"
+                         f" {words.buffer.shape[0]} and {position}")
+    return cpp.draw_uniform(<uint32_t *>words.buffer.buf, position, bound, <double *>numbers.buffer.buf,
+                            numbers.buffer.len // numbers.buffer.itemsize)
+
+
+def powers(bases not None, double exponent):
+    """Return each base, at least 1, to the power of `exponent`, at least 0: the same bits on every CPU."""
+    cdef Py_ssize_t i, count
+    result = np.array(bases, np.float64, order="C", ndmin=1)
+    count = result.size
+    cdef double *numbers = <double *>memory_of(result)
+    for i in range(count):
+        numbers[i] = cpp.power(numbers[i], exponent)
+    return result
+
+
+# The build, and the threads of this process.
+
+def built_instruction_sets():
+    """Return the names of those that this build has, in order of preference."""
+    return [name.decode() for name in cpp.built_instruction_sets()]
+
+
+def supported_instruction_sets():
+    """Return the names of those that this machine can run as well."""
+    return [name.decode() for name in cpp.supported_instruction_sets()]
+
+
+def instruction_set():
+    """Return the name of the one in use for networks made from now on."""
+    return cpp.instruction_set().decode()
+
+
+def set_instruction_set(str name not None):
+    """Choose the kernels of the networks made from now on; "" stands for the best ones this machine can run."""
+    cpp.set_instruction_set(name.encode())
+
+
+def compiler():
+    """Return the name and version of the compiler."""
+    return cpp.compiler().decode()
+
+
+def has_openmp():
+    """Return whether this build can train on several threads."""
+    return cpp.has_openmp()
+
+
+def available_threads():
+    """Return the number of threads that this process may use."""
+    return cpp.available_threads()
+
+
+def set_exact_threads(bint exact):
+    """For tests: use as many threads as are asked for, however small the work."""
+    cpp.set_exact_threads(exact)
+
+
+def after_fork_in_child():
+    """Train on one thread from now on: the team does not survive a fork."""
+    global main_thread_number
+    main_thread_number = get_ident()
+    cpp.after_fork_in_child()

@@ -154,7 +154,6 @@ cdef extern from "densegrad/network.hpp" namespace "densegrad" nogil:
                              const vector[ReadOut] &results, StopRequest stop, BatchLoss custom) except +
         double loss_and_gradient(const RowsView &rows, const Targets &targets, int n_threads, void *gradient,
                                  StopRequest stop, BatchLoss custom) except +
-        int64_t cached_rows() except +
         unique_ptr[CppTrainer] make_trainer(const OptimizerSpec &optimizer, const Regularisation &regularisation,
                                             uint64_t seed) except +
         unique_ptr[CppLbfgs] make_lbfgs() except +
@@ -259,10 +258,8 @@ cdef extern from "densegrad/shuffle.hpp" namespace "densegrad" nogil:
     void shuffle(int64_t *numbers, int64_t count, BitGenerator &bits)
 
 cdef extern from "densegrad/mersenne_twister.hpp" namespace "densegrad" nogil:
-    cdef struct MersenneTwister:
-        uint32_t[624] key
-        int64_t position
-    void draw_uniform(MersenneTwister &twister, double bound, double *out, int64_t count)
+    const int64_t kMersenneTwisterWords
+    int64_t draw_uniform(uint32_t *key, int64_t position, double bound, double *out, int64_t count)
 
 cdef extern from "densegrad/power.hpp" namespace "densegrad" nogil:
     double power(double base, double exponent)

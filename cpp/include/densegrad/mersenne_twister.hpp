@@ -5,13 +5,12 @@
 
 namespace densegrad {
 
-// The state of a numpy.random.MT19937: `position` words of the key, at most 624, have been used.
-struct MersenneTwister {
-    std::uint32_t key[624];
-    std::int64_t position;
-};
+inline constexpr std::int64_t kMersenneTwisterWords = 624;
 
 // Computes random_sample(count) * (2 * bound) - bound, draw for draw as NumPy does, in a quarter of the time.
-void draw_uniform(MersenneTwister &twister, double bound, double *out, std::int64_t count);
+// `key` (kMersenneTwisterWords,) and `position`, how many of its words have been used, are the state of a
+// numpy.random.MT19937. Overwrites the key and returns the new position.
+std::int64_t draw_uniform(std::uint32_t *key, std::int64_t position, double bound, double *out,
+                          std::int64_t count);
 
 } // namespace densegrad
