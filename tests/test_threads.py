@@ -101,7 +101,7 @@ calls = {
     "forward": lambda: net.forward(X, 1),
     "backward": lambda: net.backward(np.ones((3000, 1)), 1),
     "backpropagate": lambda: net.backpropagate(samples, n_threads=1),
-    "fit": lambda: trainer.fit(samples, epochs=100),
+    "epoch": lambda: trainer.epoch(samples),
 }
 net.forward(X)
 before = net.parameters
@@ -116,7 +116,7 @@ net.predict(X[:5])
 """
 
 
-@pytest.mark.parametrize("call", ["forward", "backward", "backpropagate", "fit"])
+@pytest.mark.parametrize("call", ["forward", "backward", "backpropagate", "epoch"])
 def test_ctrl_c_ends_a_pass_through_wide_layers(call: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED_PASSES, call]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
