@@ -55,9 +55,6 @@ cdef dict INITIALIZERS = {
 cdef dict TARGETS = {
     <int>cpp.TargetKind.values: "values", <int>cpp.TargetKind.probabilities: "probabilities",
     <int>cpp.TargetKind.classes: "classes"}
-cdef dict JACOBIANS = {
-    <int>cpp.Jacobian.diagonal: "diagonal", <int>cpp.Jacobian.softmax: "softmax",
-    <int>cpp.Jacobian.increasing_quantiles: "increasing_quantiles"}
 cdef dict LBFGS_ENDS = {
     <int>cpp.LbfgsEnd.gradient: "gradient", <int>cpp.LbfgsEnd.reduction: "reduction",
     <int>cpp.LbfgsEnd.iterations: "iterations", <int>cpp.LbfgsEnd.evaluations: "evaluations",
@@ -672,11 +669,6 @@ cdef class Network:
     def n_parameters(self):
         """The number of weights, biases included."""
         return self.get().n_parameters()
-
-    def _jacobian(self, int l):
-        """The form of dy_(l)/dz_(l): "diagonal", "softmax" or "increasing_quantiles"."""
-        self.check_layer(l, 1)
-        return JACOBIANS[<int>self.get().jacobian(l)]
 
     def _predict(self, X, n_threads):
         return self.outputs(X, n_threads, False)

@@ -10,8 +10,6 @@ from libcpp.vector cimport vector
 cdef extern from "densegrad/activations.hpp" namespace "densegrad" nogil:
     cdef enum class Jacobian(int):
         diagonal
-        softmax
-        increasing_quantiles
     cdef enum class Activation(int):
         identity
     cdef enum class Initializer(int):

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _validation
+from densegrad import _validation
 from densegrad._tables import LOSSES, losses
 from densegrad.typing import ActivationName
 
@@ -98,49 +98,3 @@ def _parameter(loss: str, value: Any) -> tuple[float, tuple[float, ...]]:
             raise ValueError(f"quantile must hold increasing levels; got {list(levels)}")
         return row["default"], levels
     return _validation.real(name, value, row["low"], high, closed="neither"), ()
-
-
-def custom_rows(
-    loss: CustomLoss, y_true: NDArray[Any], y_pred: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Call a custom loss and check its losses, (batch,), and derivatives, (batch, n_L)."""
-    try:
-        returned: Any = loss(y_true, y_pred)
-    except (TypeError, ValueError) as error:
-        error.add_note("raised by the loss function, which is called with (y_true, y_pred)")
-        raise
-    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-        raise TypeError(
-            "loss must return a tuple of the loss of each row and its derivative by y_pred; "
-            f"got {_validation.outline(returned)}"
-        )
-    losses, derivative = returned
-    losses = _real_numbers("the losses that loss returns", losses, np.float64)
-    derivative = _real_numbers("the derivative that loss returns", derivative, y_pred.dtype)
-    if losses.shape != y_pred.shape[:1]:
-        raise ValueError(f"loss must return one loss a row, of shape {y_pred.shape[:1]}; got {losses.shape}")
-    if derivative.shape == losses.shape and y_pred.shape[1] == 1:
-        derivative = derivative[:, np.newaxis]
-    if derivative.shape != y_pred.shape:
-        raise ValueError(f"loss must return derivatives of shape {y_pred.shape}; got {derivative.shape}")
-    return losses, derivative
-
-
-def _real_numbers(name: str, numbers: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    return np.asarray(_arrays.real_array(name, numbers), dtype, order="C")
-
-
-def weighted_mean(
-    losses: NDArray[np.float64], derivative: NDArray[Any], sample_weight: NDArray[np.float64] | None
-) -> tuple[float, NDArray[Any]]:
-    """Return the weighted mean of the rows' losses, and L'_(L) of that mean."""
-    if sample_weight is None:
-        weights = np.ones(len(losses))
-    else:
-        weights = sample_weight
-        counts = weights > 0  # the other rows do not count, even if they are NaN
-        losses = np.where(counts, losses, 0.0)
-        derivative = np.where(counts[:, np.newaxis], derivative, 0)
-    total = weights.sum()
-    loss_gradient = derivative * (weights / total)[:, np.newaxis].astype(derivative.dtype)
-    return float(np.sum(weights * losses) / total), loss_gradient

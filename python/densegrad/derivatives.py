@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from densegrad import _validation
+from densegrad._activations import check_second_derivative
 from densegrad.backpropagation import Backpropagation, read_only
 from densegrad.coupled_heads import CoupledSlopes
 from densegrad.elementwise import ElementwiseGradients
@@ -18,6 +19,7 @@ from densegrad.per_layer import PerLayer
 from densegrad.products import Affine, product
 from densegrad.samples import Samples
 from densegrad.second_derivatives import activation_curvature, loss_derivative_change
+from densegrad.spec import NetworkSpec
 
 #: (y_true, y_pred, r) → the change of a custom loss's derivative by y_pred, if y_pred moves along r.
 LossHessian: TypeAlias = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], ArrayLike]
@@ -132,6 +134,19 @@ def _squares(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the sum of the squares of each row."""
     squares: NDArray[np.float64] = np.sum(np.square(values, dtype=np.float64), axis=1)
     return squares
+
+
+def check_second_derivatives(spec: NetworkSpec, loss_hessian: LossHessian | None) -> None:
+    """Raise ValueError or TypeError if the loss or an activation has no second derivative."""
+    if spec.loss.custom is None and loss_hessian is not None:
+        raise ValueError(f"loss_hessian is of a custom loss; the loss is {spec.loss.name}")
+    if spec.loss.custom is not None and not callable(loss_hessian):
+        raise TypeError(
+            "loss_hessian must be a callable for a custom loss: (y_true, y_pred, r) → how the loss's"
+            f" derivative changes along r; got {loss_hessian!r}"
+        )
+    for layer in spec.layers:
+        check_second_derivative(layer.activation)
 
 
 def hessian_vector_product(

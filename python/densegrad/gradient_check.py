@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _validation
-from densegrad._losses import custom_rows
 from densegrad._validation import RandomSource
+from densegrad.custom_losses import custom_rows
 from densegrad.network import Network
 from densegrad.samples import Samples
 

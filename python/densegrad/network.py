@@ -5,68 +5,36 @@ from __future__ import annotations
 import copy
 import copyreg
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from densegrad import _arrays, _core, _validation, _versions, storage
-from densegrad._activations import check_second_derivative
-from densegrad._losses import CustomLoss, Loss, custom_rows, weighted_mean
+from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSS_NUMBER
-from densegrad.backpropagation import (
-    LARGEST_RESULT,
-    Backpropagation,
-    LocalGradients,
-    LossLayerGradient,
-    PassTargets,
-    read_only,
-)
-from densegrad.coupled_heads import CoupledSlopes, QuantileSlopes, SoftmaxSlopes
+from densegrad.backpropagation import LARGEST_RESULT, Backpropagation, read_only
+from densegrad.both_passes import backpropagation_of
+from densegrad.custom_losses import batch_loss, sums_of_parts
 from densegrad.derivatives import (
     LossHessian,
     PerSampleGradients,
+    check_second_derivatives,
     check_size,
     hessian_vector_product,
     some_rows,
 )
-from densegrad.elementwise import ElementwiseGradients
 from densegrad.initializers import initial_rows
 from densegrad.layers import Dense, Layer, checked_layers, core_layer
 from densegrad.per_layer import PerLayer, WeightsPerLayer
 from densegrad.samples import Samples, nonempty, samples_of
-from densegrad.spec import NetworkSpec
+from densegrad.spec import Described, NetworkSpec, checked_rows, table_of
 from densegrad.typing import LossName
 
-T = TypeVar("T")
 N = TypeVar("N", bound="Network")
-
-
-class _Described(Generic[T]):
-    """An attribute of a network that its description decides: it can be read but not set.
-
-    The core has its own copy of the description. Setting a part here would change only the display.
-    """
-
-    def __init__(self, get: Callable[[NetworkSpec], T]) -> None:
-        self.get = get
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, network: None, owner: type) -> _Described[T]: ...
-    @overload
-    def __get__(self, network: Network, owner: type) -> T: ...
-    def __get__(self, network: Network | None, owner: type) -> T | _Described[T]:
-        return self if network is None else self.get(network.spec)
-
-    def __set__(self, network: Network, value: object) -> None:
-        raise AttributeError(f"{self.name} of a network cannot be changed; make another Network")
 
 
 class Network(_core.Network):
@@ -134,16 +102,16 @@ class Network(_core.Network):
     (1, 1)
     """
 
-    n_inputs = _Described(lambda spec: spec.n_inputs)
+    n_inputs = Described(lambda spec: spec.n_inputs)
     #: Without their initializers: their work is done.
-    layers = _Described(lambda spec: spec.layers)
+    layers = Described(lambda spec: spec.layers)
     #: "custom" for a callable, which is `custom_loss`.
-    loss = _Described(lambda spec: spec.loss.name)
-    custom_loss = _Described(lambda spec: spec.loss.custom)
-    loss_parameter = _Described(lambda spec: spec.loss.parameter)
-    quantile_levels = _Described(lambda spec: spec.loss.quantile_levels)
-    label_smoothing = _Described(lambda spec: spec.loss.label_smoothing)
-    target_kind = _Described(lambda spec: spec.target_kind)
+    loss = Described(lambda spec: spec.loss.name)
+    custom_loss = Described(lambda spec: spec.loss.custom)
+    loss_parameter = Described(lambda spec: spec.loss.parameter)
+    quantile_levels = Described(lambda spec: spec.loss.quantile_levels)
+    label_smoothing = Described(lambda spec: spec.loss.label_smoothing)
+    target_kind = Described(lambda spec: spec.target_kind)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -193,7 +161,7 @@ class Network(_core.Network):
     def __setstate__(self, state: Any) -> None:
         parts = _versions.read("Network", state)
         self._make(parts["spec"])
-        for l, row, rows in _checked_rows(self.spec, iter(parts["weights"])):
+        for l, row, rows in checked_rows(self.spec, iter(parts["weights"])):
             self._set_weights(l, rows, row)
         vars(self).update(parts.get("members", {}))
 
@@ -439,9 +407,10 @@ class Network(_core.Network):
         Parameters are those of `samples`, or Samples alone. X must have at least one row.
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
-        if self.custom_loss is None:
+        loss_of = batch_loss(samples)
+        if loss_of is None:
             return self._evaluate(samples.rows, samples.targets, n_threads)
-        loss, _ = self._custom(samples, None, self.predict(samples.rows, n_threads))
+        loss, _ = loss_of(self.predict(samples.rows, n_threads))
         return loss
 
     def evaluate_sums(
@@ -484,19 +453,7 @@ class Network(_core.Network):
         parts = _arrays.readable_array(parts, np.int64)
         if self.custom_loss is None:
             return self._evaluate_sums(samples.rows, samples.targets, parts, n_threads)
-        assert samples.custom_target is not None
-        y_pred, y_true = self.predict(samples.rows, n_threads), samples.custom_target.copy()
-        weights = np.ones(samples.n_rows) if samples.sample_weight is None else samples.sample_weight
-        sums = np.zeros((2, len(parts)))
-        begin = 0
-        for part, end in enumerate(parts):
-            rows = slice(begin, end)
-            if begin < end:
-                losses, _ = custom_rows(self.custom_loss, y_true[rows], y_pred[rows])
-                weighted = np.where(weights[rows] > 0, weights[rows] * losses, 0.0)
-                sums[:, part] = np.add.accumulate([weighted, weights[rows]], axis=1)[:, -1]
-            begin = end
-        return sums[0], sums[1]
+        return sums_of_parts(samples, self.predict(samples.rows, n_threads), parts)
 
     def loss_and_gradient(
         self,
@@ -519,7 +476,7 @@ class Network(_core.Network):
         gradient : ndarray of shape (n_parameters,)
         """
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
-        return self._loss_and_gradient(samples.rows, samples.targets, n_threads, self._batch_loss(samples))
+        return self._loss_and_gradient(samples.rows, samples.targets, n_threads, batch_loss(samples))
 
     def backpropagate(
         self,
@@ -543,36 +500,10 @@ class Network(_core.Network):
 
     def _both_passes(self, samples: Samples, target: Any, n_threads: int | None) -> Backpropagation:
         row_losses: list[NDArray[np.float64]] = []
-        loss, ys, gradients, deltas, weight_gradients, local, weights = self._backpropagate(
-            samples.rows, samples.targets, n_threads, self._batch_loss(samples, row_losses)
+        results = self._backpropagate(
+            samples.rows, samples.targets, n_threads, batch_loss(samples, row_losses)
         )
-        outputs: list[Any] = [*ys, loss]
-        loss_gradients: list[Any] = [*gradients, 1.0]
-        for arrays in (ys, gradients, deltas, weight_gradients):
-            for array in arrays:
-                read_only(array)
-        L = self.depth
-        local_gradients: list[Any] = [
-            self._local_gradients(l, local[l - 1], outputs, weights[l - 1]) for l in range(1, L + 1)
-        ]
-        local_gradients.append(LossLayerGradient(gradients[L]))
-        compared = PassTargets(
-            None if samples.classes is None else read_only(samples.classes.copy()),
-            None if samples.values is None else read_only(samples.values.copy()),
-            read_only(row_losses[0]) if row_losses else None,
-        )
-        return Backpropagation(
-            loss,
-            PerLayer(0, L + 1, outputs.__getitem__),
-            PerLayer(0, L + 1, loss_gradients.__getitem__),
-            PerLayer(1, L, lambda l: deltas[l - 1]),
-            PerLayer(1, L, lambda l: weight_gradients[l - 1]),
-            PerLayer(1, L + 1, lambda l: local_gradients[l - 1]),
-            PerLayer(1, L, lambda l: weights[l - 1]),
-            self.spec,
-            None if target is None else read_only(np.array(target)),
-            compared,
-        )
+        return backpropagation_of(samples, target, *results, *row_losses)
 
     def vjp(self, X: Any, v: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
         """Return v · dy_(L)/dx, the vector-Jacobian product of each sample: `forward`, then `backward`.
@@ -756,52 +687,10 @@ class Network(_core.Network):
         if vector.shape != (self.n_parameters,):
             raise ValueError(f"v must have shape ({self.n_parameters},); got {vector.shape}")
         vector = _arrays.finite_array("v", vector, self.dtype)
-        if self.custom_loss is None and loss_hessian is not None:
-            raise ValueError(f"loss_hessian is of a custom loss; the loss is {self.loss}")
-        if self.custom_loss is not None and not callable(loss_hessian):
-            raise TypeError(
-                "loss_hessian must be a callable for a custom loss: (y_true, y_pred, r) → how the loss's"
-                f" derivative changes along r; got {loss_hessian!r}"
-            )
-        for layer in self.layers:
-            check_second_derivative(layer.activation)
+        check_second_derivatives(self.spec, loss_hessian)
         samples = nonempty(samples_of(self.spec, X, target, sample_weight))
         p = self._both_passes(samples, None, n_threads)
         return hessian_vector_product(p, samples, list(self.spec.split(vector)), loss_hessian, n_threads)
-
-    def _local_gradients(
-        self, l: int, diagonal: NDArray[Any] | None, outputs: list[Any], W: NDArray[Any]
-    ) -> LocalGradients:
-        slopes, layer = self._slopes(l, diagonal, outputs[l]), self.layers[l - 1]
-        if isinstance(layer, Dense):
-            return LocalGradients(slopes, outputs[l - 1], W)
-        return ElementwiseGradients(slopes, outputs[l - 1], W, layer)
-
-    def _slopes(
-        self, l: int, diagonal: NDArray[Any] | None, output: NDArray[Any]
-    ) -> NDArray[Any] | CoupledSlopes:
-        if diagonal is not None:
-            return read_only(diagonal)
-        if self._jacobian(l) == "softmax":
-            return SoftmaxSlopes(output)
-        return QuantileSlopes(output, len(self.quantile_levels))
-
-    def _batch_loss(
-        self, samples: Samples, row_losses: list[NDArray[np.float64]] | None = None
-    ) -> Callable[[NDArray[Any]], tuple[float, NDArray[Any]]] | None:
-        """Return the custom loss, from y_(L) to loss and L'_(L); it appends the losses of the rows."""
-        return None if self.custom_loss is None else partial(self._custom, samples, row_losses)
-
-    def _custom(
-        self, samples: Samples, row_losses: list[NDArray[np.float64]] | None, y_pred: NDArray[Any]
-    ) -> tuple[float, NDArray[Any]]:
-        assert self.custom_loss is not None
-        assert samples.custom_target is not None
-        # A copy, as in training: the function may write to its arguments.
-        losses, derivative = custom_rows(self.custom_loss, samples.custom_target.copy(), y_pred)
-        if row_losses is not None:
-            row_losses.append(losses.copy())
-        return weighted_mean(losses, derivative, samples.sample_weight)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: its weights, and in the metadata its architecture.
@@ -851,41 +740,7 @@ class Network(_core.Network):
         return picture
 
     def __repr__(self) -> str:
-        loss = self.loss
-        for parameter, value in self.spec.loss.parameters.items():
-            loss += f" ({parameter} {tuple(value) if isinstance(value, list) else value})"
-        wide = max(12, *(len(layer.activation_name) for layer in self.layers))
-        lines = [
-            f"{type(self).__name__} of {self.n_inputs} inputs, loss {loss}, {self.dtype.name}",
-            f"{'l':>3} {'units':>7}  {'activation':<{wide}} {'dropout':>7} {'parameters':>12}",
-        ]
-        for l, (layer, (n_rows, n_columns)) in enumerate(
-            zip(self.layers, self.spec.weight_shapes, strict=True), 1
-        ):
-            lines.append(
-                f"{l:>3} {layer.units:>7}  {layer.activation_name:<{wide}} {layer.dropout:>7g} "
-                f"{n_rows * n_columns:>12,}{'' if layer.trainable else '  frozen'}"
-            )
-        lines.append(f"{self.n_parameters:>{wide + 34},}")
-        return "\n".join(lines)
-
-
-def _checked_rows(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Yield l, the number of the first row, and rows of W_(l), of a description with checked shapes."""
-    for l, (n_rows, n_out) in enumerate(spec.weight_shapes, 1):
-        W: Any = next(weights, None)
-        row = 0
-        for part in W if isinstance(W, Iterator) else (W,):
-            array = _arrays.to_float(_arrays.real_array(f"W_({l})", part))
-            is_whole = array.shape == (n_rows, n_out)
-            if not is_whole and not (isinstance(W, Iterator) and array.shape[1:] == (n_out,)):
-                raise ValueError(f"W_({l}) must have shape {(n_rows, n_out)}; got {array.shape}")
-            yield l, row, array
-            row += len(array)
-        if row != n_rows:
-            raise ValueError(f"W_({l}) must have {n_rows} rows; got {row}")
-        if l == spec.depth and next(weights, None) is not None:
-            raise ValueError(f"parameters must have {l} arrays, W_(1) ... W_({l}); got more")
+        return f"{type(self).__name__} of {table_of(self.spec)}"
 
 
 def _made(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad import _validation, _versions
+from densegrad import _arrays, _validation, _versions
 from densegrad._activations import CustomActivation
 from densegrad._losses import CustomLoss, Loss
 from densegrad._tables import LOSSES
 from densegrad.layers import Blend, Dense, Layer, LayerRates, Scale, checked_layers, head_of, of_a_network
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,74 @@ class NetworkSpec:
             return cls(description["n_inputs"], layers, loss, description["dtype"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the description of a network: {error!r}") from error
+
+
+class HasSpec(Protocol):
+    """What has a description."""
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The description."""
+
+
+class Described(Generic[T]):
+    """An attribute of a network that its description decides: it can be read but not set.
+
+    The core has its own copy of the description. Setting a part here would change only the display.
+    """
+
+    def __init__(self, get: Callable[[NetworkSpec], T]) -> None:
+        self.get = get
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, network: None, owner: type) -> Described[T]: ...
+    @overload
+    def __get__(self, network: HasSpec, owner: type) -> T: ...
+    def __get__(self, network: HasSpec | None, owner: type) -> T | Described[T]:
+        return self if network is None else self.get(network.spec)
+
+    def __set__(self, network: HasSpec, value: object) -> None:
+        raise AttributeError(f"{self.name} of a network cannot be changed; make another Network")
+
+
+def checked_rows(spec: NetworkSpec, weights: Iterator[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield l, the number of the first row, and rows of W_(l), of a description with checked shapes."""
+    for l, (n_rows, n_out) in enumerate(spec.weight_shapes, 1):
+        W: Any = next(weights, None)
+        row = 0
+        for part in W if isinstance(W, Iterator) else (W,):
+            array = _arrays.to_float(_arrays.real_array(f"W_({l})", part))
+            is_whole = array.shape == (n_rows, n_out)
+            if not is_whole and not (isinstance(W, Iterator) and array.shape[1:] == (n_out,)):
+                raise ValueError(f"W_({l}) must have shape {(n_rows, n_out)}; got {array.shape}")
+            yield l, row, array
+            row += len(array)
+        if row != n_rows:
+            raise ValueError(f"W_({l}) must have {n_rows} rows; got {row}")
+        if l == spec.depth and next(weights, None) is not None:
+            raise ValueError(f"parameters must have {l} arrays, W_(1) ... W_({l}); got more")
+
+
+def table_of(spec: NetworkSpec) -> str:
+    """Return the description as text: a line of its own for each layer."""
+    loss = spec.loss.name
+    for parameter, value in spec.loss.parameters.items():
+        loss += f" ({parameter} {tuple(value) if isinstance(value, list) else value})"
+    wide = max(12, *(len(layer.activation_name) for layer in spec.layers))
+    lines = [
+        f"{spec.n_inputs} inputs, loss {loss}, {spec.dtype.name}",
+        f"{'l':>3} {'units':>7}  {'activation':<{wide}} {'dropout':>7} {'parameters':>12}",
+    ]
+    for l, (layer, (n_rows, n_columns)) in enumerate(zip(spec.layers, spec.weight_shapes, strict=True), 1):
+        lines.append(
+            f"{l:>3} {layer.units:>7}  {layer.activation_name:<{wide}} {layer.dropout:>7g} "
+            f"{n_rows * n_columns:>12,}{'' if layer.trainable else '  frozen'}"
+        )
+    lines.append(f"{spec.n_parameters:>{wide + 34},}")
+    return "\n".join(lines)
 
 
 def _marks(layer: Layer) -> list[Any]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import _arrays, _core, _validation
-from densegrad._losses import custom_rows
 from densegrad._optimizers import LBFGS, AnyOptimizer, Optimizer
 from densegrad._tables import OPTIMIZER_NUMBER, OPTIMIZERS
+from densegrad.custom_losses import row_losses
 from densegrad.network import Network
 from densegrad.samples import Samples
 
@@ -220,11 +220,6 @@ class GradientDescent:
         def part(loss_sum: float, n_rows: int, steps: int, stopped: bool) -> Part:
             return Part(loss_sum, n_rows, before.steps + steps, stopped)
 
-        custom = None
-        if (y_true := samples.custom_target) is not None:
-            loss_function = self.network.custom_loss
-            assert loss_function is not None
-            custom = lambda rows, y_pred: custom_rows(loss_function, y_true[rows], y_pred)  # noqa: E731
         result = self._core.epoch(
             samples.rows,
             samples.targets,
@@ -233,7 +228,7 @@ class GradientDescent:
             batch_size,
             n_threads or 0,
             0.0 if math.isinf(deadline) else deadline,
-            custom,
+            row_losses(samples),
             numbers[1:],
             shards,
             exchange,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from densegrad import _arrays, _core, _validation
-from densegrad._losses import custom_rows, weighted_mean
+from densegrad.custom_losses import batch_loss
 from densegrad.network import Network
 from densegrad.samples import Samples
 from densegrad.training.descent import Exchange, Shards
@@ -127,7 +127,7 @@ class Lbfgs:
             reduction_tolerance=reduction_tolerance,
             n_threads=n_threads,
             deadline=0.0 if math.isinf(deadline) else deadline,
-            custom=_batch_loss(samples),
+            custom=batch_loss(samples),
             after_iteration=None if see is None else after_iteration,
             continues=continues,
             shards=shards,
@@ -188,16 +188,3 @@ class Lbfgs:
         self._core = _core.Lbfgs(self.network)
         self._core.set_state(*pickled["state"])
         self.reduction = pickled.get("reduction", math.inf)
-
-
-def _batch_loss(samples: Samples) -> Callable[[Any], tuple[float, Any]] | None:
-    function, target = samples.spec.loss.custom, samples.custom_target
-    if function is None:
-        return None
-    assert target is not None
-
-    def batch_loss(y_pred: Any) -> tuple[float, Any]:
-        # A copy, as in training: the function may write to its arguments.
-        return weighted_mean(*custom_rows(function, target.copy(), y_pred), samples.sample_weight)
-
-    return batch_loss
