@@ -152,7 +152,7 @@ def test_sorted_labels_and_persisted_rows(
 def test_fewer_shards_than_workers(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
     here, there = trainer(shards=2), trainer(shards=2)
     here.fit(X, target, epochs=2)
-    train(four_workers, there, da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100), epochs=2)
+    train(four_workers, there, chunked(X, 100), chunked(target, 100), epochs=2)
     assert same(here, there)
 
 
@@ -185,7 +185,7 @@ def test_lbfgs(
 
 
 def test_a_second_training_continues(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, there = trainer(schedule=None), trainer(schedule=None)
     here.fit(X, target, epochs=4)
     train(four_workers, there, rows, labels, epochs=2)
@@ -194,7 +194,7 @@ def test_a_second_training_continues(four_workers: Client, X: NDArray[Any], targ
 
 
 def test_two_trainings_at_once(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, trainers = trainer(), [trainer(), trainer()]
     here.fit(X, target, epochs=2)
     threads = [
@@ -220,7 +220,7 @@ class Record:
 def test_callbacks_patience_and_progress(
     four_workers: Client, X: NDArray[Any], target: NDArray[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     there = trainer()
     options = {"validation": (rows[:200], labels[:200]), "epochs": 9}
     train(four_workers, there, rows, labels, callbacks=[Record()], progress=True, **options)
@@ -261,6 +261,13 @@ class Kill:
                     continue
 
 
+def noted_pids(client: Client, folder: Any) -> dict[str, int]:
+    """Return the processes of the workers by their addresses, and write them where `Kill` reads them."""
+    pids: dict[str, int] = client.run(os.getpid)
+    (folder / "pids").write_text(" ".join(map(str, pids.values())))
+    return pids
+
+
 @pytest.mark.parametrize(
     ("own", "options"),
     [
@@ -279,8 +286,8 @@ def test_a_killed_worker_changes_nothing(
     tmp_path: Any,
 ) -> None:
     _, client = own_cluster
-    (tmp_path / "pids").write_text(" ".join(str(pid) for pid in client.run(os.getpid).values()))
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    noted_pids(client, tmp_path)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, there = trainer(**options), trainer(**options)
     here.fit(X, target, epochs=6)
     kill = Kill(str(tmp_path), [1, 4], own)
@@ -297,9 +304,8 @@ def test_the_holder_of_the_state_is_lost_during_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, client = own_cluster
-    pids = client.run(os.getpid)
-    (tmp_path / "pids").write_text(" ".join(str(pid) for pid in pids.values()))
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    pids = noted_pids(client, tmp_path)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=6)
     fetched, killed = Attempts._fetched, []
@@ -324,7 +330,7 @@ def test_a_killed_worker_at_any_moment(
     own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], rng: np.random.Generator
 ) -> None:
     _, client = own_cluster
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=12)
     pid = rng.choice([*client.run(os.getpid).values()])
@@ -339,7 +345,7 @@ def test_without_recovery_the_loss_is_told(
     own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any], tmp_path: Any
 ) -> None:
     _, client = own_cluster
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     kill = Kill(str(tmp_path), [1], True)
     with pytest.raises(PeerLost, match=r"rank \d on worker tcp://.* (has closed the connection|is gone)"):
         train(client, trainer(), rows, labels, epochs=6, callbacks=[kill], recover=False, timeout=30)
@@ -349,7 +355,7 @@ def test_a_worker_that_joins_is_welcome(
     own_cluster: tuple[LocalCluster, Client], X: NDArray[Any], target: NDArray[Any]
 ) -> None:
     cluster, client = own_cluster
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     here, there = trainer(schedule=None), trainer(schedule=None)
     here.fit(X, target, epochs=4)
     train(client, there, rows, labels, epochs=2)
@@ -368,8 +374,7 @@ def test_a_worker_that_is_stopped(
 ) -> None:
     """It lives and does not answer: after the time-out the others go on without it."""
     _, client = own_cluster
-    pids = [*client.run(os.getpid).values()]
-    (tmp_path / "pids").write_text(" ".join(map(str, pids)))
+    pids = [*noted_pids(client, tmp_path).values()]
     here, there = trainer(), trainer()
     here.fit(X, target, epochs=4)
     unanswered = []
@@ -605,7 +610,7 @@ class Fail:
 def test_an_error_of_one_rank_is_raised_once(
     four_workers: Client, X: NDArray[Any], target: NDArray[Any]
 ) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     there, here = trainer(), trainer()
     here.fit(X, target, epochs=2)
     with pytest.raises(OSError, match="no space left") as error:
@@ -676,7 +681,7 @@ def test_ctrl_c(four_workers: Client, X: NDArray[Any], target: NDArray[Any], tmp
 
 
 def test_a_time_limit(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     there = trainer()
     history = train(four_workers, there, rows, labels, epochs=100_000, max_time=1.0)
     assert history.stopped == "max_time"
@@ -737,7 +742,7 @@ def test_bad_rows(what: str, four_workers: Client, X: NDArray[Any], target: NDAr
 
 
 def test_refused_arguments(four_workers: Client, X: NDArray[Any], target: NDArray[Any]) -> None:
-    rows, labels = da.from_array(X, chunks=(100, 5)), da.from_array(target, chunks=100)
+    rows, labels = chunked(X, 100), chunked(target, 100)
     with pytest.raises(TypeError, match=r"client must be a distributed\.Client; got str"):
         train("tcp://…", trainer(), rows, labels)
     with pytest.raises(TypeError, match="trainer must be a Trainer; got Network"):

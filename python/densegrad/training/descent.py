@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -87,14 +88,14 @@ class Numbers(NamedTuple):
     steps: int
 
 
-class GradientDescent:
-    """Updates of a network's weights, an epoch of them in one call of the core.
+class Descent(ABC):
+    """An optimizer at work on a network, with all that its next update depends on.
 
     Parameters
     ----------
     network : Network
         Changed in place.
-    optimizer : Optimizer
+    optimizer : AnyOptimizer
     regularisation : Regularisation
     seed : int
         Of the dropout masks.
@@ -106,13 +107,48 @@ class GradientDescent:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, regularisation: Regularisation, seed: int
+        self, network: Network, optimizer: AnyOptimizer, regularisation: Regularisation, seed: int
     ) -> None:
         self.network = network
         self.regularisation = regularisation
         self.seed = seed
         self.epochs = 0
         self._optimizer = optimizer
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """The number of updates made so far."""
+
+    @abstractmethod
+    def state(self) -> Any:
+        """Return the optimizer's state as plain data."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain data to make this descent of again; its network is not part of it."""
+        with _core.Reading(self.network):
+            return {
+                "optimizer": self._optimizer,
+                "regularisation": asdict(self.regularisation),
+                "seed": self.seed,
+                "epochs": self.epochs,
+                "steps": self.steps,
+                "state": self.state(),
+            }
+
+
+class GradientDescent(Descent):
+    """Updates of a network's weights, an epoch of them in one call of the core.
+
+    Parameters are those of `Descent`.
+    """
+
+    _optimizer: Optimizer
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, regularisation: Regularisation, seed: int
+    ) -> None:
+        super().__init__(network, optimizer, regularisation, seed)
         self._core = self._make_core(seed)
 
     def _make_core(self, seed: int) -> _core.Trainer:
@@ -308,18 +344,6 @@ class GradientDescent:
         if network is self.network and type(optimizer) is type(self._optimizer):
             other.restore(self.state(), steps=self.steps, epochs=self.epochs, seed=self.seed)
         return other
-
-    def to_state(self) -> dict[str, Any]:
-        """Return plain data to make this descent of again; its network is not part of it."""
-        with _core.Reading(self.network):
-            return {
-                "optimizer": self._optimizer,
-                "regularisation": asdict(self.regularisation),
-                "seed": self.seed,
-                "epochs": self.epochs,
-                "steps": self.steps,
-                "state": self.state(),
-            }
 
     @classmethod
     def from_state(cls, network: Network, state: dict[str, Any]) -> GradientDescent:

@@ -16,14 +16,14 @@ from densegrad._optimizers import LBFGS, AnyOptimizer
 from densegrad.layers import LayerRates
 from densegrad.network import Network
 from densegrad.samples import Samples
-from densegrad.training.descent import GradientDescent, Part, Regularisation
+from densegrad.training.descent import Descent, GradientDescent, Part, Regularisation
 from densegrad.training.lbfgs import Lbfgs
 from densegrad.training.observers import StepObservers
 from densegrad.training.sharded_rows import RowsInShards
 from densegrad.training.sources import Run
 
 
-class Minimisation:
+class Minimisation(Descent):
     """Iterations of L-BFGS on a network, and all that the next one depends on.
 
     Parameters
@@ -40,19 +40,17 @@ class Minimisation:
         Iterations done so far, and epochs, which are as many.
     """
 
-    #: Of dropout masks, which there are none of.
-    seed = 0
     optimizer_name = "LBFGS"
     #: The line search finds the steps.
     learning_rate = 1.0
 
+    _optimizer: LBFGS
+
     def __init__(self, network: Network, optimizer: LBFGS, regularisation: Regularisation) -> None:
         _check_layers(network)
         refuse(**{name: value for name, value in asdict(regularisation).items() if name != "l2"})
-        self.network = network
-        self.regularisation = regularisation
-        self.steps = self.epochs = 0
-        self._optimizer = optimizer
+        super().__init__(network, optimizer, regularisation, seed=0)
+        self._steps = 0
         self._lbfgs: Lbfgs | None = None
         self._left_at = -1  # the count of the network's changes when it got the weights of `_lbfgs`
 
@@ -66,6 +64,15 @@ class Minimisation:
         if not isinstance(optimizer, LBFGS):
             raise TypeError(f"optimizer must be of class LBFGS; got {optimizer!r}")
         self._optimizer = optimizer
+
+    @property
+    def steps(self) -> int:
+        """The number of iterations made so far."""
+        return self._steps
+
+    def count_iteration(self) -> None:
+        """Count an iteration that `minimiser()` has made."""
+        self._steps += 1
 
     def minimiser(self) -> Lbfgs:
         """Return the L-BFGS so far, or one without a memory if the weights are not as it left them."""
@@ -94,19 +101,7 @@ class Minimisation:
         """Take over the result of `state`, and the counts."""
         self._lbfgs = None if state is None else Lbfgs.from_state(self.network, state)
         self._left_at = -1
-        self.steps, self.epochs = steps, epochs
-
-    def to_state(self) -> dict[str, Any]:
-        """Return plain data to make this minimisation of again; its network is not part of it."""
-        with _core.Reading(self.network):
-            return {
-                "optimizer": self._optimizer,
-                "regularisation": asdict(self.regularisation),
-                "seed": self.seed,
-                "epochs": self.epochs,
-                "steps": self.steps,
-                "state": self.state(),
-            }
+        self._steps, self.epochs = steps, epochs
 
     def restore_counts_and_arrays(self, state: dict[str, Any]) -> None:
         """Take over the result of `to_state`, but not its hyperparameters."""
@@ -212,7 +207,7 @@ class FullBatch:
                 self.ended = "converged" if lbfgs.end == "gradient" else "line_search"
                 return Run(lbfgs.loss, 0, None, seconds, self.is_late(deadline))
         else:
-            minimisation.steps += 1
+            minimisation.count_iteration()
             self.so_far = Part(lbfgs.loss, 1, 1)  # a mean already
             minimisation.epochs += 1
             self._observers.see(minimisation.steps)
