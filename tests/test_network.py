@@ -203,7 +203,7 @@ def test_sparse_loss_gradients_weights_and_states_are_refused(entries: int) -> N
     gradient = scipy.sparse.csr_matrix((np.ones(entries), (np.arange(entries), [0] * entries)), shape=(5, 2))
     with pytest.raises(TypeError, match="loss_gradient must not be sparse"):
         network.backward(gradient)
-    with pytest.raises(TypeError, match="W must not be sparse"):
+    with pytest.raises(TypeError, match=r"W_\(1\) must not be sparse"):
         network.weights[1] = gradient[:4]
     trainer = Trainer(network)
     state = trainer.state_dict()

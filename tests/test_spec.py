@@ -13,7 +13,7 @@ import pytest
 from assertions import assert_close, refused, same_bits
 from builders import half_square, make_network, make_rows, make_target
 from choices import DTYPES, PAIRINGS, Pairing
-from densegrad import Dense, Network, NetworkSpec, Samples, Trainer, _core
+from densegrad import Blend, Dense, LayerRates, Network, NetworkSpec, Samples, Scale, Trainer, _core
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -164,3 +164,20 @@ def test_samples_are_for_all_networks_of_their_description(rng: np.random.Genera
     assert Trainer(other).step(samples, None) == Trainer(make_network(case, seed=1)).step(X, target)
     for stranger in (network.astype("float32"), make_network((9, 4, 6, 2))):
         refused("another network", lambda stranger=stranger: stranger.evaluate(samples))
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (Dense(3), "Dense(3)"),
+        (Dense(3, "tanh", dropout=0.5), "Dense(3, 'tanh', dropout=0.5)"),
+        (Scale(), "Scale()"),
+        (Blend("mish", trainable=False), "Blend('mish', trainable=False)"),
+        (Network(4, [Scale(), Dense(1)]).layers[0], "Scale(units=4)"),
+    ],
+)
+def test_repr_of_a_layer_is_the_call_that_makes_it(layer: Any, text: str) -> None:
+    assert repr(layer) == text
+    assert eval(text) == layer
+    rated = replace(layer, rates=LayerRates(0.5))
+    assert eval(repr(rated)) == rated

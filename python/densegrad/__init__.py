@@ -26,6 +26,7 @@ True
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,10 @@ def __getattr__(name: str) -> Any:
         return import_module(f"densegrad.{name}")
     if name in ("TabularClassifier", "TabularEncoder", "TabularRegressor"):
         return getattr(import_module("densegrad.tabular"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With the module and the name Python adds what may have been meant.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )
 
 
 def __dir__() -> list[str]:

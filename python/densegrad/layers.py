@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, astuple, dataclass, replace
+from dataclasses import KW_ONLY, astuple, dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -95,6 +95,17 @@ class LayerRates:
         return cls(1 / root, bias, decay=root, epsilon=root)
 
 
+def _call_of(layer: Any) -> str:
+    """Return the call that makes a layer again, without the arguments that have their defaults."""
+    given = [(field, getattr(layer, field.name)) for field in fields(layer)]
+    arguments = [
+        f"{value!r}" if not field.kw_only else f"{field.name}={value!r}"
+        for field, value in given
+        if value != field.default
+    ]
+    return f"{type(layer).__name__}({', '.join(arguments)})"
+
+
 @dataclass(frozen=True)
 class Dense:
     """A dense layer: every unit takes all outputs of the layer below.
@@ -148,6 +159,7 @@ class Dense:
     """
 
     kind: ClassVar[str] = "dense"
+    __repr__ = _call_of
 
     units: int
     activation: ActivationName | Literal["default"] | CustomActivation = "default"
@@ -209,6 +221,7 @@ class Scale:
     """
 
     kind: ClassVar[str] = "scale"
+    __repr__ = _call_of
     activation: ClassVar[Literal["identity"]] = "identity"
 
     _: KW_ONLY
@@ -266,6 +279,7 @@ class Blend:
     """
 
     kind: ClassVar[str] = "blend"
+    __repr__ = _call_of
 
     activation: HiddenActivationName | Literal["exp"] = "relu"
     _: KW_ONLY
@@ -297,7 +311,7 @@ def _check_training(layer: Layer) -> None:
     object.__setattr__(layer, "dropout", _validation.real("dropout", layer.dropout, 0, 1, closed="left"))
     object.__setattr__(layer, "trainable", _validation.boolean("trainable", layer.trainable))
     if not isinstance(layer.rates, LayerRates):
-        raise TypeError(f"rates must be a LayerRates; got {layer.rates!r}")
+        raise TypeError(f"rates must be a LayerRates, such as LayerRates(0.1); got {layer.rates!r}")
 
 
 def core_layer(layer: Layer) -> tuple[Any, ...]:
@@ -340,6 +354,11 @@ def of_a_network(n_inputs: int, layers: Iterable[Layer], loss: Loss) -> tuple[La
                 f" got {layer.units}"
             )
         n_in = resolved[-1].units
+    if resolved[-1].activation == "softmax" and n_in == 1:
+        raise ValueError(
+            "a softmax head must have at least two units: the output of a single one is always 1. For two"
+            " classes take Dense(1, 'logistic') or Dense(2, 'softmax')"
+        )
     return tuple(resolved)
 
 

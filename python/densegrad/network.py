@@ -263,20 +263,20 @@ class Network(_core.Network):
 
     def _set_checked_weights(self, l: int, W: ArrayLike) -> None:
         shape = self.spec.weight_shape(l)
-        array = _arrays.real_array("W", W)
+        array = _arrays.real_array(f"W_({l})", W)
         if array.shape != shape:
             bias = ", the last row is the bias" if isinstance(self.layers[l - 1], Dense) else ""
             raise ValueError(f"W_({l}) must have shape {shape}{bias}; got {array.shape}")
-        self._set_weights(l, _arrays.finite_array("W", array, self.dtype))
+        self._set_weights(l, _arrays.finite_array(f"W_({l})", array, self.dtype))
 
     def _set_checked_row(self, l: int, row: int, numbers: ArrayLike) -> None:
         n_rows, n_columns = self.spec.weight_shape(l)
         if not -n_rows <= row < n_rows:
             raise IndexError(f"W_({l}) has rows 0 ... {n_rows - 1}; got {row}")
-        array = _arrays.real_array("W", numbers)
+        array = _arrays.real_array(f"W_({l})", numbers)
         if array.shape not in ((), (1,), (n_columns,)):
             raise ValueError(f"a row of W_({l}) must have shape ({n_columns},); got {array.shape}")
-        finite = _arrays.finite_array("W", np.broadcast_to(array, (1, n_columns)), self.dtype)
+        finite = _arrays.finite_array(f"W_({l})", np.broadcast_to(array, (1, n_columns)), self.dtype)
         self._set_weights(l, finite, row % n_rows)
 
     @property

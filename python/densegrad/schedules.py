@@ -439,9 +439,10 @@ def checked(schedule: Any, name: str = "schedule") -> Any:
         or (callable(schedule) and not isinstance(schedule, type))
     ):
         return schedule
+    a_class = isinstance(schedule, type) and issubclass(schedule, Schedule)
     raise TypeError(
         f"{name} must be None, a Schedule, a name or a callable (step, total) -> {_RESULTS[name]};"
-        f" got {schedule!r}"
+        f" got {schedule!r}{f'. Call it: {schedule.__name__}()' if a_class else ''}"
     )
 
 

@@ -351,7 +351,7 @@ def check_custom_loss(description: Any, custom_loss: CustomLoss | None, path: st
     if (description.get("loss") == "custom") != (custom_loss is not None):
         needs = "None: the file names it"
         if custom_loss is None:
-            needs = "a callable, as the network was made with one"
+            needs = "a callable, as the network was made with one: load(path, loss=…)"
         raise ValueError(f"loss must be {needs} ({path!r})")
 
 

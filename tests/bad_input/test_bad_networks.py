@@ -58,6 +58,11 @@ def test_dropout(dropout: Any) -> None:
     refused("dropout", lambda: Dense(3, dropout=dropout))
 
 
+def test_a_softmax_head_has_two_units() -> None:
+    refused(r"softmax.*Dense\(1, 'logistic'\)", lambda: Network(2, [Dense(1, "softmax")], loss="log_loss"))
+    assert Network(2, [Dense(1)], loss="log_loss").layers[0].activation == "logistic"
+
+
 def test_no_dropout_at_the_head() -> None:
     refused("dropout", lambda: Network(2, [Dense(3, "identity", dropout=0.5)]))
 

@@ -101,5 +101,19 @@ def test_the_trainer_takes_names_of_optimizers(name: str) -> None:
     assert trainer.optimizer == expected
     with pytest.raises(TypeError, match="or the name of one; got 3"):
         Trainer(NETWORK, 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="got <class"):
+
+
+def test_a_class_in_place_of_its_object() -> None:
+    with pytest.raises(TypeError, match=r"got <class 'densegrad.Adam'>\. Call it: Adam\(\)$"):
         Trainer(NETWORK, Adam)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got <class 'densegrad.schedules.Cosine'>\. Call it: Cosine\(\)$"):
+        Trainer(NETWORK, schedule=schedules.Cosine)
+    for other in (dict, np.ones(3)):
+        with pytest.raises(TypeError, match=r"got [^.]*(<class 'dict'>|array\(.*\))$"):
+            Trainer(NETWORK, other)  # type: ignore[arg-type]
+
+
+def test_a_name_that_the_package_has_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'MLPClasifier'") as caught:
+        _ = densegrad.MLPClasifier
+    assert (caught.value.name, caught.value.obj) == ("MLPClasifier", densegrad)  # Python proposes from these

@@ -157,7 +157,7 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
         (estimator("adam", batch_size=10), NAMES, "its epochs have 5 updates, those of this fit 23"),
         (estimator("adam"), NAMES[::-1], "its y has other values"),
         (estimator("adam", max_iter=5), NAMES, "it has 12 epochs behind it, and max_iter is 5"),
-        (estimator("adam", kind=MLPRegressor), Y, "holds an MLPClassifier, not an MLPRegressor"),
+        (estimator("adam", kind=MLPRegressor), Y, "is of class MLPClassifier, not MLPRegressor"),
     ):
         with pytest.raises(ValueError, match=f"{path}.*{message}"):
             other.fit(X, y, checkpoint=path)

@@ -202,7 +202,7 @@ def test_kinds_of_files_are_told_apart(tmp_path):
     for kind, message in (
         (Network, "is not a densegrad network: its format is 'densegrad estimator 1'"),
         (Trainer, "is not a densegrad trainer"),
-        (MLPRegressor, "holds an MLPClassifier, not an MLPRegressor"),
+        (MLPRegressor, "of class MLPClassifier, not MLPRegressor"),
     ):
         with pytest.raises(ValueError, match=f"{path}.*{message}"):
             kind.load(path)

@@ -92,3 +92,25 @@ def test_a_target_far_from_unit_scale(factor, offset, words):
         MLPRegressor(**COMMON).fit(X, y)  # scikit-learn's does not warn
         chatty.fit(X, (y - offset) / factor)
         MLPRegressor("poisson", **COMMON, verbose=True).fit(X, np.abs(y) + 1e4)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "words"),
+    [
+        (["a", "b", "c"], TypeError, "y must hold numbers; got dtype <U1. For labels take MLPClassifier"),
+        (
+            np.array(["a", "b", "c"], object),
+            ValueError,
+            "y must hold numbers: .* For labels take MLPClassifier",
+        ),
+        (
+            np.array(["2024", "2025", "2026"], "M8[Y]"),
+            TypeError,
+            "y must hold numbers.*For dates pass numbers",
+        ),
+        ([None, 1, 2], ValueError, "Input y contains NaN"),
+    ],
+)
+def test_targets_that_are_no_numbers(y, error, words):
+    with pytest.raises(error, match=words):
+        MLPRegressor().fit(np.zeros((3, 2)), y)

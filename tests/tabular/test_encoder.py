@@ -404,6 +404,15 @@ def test_text_that_stands_for_something_else(values, words):
     TabularEncoder().fit(frame.astype("category"))
 
 
+def test_a_comma_before_three_digits():
+    for text, number in (("0,125", 0.125), ("1,250", 1250.0)):
+        frame = pd.DataFrame({"odd": [text, *(f"{i},{500 + i}" for i in range(number > 1, 30))]})
+        with pytest.warns(UserWarning, match="column 'odd' is taken for a category") as caught:
+            TabularEncoder().fit(frame)
+        way_out = re.search(r"as by (pandas.*)\. If not", str(caught[0].message)).group(1)
+        assert eval(way_out, {"pandas": pd, "column": frame["odd"]})[0] == number
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -317,7 +317,9 @@ def test_quantiles_never_cross():
     assert (np.diff(quantiles, axis=1) >= 0).all()
     np.testing.assert_allclose((truth[:, np.newaxis] <= quantiles).mean(axis=0), [0.1, 0.5, 0.9], atol=0.07)
     assert 0 < model.score(new, truth) < 1
-    with pytest.raises(ValueError, match="another loss than 'quantile'"):
+    with pytest.raises(
+        ValueError, match=r"predict are the bounds, one for each level of quantile=\[0.1, 0.5, 0.9\]"
+    ):
         model.predict_interval(new)
     both = TabularRegressor("quantile", quantile=[0.1, 0.9], max_epochs=2).fit(X, np.stack([y, -y], axis=1))
     assert both.predict(new).shape == (4000, 2, 2)
@@ -573,6 +575,9 @@ def test_targets_that_cannot_be_read():
     frame = messy_frame(50)
     with pytest.raises(ValueError, match=r"y must hold numbers.*fit a TabularClassifier"):
         TabularRegressor().fit(frame, ["a"] * 50)
+    for y in ([None, *range(49)], pd.Series([pd.NA, *range(49)], dtype="Int64"), [np.nan, *range(49)]):
+        with pytest.raises(ValueError, match=r"y contains NaN.*Leave the rows out"):
+            TabularRegressor().fit(frame, y)
     days = pd.date_range("2024-01-01", periods=50)
     for dates in (days, days.astype(object), days - days[0]):
         with pytest.raises(TypeError, match=r"y must hold numbers.*ass numbers of days"):

@@ -115,9 +115,9 @@ def test_an_array_and_an_estimator_without_a_fit(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     TabularRegressor().save(path)
-    with pytest.raises(ValueError, match="it holds a TabularRegressor, not a TabularClassifier"):
+    with pytest.raises(ValueError, match="it is of class TabularRegressor, not TabularClassifier"):
         TabularClassifier.load(path)
-    with pytest.raises(ValueError, match=r"it holds an? TabularRegressor, not an MLPClassifier"):
+    with pytest.raises(ValueError, match="it is of class TabularRegressor, not MLPClassifier"):
         MLPClassifier.load(path)
     MLPClassifier().save(path)
     with pytest.raises(ValueError, match="not a densegrad estimator"):

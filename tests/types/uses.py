@@ -17,6 +17,9 @@ from densegrad import (
     MLPRegressor,
     Network,
     NetworkSpec,
+    TabularClassifier,
+    TabularEncoder,
+    TabularRegressor,
     Trainer,
     schedules,
 )
@@ -48,6 +51,9 @@ Network(3, [Dense(1, "identity")], loss="mse")  # error
 assert_type(MLPClassifier().fit(X, y), MLPClassifier)
 assert_type(MLPRegressor().fit(X, y).partial_fit(X, y), MLPRegressor)
 assert_type(MLPClassifier.load("clf.safetensors"), MLPClassifier)
+assert_type(TabularClassifier().fit(X, y), TabularClassifier)
+assert_type(TabularRegressor().fit(X, y), TabularRegressor)
+assert_type(TabularEncoder().fit(X, y).fit_transform(X, y), NDArray[np.float32])
 
 
 class Mine(MLPClassifier):

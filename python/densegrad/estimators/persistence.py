@@ -219,7 +219,7 @@ def _read(path: str | os.PathLike[str], kind: str, custom_loss: CustomLoss | Non
     state = files.read(path, "estimator", custom_loss)
     with files.damage(path, "estimator"):
         if state["estimator"] != kind:
-            raise ValueError(f"it holds an {state['estimator']}, not an {kind}")
+            raise ValueError(f"it is of class {state['estimator']}, not {kind}")
         training = None if state["training"] is None else Training.from_state(state["training"])
         targets: Targets | None = None if state["targets"] is None else targets_.from_state(state["targets"])
         record = _checked_record(state["record"])

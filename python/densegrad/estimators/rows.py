@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
 
 
 def read_rows(
@@ -40,18 +40,32 @@ def read_rows(
             y,
             accept_sparse=["csr", "csc"],
             multi_output=True,
-            y_numeric=numbers,
+            y_numeric=False,
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-    if numbers and hasattr(y, "toarray"):
-        y = y.toarray()
+    if numbers:
+        y = _numbers(y.toarray() if hasattr(y, "toarray") else y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     X = X.tocsr() if hasattr(X, "tocsr") else X
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     return X, y, sample_weight
+
+
+def _numbers(y: NDArray[Any]) -> NDArray[Any]:
+    """Return y as numbers; objects become float64."""
+    if y.dtype.kind == "O":
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"y must hold numbers: {error}. For labels take MLPClassifier") from None
+        assert_all_finite(y, input_name="y")
+    if y.dtype.kind not in "fiub":
+        advice = "For dates pass numbers of days" if y.dtype.kind in "mM" else "For labels take MLPClassifier"
+        raise TypeError(f"y must hold numbers; got dtype {y.dtype}. {advice}")
+    return y
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from densegrad import Network, _core, _validation
 from densegrad._validation import MOST_THREADS
+from densegrad.estimators.decorators import validated
 from densegrad.estimators.warn import warn
 from densegrad.tabular.arguments import (
     group_numbers,
@@ -111,7 +111,7 @@ class BaseTabular(Persistence):
         check_is_fitted(self)
         return [member.network for member in self._ensemble.members]
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated
     def fit(
         self,
         X: Any,

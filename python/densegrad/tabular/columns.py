@@ -30,8 +30,8 @@ _DAY = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{4}\s*")
 #: Numbers with a unit before or after them, such as $1,250.50, 12.5 % or -3 EUR. Whole numbers need a sign
 #: of money or per cent: others may be codes.
 _BEFORE, _AFTER = r"\s*[-+]?(?:[^\W\d_]{1,3}\s+|[$€£¥]\s*)?[-+]?", r"\s*(?:%|[$€£¥]|[^\W\d_]{1,4})?\s*"
-_WITH_POINT = re.compile(rf"{_BEFORE}(?:\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+\.\d+){_AFTER}")
-_WITH_COMMA = re.compile(rf"{_BEFORE}(?:\d{{1,3}}(?:\.\d{{3}})+,\d+|\d+,\d+){_AFTER}")
+_WITH_POINT = re.compile(rf"{_BEFORE}(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?:\.\d+)?|\d+\.\d+){_AFTER}")
+_WITH_COMMA = re.compile(rf"{_BEFORE}(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+,\d+|\d+,\d+){_AFTER}")
 _WHOLE = re.compile(r"\s*(?:[-+]?[$€£¥]\s*[-+]?\d+|[-+]?\d+\s*[%$€£¥])\s*")
 _WAY_OUT = "Convert the column as it was for fit, or fit again"
 
@@ -278,7 +278,7 @@ def _warn_of_text(category: Category, label: str) -> None:
         return
     if len(levels) < _MANY_LEVELS:
         return
-    for reads, what, way_out in [
+    readings = [
         (_is_decimal, "numbers", "pandas.to_numeric(column, errors='coerce')"),
         (_is_date, "dates", "pandas.to_datetime(column, errors='coerce')"),
         (_is_day, "dates", "pandas.to_datetime(column, dayfirst=True, errors='coerce')"),
@@ -293,14 +293,15 @@ def _warn_of_text(category: Category, label: str) -> None:
             r"pandas.to_numeric(column.str.replace(r'[^-\d,]', '', regex=True).str.replace(',', '.'),"
             " errors='coerce')",
         ),
-    ]:
-        if sum(map(reads, levels)) > len(levels) / 2:
-            warn(
-                f"{label} is taken for a category, but most of its {len(levels)} levels, such as"
-                f" {next(filter(reads, levels))!r}, look like {what}. If they are, convert the column, as by"
-                f" {way_out}. If not, name it in categorical_features"
-            )
-            return
+    ]
+    # 1,250 reads as either of the last two; other levels tell which.
+    reads, what, way_out = max(readings, key=lambda reading: sum(map(reading[0], levels)))
+    if sum(map(reads, levels)) > len(levels) / 2:
+        warn(
+            f"{label} is taken for a category, but most of its {len(levels)} levels, such as"
+            f" {next(filter(reads, levels))!r}, look like {what}. If they are, convert the column, as by"
+            f" {way_out}. If not, name it in categorical_features"
+        )
 
 
 def _is_number(text: str) -> bool:

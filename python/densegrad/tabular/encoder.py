@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted
 
 from densegrad import _versions
+from densegrad.estimators.decorators import validated
 from densegrad.tabular.columns import Columns, Parsed
 from densegrad.tabular.constraints import RANDOM_STATE, Numbers
 from densegrad.tabular.folds import drawn_folds
@@ -119,7 +120,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self.n_folds = n_folds
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated
     def fit(self, X: Any, y: Any = None) -> TabularEncoder:
         """Learn the columns.
 
@@ -141,7 +142,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self._fit(X, y)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Learn the columns and return the inputs of the same rows, with cross-fitted means of the target.
 

@@ -95,7 +95,7 @@ class Persistence(BaseEstimator, ABC):
         state = files.read(path, "estimator")
         with files.damage(path, "estimator"):
             if state["estimator"] != cls.__name__:
-                raise ValueError(f"it holds a {state['estimator']}, not a {cls.__name__}")
+                raise ValueError(f"it is of class {state['estimator']}, not {cls.__name__}")
             estimator = cls(**state["parameters"])
             cls._validate_params(estimator)
             if state["fitted"] is not None:

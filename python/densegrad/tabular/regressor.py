@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_y, assert_all_finite, check_is_fitted, column_or_1d
 
 from densegrad import _validation
 from densegrad._losses import Loss
@@ -185,7 +185,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         coverage = _validation.real("coverage", coverage, 0, 1, closed="neither")
         if self._loss.name == "quantile":
             raise ValueError(
-                "predict_interval needs a fit with another loss than 'quantile', whose levels are intervals"
+                "predict_interval does not go with loss='quantile': the columns of predict are the bounds,"
+                f" one for each level of quantile={self.quantile!r}"
             )
         centre: Floats
         unit: Floats | float
@@ -286,9 +287,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             y = _check_y(y, multi_output=True, y_numeric=True)
             y = y.toarray() if hasattr(y, "toarray") else y
             values = np.asarray(y, np.float64)
+            assert_all_finite(values, input_name="y")
         except TypeError as error:
             raise TypeError(f"y must hold numbers: {error}. For dates pass numbers of days") from None
         except ValueError as error:
+            if "NaN" in str(error):
+                raise ValueError(f"{error} Leave the rows out whose target is missing") from None
             if not str(error).startswith("could not convert"):
                 raise
             raise ValueError(

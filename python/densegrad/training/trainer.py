@@ -647,9 +647,11 @@ def _checked_optimizer(optimizer: Any) -> AnyOptimizer:
     if isinstance(optimizer, str):
         return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
     if type(optimizer) not in BY_NAME.values():  # files name the class, so no subclass can come back
+        a_class = next((kind for kind in BY_NAME.values() if optimizer is kind), None)
+        hint = "" if a_class is None else f". Call it: {a_class.__name__}()"
         raise TypeError(
             f"optimizer must be an instance of {', '.join(optimizers())}, but of no subclass, or the name of"
-            f" one; got {optimizer!r}"
+            f" one; got {optimizer!r}{hint}"
         )
     checked: AnyOptimizer = optimizer
     return checked

@@ -358,6 +358,9 @@ class TrainerState:
                 raise saver.refuse(
                     f"it has average_every={state.get('average_every')}, this trainer {self.average_every}"
                 )
+            optimizer = state["descent"]["optimizer"]
+            if type(optimizer) is not type(self.optimizer):
+                raise saver.refuse(f"its optimizer is {optimizer!r}, this trainer's {self.optimizer!r}")
             if not _core.has_finite_weights(network):
                 raise ValueError("its weights must be finite")
             progress = Progress.from_state(state["fit"])
