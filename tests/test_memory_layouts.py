@@ -12,7 +12,7 @@ from assertions import same_bits
 from builders import make_network, make_rows
 from choices import Pairing
 from densegrad import Adam, Trainer, _arrays, _core
-from densegrad.training import trainer as trainer_module
+from densegrad.training.arguments import checked_order
 from densegrad.training.rates import checked_rates
 
 
@@ -54,7 +54,7 @@ def test_misaligned_orders_rates_and_parameters_are_copied(rng: np.random.Genera
     case = (30, 4, 8, 3)
     X, target = make_rows(case, rng), rng.normal(size=(30, 3))
     order, rates = rng.permutation(30), rng.uniform(0.001, 0.01, 3)
-    assert trainer_module._checked_order(misaligned(order)).flags.aligned
+    assert checked_order(misaligned(order)).flags.aligned
     assert checked_rates(misaligned(rates), 3).flags.aligned
     a, b = make_network(case), make_network(case)
     assert _arrays.finite_array("parameters", misaligned(a.parameters), a.dtype).flags.aligned

@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from densegrad.training.descent import Numbers, Part, StepNumbers
-from densegrad.training.sharded_rows import ShardedRows
+from densegrad.training.descent import GradientDescent, Numbers, Part, StepNumbers
+from densegrad.training.rates import Rates
+from densegrad.training.sharded_rows import RowsInShards, ShardedRows
 from densegrad.training.shards import TreeSums
 
 
@@ -18,15 +19,25 @@ class AveragedRows(ShardedRows):
     See Stich, Local SGD Converges Fast and Communicates Little, 2018. The mean is a sum in the tree over the
     shards, so it does not depend on the ranks.
 
-    Parameters are those of `ShardedRows`.
-
-    Attributes
+    Parameters
     ----------
+    descent, rows, rates, n_threads, shuffle
+        As for `ShardedRows`.
     average_every : int
-        Updates from one average to the next; assign it before the first epoch.
+        Updates from one average to the next.
     """
 
-    average_every = 1
+    def __init__(
+        self,
+        descent: GradientDescent,
+        rows: RowsInShards,
+        rates: Rates,
+        n_threads: int | None,
+        shuffle: bool,
+        average_every: int,
+    ) -> None:
+        super().__init__(descent, rows, rates, n_threads, shuffle)
+        self._average_every = average_every
 
     def run(
         self,
@@ -40,7 +51,7 @@ class AveragedRows(ShardedRows):
             order = layout.order(descent.seed if self._shuffle else None, descent.epochs)
         self._check_equal_rates(numbers)
         while (done := self.so_far.steps) < layout.n_steps:
-            end = min(done + self.average_every, layout.n_steps)
+            end = min(done + self._average_every, layout.n_steps)
             before = descent.numbers()
             try:
                 total = self._round(order, numbers, done, end, before, deadline)

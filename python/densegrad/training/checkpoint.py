@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from densegrad import _validation, storage
+from densegrad.training.communicator import PeerLost
 from densegrad.training.descent import Part
 from densegrad.training.history import ENDS
 
@@ -109,6 +111,72 @@ class Kept:
     patience: dict[str, Any]
     #: Why the fit ended; "" if it did not.
     stopped: str
+
+
+class Saving:
+    """Writes the checkpoint of a fit under way.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint or None
+        None writes nothing.
+    is_first : bool
+        Whether this is rank 0, whose file it is. If a rank is lost, each of the others writes: they do not
+        know whom they have lost in truth.
+    began : Progress
+        The fit at its beginning.
+    write : callable
+        Writes the fit as it was at the end of an epoch, with the updates since.
+    kept : Kept
+        The fit at its beginning.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        is_first: bool,
+        began: Progress,
+        write: Callable[[Checkpoint, Progress, Kept, Part], None],
+        kept: Kept,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._is_first = is_first
+        self._began = began
+        self._write = write
+        self._kept = kept
+        self._unsaved = False
+
+    def after_epoch(self, epochs: int, kept: Kept) -> None:
+        """Take note of the end of an epoch, and write the file if it is due."""
+        self._kept, self._unsaved = kept, True
+        if self._checkpoint is not None and self._checkpoint.due(epochs):
+            self._save()
+
+    def leave_out(self) -> None:
+        """Leave out an epoch that may have been cut short, and those before it that are not written."""
+        self._unsaved = False
+
+    def at_end(self, kept: Kept) -> None:
+        """Write the file at the end of the fit, if it is not up to date."""
+        if self._unsaved:
+            self._kept = kept
+            self._save()
+
+    def _save(self) -> None:
+        if self._checkpoint is not None and self._is_first:
+            self._write(self._checkpoint, self._began, self._kept, Part())
+            self._unsaved = False
+
+    def broken_off(self, error: BaseException, steps: int, so_far: Part) -> None:
+        """Write the updates of an epoch that was broken off by `error`; `steps` are all of the trainer."""
+        if self._checkpoint is None or not (self._is_first or isinstance(error, PeerLost)):
+            return
+        if steps != self._kept.steps + so_far.steps:
+            return  # Ctrl-C may come between an update and the note of it
+        try:
+            self._write(self._checkpoint, self._began, self._kept, so_far)
+        except OSError as failure:
+            error.add_note(f"The checkpoint could not be written: {failure}")
 
 
 def epoch_so_far(state: dict[str, Any], n_steps: int | None) -> Part:

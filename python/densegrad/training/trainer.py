@@ -8,18 +8,27 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from densegrad import _arrays, _core, _validation
-from densegrad._optimizers import BY_NAME, LBFGS, Adam, AnyOptimizer
-from densegrad._tables import optimizers
+from densegrad import _core, _validation
+from densegrad._optimizers import LBFGS, Adam, AnyOptimizer
 from densegrad.network import Network
 from densegrad.samples import Samples, nonempty, samples_of
+from densegrad.training.arguments import (
+    checked_limit,
+    checked_optimizer,
+    checked_order,
+    checked_rhythm,
+    checked_settings,
+    checked_shards,
+    checked_validation,
+    drawn_seed,
+)
 from densegrad.training.averaged_rows import AveragedRows
-from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.checkpoint import Checkpoint, Progress, Saving
 from densegrad.training.communicator import Communicator, Interrupted, PeerLost
 from densegrad.training.descent import GradientDescent, Part, Regularisation
 from densegrad.training.history import History
@@ -33,15 +42,10 @@ from densegrad.training.sharded_rows import RowsInShards, ShardedRows, validatio
 from densegrad.training.shards import rows_of_shard
 from densegrad.training.sources import Batches, Rows, checked_batches
 from densegrad.training.stopping import Patience
-from densegrad.training.trainer_state import (
-    TrainerState,
-    checked_rhythm,
-    checked_settings,
-    checked_shards,
-    together,
-)
+from densegrad.training.trainer_state import TrainerState, together
 from densegrad.typing import OptimizerName, ScheduleName
 
+AnySource: TypeAlias = Rows | ShardedRows | Batches | FullBatch
 _Value = TypeVar("_Value")
 
 
@@ -175,15 +179,15 @@ class Trainer(TrainerState):
                 l2=_validation.real("l2", l2, 0),
                 l1=_validation.real("l1", l1, 0),
                 weight_decay=_validation.real("weight_decay", weight_decay, 0),
-                max_norm=_checked_limit("max_norm", max_norm),
-                clip_norm=_checked_limit("clip_norm", clip_norm),
+                max_norm=checked_limit("max_norm", max_norm),
+                clip_norm=checked_limit("clip_norm", clip_norm),
             )
             random = _validation.random_source(random_state)
-            optimizer = _checked_optimizer(optimizer)
+            optimizer = checked_optimizer(optimizer)
             if isinstance(optimizer, LBFGS):
                 check_shards(network, self.shards, self.average_every)
             draws = self.shards > 1 or any(layer.dropout for layer in network.layers)
-            seed = _drawn_seed(random) if draws else 0
+            seed = drawn_seed(random) if draws else 0
             self._train_by(descent_of(network, optimizer, regularisation, seed), random, None, {})
             self.schedule = schedule
             self.weight_decay_schedule = weight_decay_schedule
@@ -247,7 +251,7 @@ class Trainer(TrainerState):
         """
         with together(self._ranks):
             samples = self._samples(X, target, sample_weight)
-            rows = None if order is None else _checked_order(order)
+            rows = None if order is None else checked_order(order)
             if isinstance(self._descent, Minimisation):
                 refuse(order=rows, learning_rate=learning_rate)
                 source = self._full_batch(self._descent, samples, StepObservers(), self.batch_size)
@@ -297,11 +301,9 @@ class Trainer(TrainerState):
     def _sharded(self, samples: Samples, rows_of_shard: int, shuffle: bool) -> ShardedRows:
         assert isinstance(self._descent, GradientDescent)
         rows = RowsInShards(samples, self.shards, rows_of_shard, self._ranks)
-        kind = ShardedRows if self.average_every is None else AveragedRows
-        source = kind(self._descent, rows, self._rates, self.n_threads, shuffle)
-        if isinstance(source, AveragedRows):
-            source.average_every = self.average_every or 1
-        return source
+        if self.average_every is None:
+            return ShardedRows(self._descent, rows, self._rates, self.n_threads, shuffle)
+        return AveragedRows(self._descent, rows, self._rates, self.n_threads, shuffle, self.average_every)
 
     def fit(
         self,
@@ -432,19 +434,10 @@ class Trainer(TrainerState):
                 callbacks, progress = (), False
         is_first = self._ranks is None or self._ranks.rank == 0
         source = self._source(X, target, sample_weight, epochs, step_observers)
-        began, so_far = Progress(0, self.steps, source.n_steps, ""), Part()
-        if saver is not None and is_first and saver.resumes():
-            began, so_far = self._resume(saver, began, epochs, stopping)
-        else:
-            self.history = History()
-        if self._ranks is not None:
-            began, so_far = self._take_fit_from_first(self._ranks, began, so_far, stopping)
+        began, so_far = self._begin(source, saver if is_first else None, stopping, epochs)
         assert self.history is not None
-        history, kept, unsaved = self.history, self._kept(stopping, so_far), False
-        if isinstance(source, (ShardedRows, FullBatch)):
-            source.so_far = so_far
-        if isinstance(source, FullBatch) and began.epochs > 0:
-            source.go_on()
+        history, in_parts = self.history, source if isinstance(source, (ShardedRows, FullBatch)) else None
+        saving = Saving(saver, is_first, began, self._write_checkpoint, self._kept(stopping, so_far))
         last = None if source.n_steps is None else began.first + epochs * source.n_steps
         try:
             with (
@@ -469,34 +462,44 @@ class Trainer(TrainerState):
                     ended = self._of_first(observers.see(epoch))
                     if ended:
                         history.stopped = epoch.stopped or "callback"
-                    unsaved = epoch.stopped != "max_time"  # it may have cut the epoch short
-                    if unsaved:
-                        kept = self._kept(stopping, Part())
-                        if isinstance(source, (ShardedRows, FullBatch)):
-                            source.so_far = Part()
-                    if saver is not None and is_first and unsaved and saver.due(epoch.number + 1):
-                        self._write_checkpoint(saver, began, kept, Part())
-                        unsaved = False
+                    if epoch.stopped == "max_time":  # it may have cut the epoch short
+                        saving.leave_out()
+                    else:
+                        if in_parts is not None:
+                            in_parts.so_far = Part()
+                        saving.after_epoch(epoch.number + 1, self._kept(stopping, Part()))
                     if ended:
                         break
             if not history.stopped:
                 history.stopped = source.ended
             if not history.stopped:
                 history.stopped = "epochs" if len(history.loss) == epochs else "max_time"
-            if unsaved:
-                kept = self._kept(stopping, Part())
-                if saver is not None and is_first:
-                    self._write_checkpoint(saver, began, kept, Part())
+            saving.at_end(self._kept(stopping, Part()))
             self._of_first(None)  # the file is written
         except (PeerLost, Interrupted, KeyboardInterrupt) as error:
-            # If one is lost, each of the others writes: they do not know whom they have lost in truth.
-            writes = is_first or isinstance(error, PeerLost)
-            if saver is not None and writes and isinstance(source, (ShardedRows, FullBatch)):
-                self._write_updates_so_far(saver, began, kept, source.so_far, error)
+            if in_parts is not None:
+                saving.broken_off(error, self.steps, in_parts.so_far)
             raise
         stopping.restore(self.network)
         self._check_weights()
         return history
+
+    def _begin(
+        self, source: AnySource, saver: Checkpoint | None, stopping: Patience, epochs: int
+    ) -> tuple[Progress, Part]:
+        """Begin a fit, or go on from its checkpoint; return how far it and its epoch have come."""
+        began, so_far = Progress(0, self.steps, source.n_steps, ""), Part()
+        if saver is not None and saver.resumes():
+            began, so_far = self._resume(saver, began, epochs, stopping)
+        else:
+            self.history = History()
+        if self._ranks is not None:
+            began, so_far = self._take_fit_from_first(self._ranks, began, so_far, stopping)
+        if isinstance(source, (ShardedRows, FullBatch)):
+            source.so_far = so_far
+        if isinstance(source, FullBatch) and began.epochs > 0:
+            source.go_on()
+        return began, so_far
 
     def _of_first(self, value: _Value) -> _Value:
         """Return rank 0's value."""
@@ -526,7 +529,7 @@ class Trainer(TrainerState):
 
     def _source(
         self, X: Any, target: Any, sample_weight: Any, epochs: int, observers: StepObservers
-    ) -> Rows | ShardedRows | Batches | FullBatch:
+    ) -> AnySource:
         if isinstance(self._descent, Minimisation):
             if target is None and not isinstance(X, Samples):
                 raise ValueError(
@@ -568,7 +571,8 @@ class Trainer(TrainerState):
             raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
         if validation is None and scoring is None:
             return None
-        samples = None if validation is None else self._validation_samples(validation)
+        spec, is_part = self.network.spec, self._ranks is not None
+        samples = None if validation is None else checked_validation(spec, validation, is_part)
 
         def validate(epoch: int) -> tuple[float | None, float | None]:
             loss = score = None
@@ -584,27 +588,6 @@ class Trainer(TrainerState):
             return loss, score
 
         return validate
-
-    def _validation_samples(self, validation: Sequence[Any]) -> Samples:
-        if isinstance(validation, Samples):
-            X, target, sample_weight = validation, None, None
-        elif isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
-            X, target, sample_weight = (*validation, None)[:3]
-        else:
-            raise TypeError(
-                "validation must be (X, target) or (X, target, sample_weight); "
-                f"got {_validation.outline(validation)}"
-            )
-        is_part = self._ranks is not None
-        try:
-            samples = samples_of(self.network.spec, X, target, sample_weight, is_part=is_part)
-            if not is_part:
-                nonempty(samples)
-            samples.check_finite()
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"validation: {error}") from error
-        return samples
 
     def _check_equal_weights(self) -> None:
         """Raise ValueError, on all ranks, if their weights differ; only `fit` takes those of rank 0."""
@@ -630,41 +613,3 @@ class Trainer(TrainerState):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer}, batch_size={self.batch_size!r}, steps={self.steps})"
-
-
-def _checked_limit(name: str, value: float | None) -> float:
-    """Return a largest norm; zero stands for none."""
-    return 0.0 if value is None else _validation.real(name, value, 0, closed="neither")
-
-
-def _drawn_seed(random: _validation.RandomSource) -> int:
-    if isinstance(random, np.random.Generator):
-        return int(random.integers(2**63))
-    return int(random.randint(2**63 - 1, dtype=np.int64))
-
-
-def _checked_optimizer(optimizer: Any) -> AnyOptimizer:
-    if isinstance(optimizer, str):
-        return BY_NAME[_validation.choice("optimizer", optimizer, BY_NAME)]()
-    if type(optimizer) not in BY_NAME.values():  # files name the class, so no subclass can come back
-        a_class = next((kind for kind in BY_NAME.values() if optimizer is kind), None)
-        hint = "" if a_class is None else f". Call it: {a_class.__name__}()"
-        raise TypeError(
-            f"optimizer must be an instance of {', '.join(optimizers())}, but of no subclass, or the name of"
-            f" one; got {optimizer!r}{hint}"
-        )
-    checked: AnyOptimizer = optimizer
-    return checked
-
-
-def _checked_order(order: ArrayLike) -> NDArray[np.int64]:
-    """Return row numbers as the core reads them; it checks itself that X has such rows."""
-    _arrays.check_unmasked("order", order)
-    array = np.asarray(order)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
-        raise ValueError(
-            f"order must be row numbers in one dimension; got shape {array.shape}, {array.dtype}"
-        )
-    if array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"order must hold numbers of rows; got {array.max()}")
-    return _arrays.readable_array(array, np.int64)

@@ -13,6 +13,7 @@ from densegrad import _core, _validation, _versions, files, schedules
 from densegrad._losses import CustomLoss
 from densegrad._optimizers import AnyOptimizer
 from densegrad.network import Network
+from densegrad.training.arguments import checked_rhythm, checked_settings
 from densegrad.training.checkpoint import Checkpoint, Kept, Progress, epoch_so_far
 from densegrad.training.communicator import Communicator
 from densegrad.training.descent import GradientDescent, Part
@@ -21,7 +22,6 @@ from densegrad.training.minimisation import Minimisation, descent_from_state, re
 from densegrad.training.order import FreshOrder
 from densegrad.training.ranks import Ranks
 from densegrad.training.rates import SCHEDULED, AnySchedule, Rates, checked_memory
-from densegrad.training.shards import rows_of_shard
 from densegrad.training.stopping import Patience
 
 _More = TypeVar("_More")
@@ -330,17 +330,6 @@ class TrainerState:
             state.update(history=history.to_state(), schedule_state=kept.schedule_state, fit=fit)
             files.write(saver.path, "trainer", state)
 
-    def _write_updates_so_far(
-        self, saver: Checkpoint, began: Progress, kept: Kept, so_far: Part, error: BaseException
-    ) -> None:
-        """Write the fit with the updates of an epoch that was broken off by `error`."""
-        if self.steps != kept.steps + so_far.steps:
-            return  # Ctrl-C may come between an update and the note of it
-        try:
-            self._write_checkpoint(saver, began, kept, so_far)
-        except OSError as failure:
-            error.add_note(f"The checkpoint could not be written: {failure}")
-
     def _resume(
         self, saver: Checkpoint, fit: Progress, epochs: int, stopping: Patience
     ) -> tuple[Progress, Part]:
@@ -453,35 +442,6 @@ def _check_given(path: str | os.PathLike[str], name: str, schedule: Any, missing
 
 def _named(schedule: AnySchedule | None) -> str:
     return repr(schedule) if files.is_writable(schedule) else "a callable"
-
-
-def checked_settings(batch_size: Any, shuffle: Any, n_threads: Any, shards: Any) -> dict[str, Any]:
-    """Return these arguments of `Trainer`, checked, by the names of its attributes."""
-    shards = checked_shards(shards)
-    batch_size = "auto" if batch_size == "auto" else _validation.integer("batch_size", batch_size, 1)
-    rows_of_shard(batch_size, shards)
-    return {
-        "batch_size": batch_size,
-        "shuffle": _validation.boolean("shuffle", shuffle),
-        "n_threads": _validation.threads(n_threads),
-        "shards": shards,
-    }
-
-
-def checked_shards(shards: Any) -> int:
-    """Return this argument of `Trainer`, checked."""
-    return _validation.integer("shards", shards, 1, 1 << 30)
-
-
-def checked_rhythm(average_every: Any, shards: int) -> int | None:
-    """Return this argument of `Trainer`, checked."""
-    if average_every is None:
-        return None
-    if shards == 1:
-        raise ValueError(
-            f"average_every must be None without shards; got {average_every!r}. Give shards=8, say"
-        )
-    return _validation.integer("average_every", average_every, 1)
 
 
 def together(ranks: Ranks | None) -> AbstractContextManager[None]:
