@@ -58,6 +58,7 @@ LAYERS = [
     {"estimators.training", "estimators.lbfgs"},
     {"estimators.fitted_network", "estimators.sharded"},
     {"estimators.persistence"},
+    {"estimators.preparation"},
     {"estimators.base"},
     {"estimators.classifier", "estimators.regressor"},
     {"estimators"},

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import closing
 from time import monotonic
 from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -27,42 +24,21 @@ from densegrad.estimators.decorators import validated, with_callbacks
 from densegrad.estimators.lbfgs import REDUCTION_TOLERANCE, Objective, warn_unless_converged
 from densegrad.estimators.parameters import CONSTRAINTS, Recipe, hint
 from densegrad.estimators.persistence import RECORD, Persistent, Saved, attributes_of
-from densegrad.estimators.rows import read_rows
+from densegrad.estimators.preparation import Before, Fit, prepared, refuse_impossible
 from densegrad.estimators.sklearn_callbacks import CallbackSupportMixin, FitHooks
-from densegrad.estimators.targets import Targets, TargetsT, same_targets
-from densegrad.estimators.training import Plan, Training, rows_of_batch
-from densegrad.estimators.validation import Score, Validation, by_scorer
+from densegrad.estimators.targets import TargetsT
+from densegrad.estimators.training import Plan, Training
 from densegrad.estimators.warn import warn
 from densegrad.samples import Samples
-from densegrad.spec import NetworkSpec
-from densegrad.training.checkpoint import Checkpoint, Progress
+from densegrad.training.checkpoint import Checkpoint
 from densegrad.training.history import Epoch
 from densegrad.training.loop import advice_on_divergence
-from densegrad.training.observers import Observers, StepObservers
+from densegrad.training.observers import Observers
 from densegrad.training.rates import LearningRateRule
 from densegrad.training.sources import batch_parts, checked_batches, is_iterable_of_batches
 from densegrad.typing import ActivationName
 
 LONGEST_CURVE = 10_000  # kept by partial_fit, so that a pickle does not grow with the calls
-
-
-@dataclass(frozen=True)
-class _Fit(Generic[TargetsT]):
-    """What a fit has to do, before the estimator is touched."""
-
-    training: Training
-    targets: TargetsT
-    #: Has the number and the names of the columns.
-    columns: Any
-    X: Any
-    y: NDArray[Any]
-    #: The network's target for y.
-    target: NDArray[Any]
-    sample_weight: NDArray[np.float64] | None
-    #: The fitted attributes that the fit begins with; None if it goes on with the estimator's.
-    record: dict[str, Any] | None = field(default_factory=dict)
-    #: None for L-BFGS.
-    plan: Plan | None = None
 
 
 class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
@@ -232,8 +208,14 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             )
         try:
             recipe = Recipe.of(vars(self))
-            _refuse_impossible(recipe, incremental, validation, saver)
-            fit = self._prepare(recipe, X, y, sample_weight, validation, incremental, classes, saver)
+            refuse_impossible(recipe, incremental, validation, saver)
+            saved = None
+            if saver is not None and saver.resumes():
+                saved = self._read_checkpoint(saver, recipe.loss.custom)
+            before = self._before(goes_on=incremental or self.warm_start, saved=saved)
+            fit = prepared(
+                before, recipe, X, y, sample_weight, validation, incremental, classes, saver, saved
+            )
             self._begin(fit)
             hooks = None if incremental else FitHooks(self, fit.X, fit.y, fit.sample_weight)
             if fit.plan is None:
@@ -246,147 +228,26 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         finally:
             del self._fit_under_way
 
-    def _prepare(
-        self,
-        recipe: Recipe,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation: tuple[Any, Any, Any],
-        incremental: bool,
-        classes: Any,
-        saver: Checkpoint | None,
-    ) -> _Fit[TargetsT]:
-        """Return all that a fit needs; the estimator is not changed."""
-        saved = None
-        if saver is not None and saver.resumes():
-            saved = self._read_checkpoint(saver, recipe.loss.custom)
-        continues = self.__sklearn_is_fitted__() and (incremental or self.warm_start)
+    def _before(self, goes_on: bool, saved: Saved | None) -> Before[TargetsT]:
+        """Return what a fit begins with; `goes_on`: it is to continue, if there is a fit or a file."""
 
-        stand_in = self._stand_in()
-        reset = not continues or "n_features_in_" not in vars(self)
-        X, y, weight = self._read(stand_in, X, y, sample_weight, reset=reset)
-
-        known = self._targets if saved is None and (incremental or self.warm_start) else None
-        targets = self._kind_of_targets.learnt(y, known, classes, incremental)
-        weight = targets.row_weights(y, weight, recipe.class_weight, None if incremental else y)
-        target = targets.target(y, recipe.loss)
-        layers = *recipe.hidden, targets.head(recipe.loss)
-
-        dtype = self._current_network().dtype if continues and saved is None else X.dtype
-        spec = NetworkSpec(X.shape[1], layers, recipe.loss, dtype)
-        samples = Samples(spec, X, target, weight)
-        if X.dtype != dtype:
-            samples.check_finite()  # in the dtype of a model that goes on
-        judged = None
-        if any(part is not None for part in validation):
-            judged = self._given_validation(stand_in, targets, recipe, spec, y, *validation)
-
-        if saver is not None and saved is not None:
-            training = _resumed(saver, saved, recipe, spec, targets)
-        elif continues:
+        def training() -> Training:
+            self._current_network()
             assert self._training is not None
-            training = self._training.continued(recipe, spec)
-        else:
-            training = Training.begun(recipe, spec)
-        fit = _Fit(training, targets, stand_in, X, y, target, weight)
-        if saved is not None:
-            fit = replace(fit, record=saved.record)
-        elif continues:
-            fit = replace(fit, record=None)
-        if recipe.optimizer is None:
-            return fit
+            return self._training
 
-        rows = None
-        # A partial_fit is refused before it draws.
-        with nullcontext() if incremental else training.undrawn_if_refused():
-            training.set_optimizer(recipe)
-            if judged is None and recipe.early_stopping:
-                rows, judged = self._set_aside(training, targets, recipe, X, y, samples, target)
-            n_rows = samples.n_rows if rows is None else len(rows)
-            training.set_rates(recipe)
-            training.set_order(recipe, n_rows, rows)
+        continues = goes_on and self.__sklearn_is_fitted__()
+        return Before(
+            stand_in=self._stand_in(),
+            kind_of_targets=self._kind_of_targets,
+            targets=self._targets if goes_on and saved is None else None,
+            continues=continues,
+            training=training,
+            estimator_of_epoch=self._nameless,
+            default_score=self._default_score,
+        )
 
-        batch_size = rows_of_batch(recipe.batch_size, n_rows)
-        checksum = None if saver is None else zlib.crc32(np.ascontiguousarray(target).data)
-        so_far = Progress(0, training.steps, math.ceil(n_rows / batch_size), "", checksum)
-        if saver is not None and saved is not None:
-            assert saved.progress is not None
-            saved.progress.check(saver, so_far, recipe.max_iter, "max_iter")
-            so_far = saved.progress
-        return replace(fit, plan=Plan(samples, rows, batch_size, judged, so_far))
-
-    def _read(
-        self, stand_in: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
-        """Check rows; the stand-in gets the number and the names of the columns."""
-        name, numbers = type(self).__name__, self._kind_of_targets.is_numeric
-        return read_rows(stand_in, name, X, y, sample_weight, numbers=numbers, reset=reset)
-
-    def _given_validation(
-        self,
-        stand_in: Any,
-        targets: TargetsT,
-        recipe: Recipe,
-        spec: Any,
-        training_y: NDArray[Any],
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-    ) -> Validation:
-        if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together")
-        try:
-            X, y, weight = self._read(stand_in, X, y, sample_weight, reset=False)
-            targets.check_validation(y)
-            weight = targets.row_weights(y, weight, recipe.class_weight, training_y)
-            samples = Samples(spec, X, targets.target(y, recipe.loss), weight)
-        except (TypeError, ValueError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"in the validation data X_val, y_val, sample_weight_val: {error}") from error
-        return Validation(samples, self._score_of(targets, recipe, X, y, weight))
-
-    def _set_aside(
-        self,
-        training: Training,
-        targets: TargetsT,
-        recipe: Recipe,
-        X: Any,
-        y: NDArray[Any],
-        samples: Samples,
-        target: NDArray[Any],
-    ) -> tuple[NDArray[np.int64], Validation]:
-        """Split X as scikit-learn does, without copying the rows that are trained on."""
-        stratify = None
-        if is_classifier(self) and samples.spec.head.units == 1:
-            stratify = target.astype(bool)
-        rows, aside = training.split_rows(samples.n_rows, recipe.validation_fraction, stratify)
-        weight = samples.sample_weight
-        if weight is not None:
-            for part, purpose in ((rows, "is left to train on"), (aside, "is set aside to validate on")):
-                if not weight[part].any():
-                    raise ValueError(
-                        f"sample_weight is zero for every row that {purpose} by early_stopping=True: change"
-                        " validation_fraction or random_state, or give X_val and y_val"
-                    )
-            weight = weight[aside]
-        X, y = X[aside], y[aside]
-        judged = Samples(samples.spec, X, target[aside], weight)
-        return rows, Validation(judged, self._score_of(targets, recipe, X, y, weight))
-
-    def _score_of(
-        self, targets: TargetsT, recipe: Recipe, X: Any, y: NDArray[Any], weight: Any
-    ) -> Score | None:
-        if recipe.scoring == "loss":
-            return None
-        if recipe.scoring is None:
-            score = self._default_score(targets, y, weight, recipe.loss)
-            if score is None:
-                return None
-            return lambda network, _: score(network.predict(X, recipe.n_threads))
-        return by_scorer(self._nameless, recipe.scoring, X, y, weight)
-
-    def _begin(self, fit: _Fit[TargetsT]) -> None:
+    def _begin(self, fit: Fit[TargetsT]) -> None:
         """Publish the attributes that a fit begins with."""
         for name in ("n_features_in_", "feature_names_in_"):
             if name in vars(fit.columns):
@@ -468,20 +329,11 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
                 completed = False
         if incremental:
             del self.loss_curve_[:-LONGEST_CURVE]
-        restored = plan.validation is not None and recipe.early_stopping and recipe.restore_best
-        if not _core.has_finite_weights(training.network) or (stopped == "diverged" and not restored):
+        restores = plan.validation is not None and recipe.early_stopping and recipe.restore_best
+        if not _core.has_finite_weights(training.network) or (stopped == "diverged" and not restores):
             advice = advice_on_divergence("learning_rate_init", recipe.loss.custom is not None)
             raise ValueError(f"Solver produced non-finite parameter weights. {advice}")
-        if stopped == "diverged":
-            warn(
-                f"Training diverged in epoch {self.n_iter_} and stopped; the best weights before it were"
-                " restored.",
-                ConvergenceWarning,
-            )
-        elif completed and not incremental and not stopped:
-            self._say_why_it_ended(limit)
-        elif stopped == "max_time" and self.verbose:
-            print(f"Training took max_time={self.max_time} seconds. Stopping.")
+        self._tell_how_it_ended(stopped, limit, cut_off=incremental or not completed)
         return completed
 
     def _begin_record(self, recipe: Recipe, validated: bool) -> None:
@@ -497,17 +349,24 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -math.inf
 
-    def _say_why_it_ended(self, limit: int) -> None:
-        if self.n_iter_ == limit:
+    def _tell_how_it_ended(self, stopped: str, limit: int, *, cut_off: bool) -> None:
+        """Warn or print; `cut_off`: something else than the limits may have ended it without a reason."""
+        if stopped == "diverged":
+            warn(
+                f"Training diverged in epoch {self.n_iter_} and stopped; the best weights before it were"
+                " restored.",
+                ConvergenceWarning,
+            )
+        elif not stopped and not cut_off and self.n_iter_ == limit:
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({limit}) reached and the optimization hasn't"
                 " converged yet.",
                 ConvergenceWarning,
             )
-        elif self.verbose:
+        elif self.verbose and (stopped == "max_time" or (not stopped and not cut_off)):
             print(f"Training took max_time={self.max_time} seconds. Stopping.")
 
-    def _minimise(self, recipe: Recipe, fit: _Fit[TargetsT], hooks: FitHooks | None) -> bool:
+    def _minimise(self, recipe: Recipe, fit: Fit[TargetsT], hooks: FitHooks | None) -> bool:
         """Minimise the loss by L-BFGS; False if Ctrl-C has ended it."""
         network = fit.training.network
         lbfgs = fit.training.minimiser()
@@ -571,38 +430,6 @@ class BaseMLP(CallbackSupportMixin, Persistent, ABC, Generic[TargetsT]):
         """
         objective = Objective(self.network_, X, y, sample_weight, self.alpha, self.n_threads)
         return objective(np.asarray(packed, np.float64))
-
-
-def _refuse_impossible(
-    recipe: Recipe, incremental: bool, validation: tuple[Any, Any, Any], saver: Checkpoint | None
-) -> None:
-    """Raise ValueError if the solver cannot do what the call asks for."""
-    observers = StepObservers(recipe.callbacks)
-    if incremental and recipe.early_stopping:
-        raise ValueError("partial_fit does not support early_stopping=True")
-    if recipe.optimizer is None and any(part is not None for part in validation):
-        raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
-    if recipe.optimizer is None and saver is not None:
-        raise ValueError("checkpoint needs a stochastic solver; got solver='lbfgs'")
-    if recipe.optimizer is None and observers:
-        raise ValueError(
-            "callbacks with every_steps need a stochastic solver; got solver='lbfgs', whose iterations are"
-            " what callbacks see as epochs"
-        )
-
-
-def _resumed(
-    saver: Checkpoint, saved: Saved, recipe: Recipe, spec: NetworkSpec, targets: Targets
-) -> Training:
-    """Return the training of a checkpoint, to go on with."""
-    training = saved.training
-    assert training is not None
-    if training.network.spec != spec:
-        raise saver.refuse("its network is not that of these parameters, X and y")
-    if not same_targets(targets, saved.targets):
-        raise saver.refuse("y has other labels")
-    training.random_from = recipe.random_state  # one that was drawn from stands in the file
-    return training.continued(recipe, spec)
 
 
 def _seen_by_all(epoch: Epoch, hooks: FitHooks | None, observers: Observers, limit: int) -> bool:

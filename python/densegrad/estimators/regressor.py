@@ -14,10 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from densegrad._losses import Loss
-from densegrad.estimators.base import BaseMLP, _Fit
+from densegrad.estimators.base import BaseMLP
 from densegrad.estimators.decorators import available_if, validated
 from densegrad.estimators.docs import documented
 from densegrad.estimators.parameters import CONSTRAINTS
+from densegrad.estimators.preparation import Fit
 from densegrad.estimators.targets import POSITIVE_LOSSES, REGRESSION_LOSSES, Values
 from densegrad.estimators.validation import R2
 from densegrad.estimators.warn import warn
@@ -248,7 +249,7 @@ class MLPRegressor(RegressorMixin, BaseMLP[Values]):
 
     _kind_of_targets = Values
 
-    def _begin(self, fit: _Fit[Values]) -> None:
+    def _begin(self, fit: Fit[Values]) -> None:
         super()._begin(fit)
         name = fit.training.network.spec.loss.name
         if self.verbose and fit.record is not None and name != "custom" and name not in POSITIVE_LOSSES:
