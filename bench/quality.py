@@ -190,6 +190,15 @@ MODELS: dict[str, Callable[[Table, int], Any]] = {
     "catboost": catboost,
     "realmlp": realmlp,
 }
+
+
+def no_means(problem: Any) -> list[Any]:
+    """Try no label smoothing alone."""
+    from densegrad.tabular.race import Try
+
+    return [Try({"smoothing": 0.0})] if problem.smooths else []
+
+
 #: Parts of the recipe that parameters leave out.
 BY_PARAMETER: dict[str, dict[str, Any]] = {
     "race": {"encodings": "plain"},
@@ -197,12 +206,13 @@ BY_PARAMETER: dict[str, dict[str, Any]] = {
     "temperature": {"calibrate": False},
     "clamp": {"clamp": False},
     "long training": {"max_epochs": 8},
+    "race of depths (always three layers)": {"hidden_layer_sizes": (256, 256, 256)},
 }
 #: Parts that have no parameter: what stands in their place.
 BY_PATCH: dict[str, dict[str, Any]] = {
     "second tries": {"densegrad.tabular.race.tries_of": lambda problem: []},
     "means of the target": {
-        "densegrad.tabular.race.tries_of": lambda problem: [{"smoothing": 0.0}] if problem.smooths else [],
+        "densegrad.tabular.race.tries_of": no_means,
         "densegrad.tabular.ensemble._target_means": lambda problem, rows: ([], []),
     },
     # The race has as many epochs as the members.

@@ -226,8 +226,8 @@ def test_groups_stay_together():
     centre = rng.normal(size=(60, 3))
     X = centre[groups] + 0.01 * rng.normal(size=(600, 3))
     y = rng.integers(0, 2, 60)[groups]  # noise, but of one group all the same
-    leaking = TabularClassifier(max_epochs=12, random_state=0).fit(X, y)
-    grouped = TabularClassifier(max_epochs=12, random_state=0).fit(X, y, groups=groups)
+    leaking = TabularClassifier(max_epochs=24, random_state=0).fit(X, y)
+    grouped = TabularClassifier(max_epochs=24, random_state=0).fit(X, y, groups=groups)
     assert leaking.oof_score_ > 0.9
     assert grouped.oof_score_ < 0.7
     frame = pd.DataFrame(X).rename(columns=str).assign(event=[f"e{g}" for g in groups])
@@ -416,6 +416,18 @@ def test_a_time_limit_too_short_for_an_epoch(Estimator, target):
     assert np.isfinite(model.score(frame, target(frame)))
 
 
+def test_short_time_leaves_out_the_race_of_depths(monkeypatch):
+    X, y = reach_of_an_arm(300)
+    model = TabularRegressor(max_epochs=16, n_members=2, encodings="plain", random_state=0, time_limit=1000)
+    for seconds, n_layers in [(1e-9, 3), (1000.0, 2)]:
+        monkeypatch.setattr(
+            "densegrad.tabular.fitting.timed_epoch",
+            lambda problem, *_, longest=seconds: 1e-9 if problem.deeper is None else longest,
+        )
+        assert model.fit(X, y).hidden_layer_sizes_ == (256,) * n_layers
+        assert len(model.history_[0]) == 16
+
+
 def test_what_fits_into_a_time_limit():
     from densegrad.tabular.budget import Plan, planned
 
@@ -434,6 +446,8 @@ def test_memory(monkeypatch):
     model = TabularClassifier(**QUICK)
     few, many = model.estimate_memory(frame), model.estimate_memory(pd.concat([frame] * 50))
     assert 100_000 < few < many
+    deep = TabularClassifier(hidden_layer_sizes=(256, 256, 256), **QUICK)
+    assert few == deep.estimate_memory(frame)
     monkeypatch.setattr("densegrad.tabular.base.available_memory", lambda: 1000.0)
     with pytest.warns(ResourceWarning, match="GB of memory, and the process may use"):
         model.fit(frame, classes_of(frame))
@@ -491,8 +505,9 @@ def test_ctrl_c_while_members_are_handed_out(monkeypatch):
 def test_progress(capfd):
     frame = messy_frame()
     TabularClassifier(progress=True, **QUICK).fit(frame, classes_of(frame))
-    # On two folds two encodings, no label smoothing, and more means; then three more members; 6 epochs each.
-    assert "66/66" in capfd.readouterr().err
+    # On two folds three layers, two encodings, no label smoothing, and more means; then three more members; 6
+    # epochs each.
+    assert "78/78" in capfd.readouterr().err
 
 
 # With scikit-learn.
@@ -543,7 +558,7 @@ def test_refused_arguments_leave_the_estimator_as_it_was(Estimator, target):
     with pytest.raises(ValueError, match="encodings must be some of plain, bins, values"):
         Estimator(encodings=["plain", "fourier"]).fit(frame, y)
     for sizes in ([], [64, 2.5], ["a"], [0], [True, 8]):
-        with pytest.raises(ValueError, match="hidden_layer_sizes must be widths"):
+        with pytest.raises(ValueError, match="hidden_layer_sizes must be 'auto', or widths"):
             Estimator(hidden_layer_sizes=sizes).fit(frame, y)
     with pytest.raises(ValueError, match="'n_threads' parameter"):
         Estimator(n_threads=10**30).fit(frame, y)
@@ -625,6 +640,48 @@ def test_a_name_in_place_of_values(argument):
     frame = messy_frame(50)
     with pytest.raises(TypeError, match=rf"{argument} must hold one .*not the name of a column; got 'age'"):
         TabularRegressor().fit(**{"X": frame, "y": np.arange(50), argument: "age"})
+
+
+def reach_of_an_arm(n_rows):
+    """Angles of three joints, and how far the arm reaches: a function of functions."""
+    joints = np.random.RandomState(0).uniform(0, 2 * np.pi, (n_rows, 3))
+    directions = joints.cumsum(axis=1)
+    return joints, np.hypot(np.cos(directions).sum(axis=1), np.sin(directions).sum(axis=1))
+
+
+def test_three_layers_only_where_they_pay():
+    X, y = reach_of_an_arm(300)
+    quick = {"max_epochs": 16, "n_members": 3, "random_state": 0}
+    deep = TabularRegressor(**quick).fit(X, y)
+    shallow = TabularRegressor(**quick).fit(X, X.sum(axis=1))
+    assert deep.hidden_layer_sizes_ == (256, 256, 256)
+    assert shallow.hidden_layer_sizes_ == (256, 256)
+    for model in (deep, shallow):
+        layers = {tuple(layer.units for layer in network.spec.layers[:-1]) for network in model.members_}
+        assert layers == {model.hidden_layer_sizes_}
+        # The race of encodings had that depth, too.
+        same = TabularRegressor(hidden_layer_sizes=model.hidden_layer_sizes_, **quick)
+        assert same.fit(X, y if model is deep else X.sum(axis=1)).race_ == model.race_
+        np.testing.assert_array_equal(same.predict(X), model.predict(X))
+
+
+def test_many_rows_race_depths_on_one_fold():
+    X, y = reach_of_an_arm(300)
+    quick = {"max_epochs": 16, "n_members": 3, "random_state": 0}
+    trained = []
+
+    def counted(problem, inputs, fold, *others):
+        trained.append((len(problem.hidden), fold))
+        return trained_member(problem, inputs, fold, *others)
+
+    with (
+        mock.patch("densegrad.tabular.race.ROWS_FOR_SHORT", 100),
+        mock.patch("densegrad.tabular.race.trained_member", counted),
+    ):
+        model = TabularRegressor(n_threads=1, **quick).fit(X, y)
+    assert model.hidden_layer_sizes_ == (256, 256)
+    assert trained[:2] == [(2, 0), (3, 0)]
+    assert {n_layers for n_layers, _ in trained[2:]} == {2}
 
 
 def test_more_epochs_only_where_they_pay():

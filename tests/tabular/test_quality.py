@@ -54,7 +54,7 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     quality, _ = scripts
     monkeypatch.setattr(quality, "ABLATION", parts := ["members", "fading of dropout, smoothing and decay"])
     page, found = tmp_path / "page.md", tmp_path / "found.jsonl"
-    arguments = f"quality.py {tmp_path} --sets wine,diabetes --models densegrad,hgb --rows 40 --repeats 1"
+    arguments = f"quality.py {tmp_path} --sets wine,diabetes --models densegrad,hgb --rows 60 --repeats 1"
     further = f" --ablation --page {page} --results {found} --threads 1"
     monkeypatch.setattr(sys, "argv", (arguments + further + " --minutes 0").split())
     quality.main()
@@ -66,7 +66,7 @@ def test_the_page(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert len(errors) == len(rows) == 2 * 4
     assert len({errors["diabetes", part] for part in ("densegrad", *parts)}) == 3
     text = page.read_text()
-    assert "No data set has more than 40 rows" in text
+    assert "No data set has more than 60 rows" in text
     assert "| members |" in text
     assert "## What was tried" in text
     assert (tmp_path / "images" / "bench-tabular-ranks.png").stat().st_size > 1000

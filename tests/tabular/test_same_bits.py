@@ -18,7 +18,7 @@ N_ROWS = 500
 
 
 def model_of(kind, n_threads):
-    shared = {"hidden_layer_sizes": 16, "max_epochs": 20, "random_state": 0, "n_threads": n_threads}
+    shared = {"max_epochs": 20, "random_state": 0, "n_threads": n_threads}
     if kind == "classes":
         return TabularClassifier(class_weight="balanced", **shared), classes_of
     return TabularRegressor("gaussian_nll" if kind == "deviations" else "squared_error", **shared), values_of
@@ -28,16 +28,20 @@ def digest(kind, n_threads):
     """A hash of all that a fit learns, and of predictions."""
     frame = messy_frame(N_ROWS)
     model, target = model_of(kind, n_threads)
-    # So few rows as if they were many: three encodings, pairs, a short race, and the longer training.
+    # So few rows as if they were many: three encodings, pairs, a short race, and the longer training. Layers
+    # are small, since this takes long.
     race = "densegrad.tabular.race"
     with (
         mock.patch(f"{race}.ROWS_FOR_SHORT", 100),
         mock.patch(f"{race}._ROWS_FOR_VALUES", 100),
         mock.patch("densegrad.tabular.ensemble._ROWS_FOR_PAIRS", 100),
+        mock.patch("densegrad.tabular.arguments.SHALLOW", (16,)),
+        mock.patch("densegrad.tabular.arguments.DEEP", (16, 16)),
     ):
         model.fit(frame, target(frame), np.arange(N_ROWS) % 3 + 1.0, groups=np.arange(N_ROWS) // 2)
     assert len(model.race_) == 3
-    found = hashlib.sha256(repr((model.race_, model.history_, model.member_epochs_)).encode())
+    chosen = model.hidden_layer_sizes_, model.race_, model.history_, model.member_epochs_
+    found = hashlib.sha256(repr(chosen).encode())
     for network in model.members_:
         found.update(network.parameters.tobytes())
     found.update(model.oof_prediction_.tobytes())

@@ -82,7 +82,8 @@ def test_a_loaded_estimator_is_the_same(model, target, tmp_path):
     np.testing.assert_array_equal(loaded.predict(new), model.predict(new))
     np.testing.assert_array_equal(loaded.oof_prediction_, model.oof_prediction_)
     np.testing.assert_array_equal(loaded.feature_names_in_, model.feature_names_in_)
-    for name in ("kinds_", "encoding_", "race_", "history_", "member_epochs_", "oof_score_", "fit_seconds_"):
+    learned = "kinds_ encoding_ hidden_layer_sizes_ race_ history_ member_epochs_ oof_score_ fit_seconds_"
+    for name in learned.split():
         assert getattr(loaded, name) == getattr(model, name)
     if isinstance(model, TabularClassifier):
         np.testing.assert_array_equal(loaded.predict_proba(new), model.predict_proba(new))

@@ -18,6 +18,9 @@ from densegrad.tabular.tasks import Classes
 
 Floats = NDArray[np.float64]
 
+#: Hidden layers that the race chooses from.
+SHALLOW, DEEP = (256, 256), (256, 256, 256)
+
 
 def refuse_name(argument: str, value: Any, what: str) -> None:
     """Raise TypeError for the name of a column in place of its values."""
@@ -28,15 +31,18 @@ def refuse_name(argument: str, value: Any, what: str) -> None:
         )
 
 
-def hidden_layers(sizes: Any) -> tuple[int, ...]:
-    """Return the widths of the hidden layers."""
+def hidden_layers(sizes: Any) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Return the widths of the hidden layers, and those that are worth a try in their place."""
+    if isinstance(sizes, str) and sizes == "auto":
+        return SHALLOW, DEEP
     hidden = tuple(np.ravel(np.asarray(sizes, dtype=object)))
     allowed = Numbers(Integral, 1, None, closed="left")
     if not hidden or not all(map(allowed.is_satisfied_by, hidden)):
         raise ValueError(
-            f"hidden_layer_sizes must be widths of at least one layer, all integers above 0; got {sizes!r}"
+            "hidden_layer_sizes must be 'auto', or widths of at least one layer, all integers above 0; got"
+            f" {sizes!r}"
         )
-    return tuple(map(int, hidden))
+    return tuple(map(int, hidden)), None
 
 
 def row_weights(sample_weight: Any, n_rows: int) -> tuple[Floats | None, NDArray[np.bool_]]:

@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "n_members": [Numbers(Integral, 1, None, closed="left")],
-    "hidden_layer_sizes": ["array-like", Numbers(Integral, 1, None, closed="left")],
+    "hidden_layer_sizes": ["array-like", Numbers(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "max_epochs": [Numbers(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "encodings": ["array-like", StrOptions(set(ENCODINGS))],
     "categorical_features": ["array-like", None],
@@ -74,6 +74,7 @@ class BaseTabular(Persistence):
     feature_names_in_: NDArray[Any]
     kinds_: list[str]
     encoding_: str
+    hidden_layer_sizes_: tuple[int, ...]
     race_: dict[str, float]
     history_: list[list[float]]
     member_epochs_: list[int]
@@ -188,13 +189,15 @@ class BaseTabular(Persistence):
         if groups is None and isinstance(task, Classes):
             warn_of_groups(columns, parsed, task)
         settings = self._settings()
+        hidden, deeper = hidden_layers(self.hidden_layer_sizes)
         problem = Problem(
             columns,
             training,
             folds,
             self._validation(columns, target, *validation),
-            hidden_layers(self.hidden_layer_sizes),
+            hidden,
             epochs_for(len(target) * 4 // 5) if isinstance(self.max_epochs, str) else int(self.max_epochs),
+            deeper,
         )
         self._warn_of_memory(problem, settings)
         try:
@@ -276,6 +279,8 @@ class BaseTabular(Persistence):
             self.feature_names_in_ = np.array(columns.names, dtype=object)
         self.kinds_ = list(columns.kinds)
         self.encoding_, self.race_ = ensemble.encoding, ensemble.race
+        *hidden, _ = ensemble.members[0].network.spec.layers
+        self.hidden_layer_sizes_ = tuple(layer.units for layer in hidden)
         self.history_ = [member.curve for member in ensemble.members]
         self.member_epochs_ = [member.best_epoch + 1 for member in ensemble.members]
 
@@ -317,11 +322,12 @@ class BaseTabular(Persistence):
         n_outputs = _validation.integer("n_outputs", n_outputs, 1)
         columns, parsed = Columns.learned(table_of(X), self.categorical_features)
         settings = self._settings()
+        hidden, deeper = hidden_layers(self.hidden_layer_sizes)
         return fit_memory(
             columns,
             parsed,
             settings.encodings,
-            hidden_layers(self.hidden_layer_sizes),
+            deeper or hidden,
             n_outputs,
             settings.n_threads,
         )
@@ -331,7 +337,7 @@ class BaseTabular(Persistence):
             problem.columns,
             problem.training.parsed,
             settings.encodings,
-            problem.hidden,
+            problem.deeper or problem.hidden,
             problem.training.task.head[0],
             settings.n_threads,
         )

@@ -22,7 +22,7 @@ class Plan:
     epochs: int
     #: Part of the rows that an epoch takes.
     part: float = 1.0
-    #: Tries of the winner on each fold of the race.
+    #: Tries on each fold of the race, of depth and of the winner.
     n_tries: int = 1
 
 

@@ -36,15 +36,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classifier of tables that takes a data frame as it is and needs no tuning.
 
     An ensemble of five networks by the recipe of RealMLP, each trained on four fifths of the rows and judged
-    by the others. A race on two folds chooses how numbers are encoded, and whether means of the target by
-    category and by pairs of columns help. One temperature makes the probabilities honest. Results are the
-    same bits for any number of threads.
+    by the others. A race on two folds chooses the depth, how numbers are encoded, and whether means of the
+    target by category and by pairs of columns help. One temperature makes the probabilities honest. Results
+    are the same bits for any number of threads.
 
     Parameters
     ----------
     n_members : int, default=5
         Networks in the ensemble. Fewer are faster, and predict a little worse.
-    hidden_layer_sizes : int or sequence of int, default=(256, 256, 256)
+    hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
+        'auto' is two layers of 256, or three if the race shows that these pay.
     max_epochs : int or 'auto', default='auto'
         Epochs of each member; 'auto' is 64, and fewer above 40,000 rows.
     encodings : sequence of {'plain', 'bins', 'values'}, or one of them, default=('plain', 'bins', 'values')
@@ -57,7 +58,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     calibrate : bool, default=True
         Choose a temperature by the rows that each member has not seen.
     time_limit : float or None, default=None
-        Seconds for the fit: fewer epochs, then no race, then fewer members.
+        Seconds for the fit: two layers, then fewer epochs, then no race, then fewer members.
     random_state : int, RandomState or None, default=None
     n_threads : int or None, default=None
         So many members are trained side by side. None: as many as the process may use.
@@ -73,6 +74,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     kinds_ : list of str
         The kind that each column was taken for: 'number', 'category', 'date' or 'empty'.
     members_ : list of Network
+    hidden_layer_sizes_ : tuple of int
+        The widths of the hidden layers.
     encoding_ : str
         The encoding that won.
     race_ : dict
@@ -113,7 +116,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self,
         n_members: int = 5,
         *,
-        hidden_layer_sizes: Any = (256, 256, 256),
+        hidden_layer_sizes: Any = "auto",
         max_epochs: int | str = "auto",
         encodings: Any = ("plain", "bins", "values"),
         categorical_features: Any = None,

@@ -66,6 +66,8 @@ class Problem:
     validation: Part | None
     hidden: tuple[int, ...]
     epochs: int
+    #: Hidden layers that are worth a try in place of `hidden`.
+    deeper: tuple[int, ...] | None = None
     #: Label smoothing at the beginning; None takes the task's.
     smoothing: float | None = None
     #: Part of the rows that an epoch takes, and that it is judged by.

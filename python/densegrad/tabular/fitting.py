@@ -70,13 +70,19 @@ def fitted(problem: Problem, settings: Settings, random: np.random.RandomState) 
     n_threads = min(settings.n_threads, max(2 * len(encodings), n_members))
     seeds = [int(seed) for seed in random.randint(2**31 - 1, size=n_members)]
     # A short race makes up for all tries but one.
-    n_tries = 1 if problem.training.task.n_rows > ROWS_FOR_SHORT else len(tries_of(problem))
-    plan = Plan(len(encodings), n_members, problem.epochs, n_tries=n_tries)
+    n_tries = 1
+    if problem.training.task.n_rows <= ROWS_FOR_SHORT:
+        n_tries = len(tries_of(problem)) + (problem.deeper is not None)
+    wanted = plan = Plan(len(encodings), n_members, problem.epochs, n_tries=n_tries)
     deadline = math.inf
     if settings.time_limit is not None:
         deadline = start + settings.time_limit
-        seconds = timed_epoch(problem, next(iter(encodings.values())), seeds[0])
-        plan = planned(plan, seconds, deadline - monotonic(), n_threads)
+        for tried in (problem, replace(problem, deeper=None)):
+            seconds = timed_epoch(tried, next(iter(encodings.values())), seeds[0])
+            plan = planned(wanted, seconds, deadline - monotonic(), n_threads)
+            if plan == wanted:
+                break
+        problem = tried
         encodings = dict(list(encodings.items())[: plan.n_encodings])
     late = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The race on the first folds, of encodings, label smoothing, means and epochs; then the other members."""
+"""The race on the first folds: depths, encodings, label smoothing, means, epochs; then the other members."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ ROWS_FOR_SHORT = 5000
 SHORT = 8
 #: The errors of so many epochs before the last cosine, when the rate is low, are compared.
 _AT_AN_END = 2
+#: A deeper network must lower the error by such a share: it takes twice the time.
+_DEEPER_PAYS = 0.03
 #: A share of the error that two folds do not tell from luck. Further means of the target, of many rows, may
 #: seem so much worse: all members together gain more from them than two show.
 _LUCK = 0.01
@@ -63,6 +65,15 @@ def candidates(problem: Problem, encodings: Sequence[str]) -> dict[str, Inputs]:
         if all(inputs.width != other.width for other in chosen.values()):
             chosen[encoding] = inputs
     return chosen
+
+
+@dataclass(frozen=True)
+class Try:
+    """A change of the problem that may help."""
+
+    change: dict[str, Any]
+    #: The change stays if the error is above by less than this share; below 0 it must be below by more.
+    luck: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -158,9 +169,8 @@ def fit(
     short = problem
     if problem.training.task.n_rows > ROWS_FOR_SHORT and problem.epochs > SHORT:
         short = replace(problem, epochs=SHORT)
-    racing = range(min(FOLDS_IN_RACE, len(seeds)))
     with _Workers(seeds, n_threads, watch) as workers:
-        finished = _raced(workers, short, encodings, len(racing))
+        finished, short = _raced(workers, short, encodings, min(FOLDS_IN_RACE, len(seeds)))
         race = {name: _mean_error(members) for name, members in finished.items()}
         most = max(map(len, finished.values()))
         winner = min(
@@ -170,8 +180,8 @@ def fit(
         shared = None if members[0].means else scaled_inputs(problem, inputs, members[0].input_scale)
         chosen = short
         if not workers.over:
-            members, chosen = _refined(workers, short, inputs, members, shared)
-        if not workers.over and short is not problem:
+            members, chosen = _refined(workers, short, inputs, members, tries_of(short), shared)
+        if not workers.over and short.epochs < problem.epochs:
             members, chosen = _longer(workers, problem.epochs, chosen, inputs, members, shared)
         if not workers.over:
             missing = range(len(members), len(seeds))
@@ -181,29 +191,43 @@ def fit(
 
 def _raced(
     workers: _Workers, problem: Problem, encodings: dict[str, Inputs], n_folds: int
-) -> dict[str, list[Member]]:
-    """Return the members of each encoding; one that is far behind on the first fold has no others."""
+) -> tuple[dict[str, list[Member]], Problem]:
+    """Race depths with the first encoding, then all encodings.
+
+    Returns
+    -------
+    finished : dict of list of Member
+        Those of each encoding; one that is far behind on the first fold has no others.
+    problem : Problem
+        With the hidden layers of these.
+    """
     n_rows = problem.training.task.n_rows
     finished: dict[str, list[Member]] = {}
     rounds = [[fold] for fold in range(n_folds)] if n_rows > ROWS_FOR_SHORT else [list(range(n_folds))]
+    if problem.deeper is not None:
+        name, inputs = next(iter(encodings.items()))
+        members = _made(workers.train([Job(problem, inputs, k) for k in rounds[0]]))
+        if not workers.over:
+            deeper = Try({"hidden": problem.deeper, "deeper": None}, -_DEEPER_PAYS)
+            members, problem = _refined(workers, problem, inputs, members, [deeper])
+        if members:
+            finished[name] = members
+    ahead = list(encodings)
     for folds in rounds:
-        ahead = encodings
         if finished and workers.over:
             break
-        if finished:
+        if finished and folds is not rounds[0]:
             best = min(_mean_error(members) for members in finished.values())
-            ahead = {
-                name: encodings[name]
-                for name, members in finished.items()
-                if _mean_error(members) <= _limit(best, _FAR_BEHIND, n_rows)
-            }
-        trained = workers.train([Job(problem, inputs, k) for inputs in ahead.values() for k in folds])
-        for i, name in enumerate(ahead):
-            if made := _made(trained[i * len(folds) : (i + 1) * len(folds)]):
-                finished.setdefault(name, []).extend(made)
+            limit = _limit(best, _FAR_BEHIND, n_rows)
+            ahead = [name for name, members in finished.items() if _mean_error(members) <= limit]
+        missing = [(name, k) for name in ahead for k in folds if k >= len(finished.get(name, []))]
+        trained = workers.train([Job(problem, encodings[name], k) for name, k in missing])
+        for (name, _), member in zip(missing, trained, strict=True):
+            if member is not None:
+                finished.setdefault(name, []).append(member)
     if not finished:
         raise Interrupted
-    return finished
+    return finished, problem
 
 
 def _refined(
@@ -211,12 +235,10 @@ def _refined(
     problem: Problem,
     inputs: Inputs,
     members: list[Member],
-    shared: NDArray[np.float32] | None,
+    tries: Sequence[Try],
+    shared: NDArray[np.float32] | None = None,
 ) -> tuple[list[Member], Problem]:
-    """Try no label smoothing, then means of the target for all categories, then by pairs of columns.
-
-    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot. Means help if
-    the rows of a level are few, or if two columns together tell what each alone does not.
+    """Try changes of the problem, each with those before it that have helped.
 
     Returns
     -------
@@ -226,26 +248,32 @@ def _refined(
         The choice.
     """
     cost = problem.log_loss if isinstance(problem.training.task, Classes) else lambda member: member.error
-    for change in tries_of(problem):
-        changed = replace(problem, **change)
+    for further in tries:
+        changed = replace(problem, **further.change)
         jobs = [Job(changed, inputs, k) for k in range(len(members))]
         trained = _made(workers.train(jobs, shared))
         if workers.over:
             break
         before, after = sum(map(cost, members)), sum(map(cost, trained))
-        luck = _LUCK if "pairs" in change and problem.training.task.n_rows > ROWS_FOR_SHORT else 0.0
-        if after < before + luck * abs(before):
+        if after < before + further.luck * abs(before):
             members, problem = trained, changed
     return members, problem
 
 
-def tries_of(problem: Problem) -> list[dict[str, Any]]:
-    """Return the changes of the problem that are worth a try, each with those before it that have helped."""
-    tries: list[dict[str, Any]] = []
+def tries_of(problem: Problem) -> list[Try]:
+    """Return what the winner is tried with: no label smoothing, then means of the target.
+
+    Label smoothing helps if classes can be told apart, and spoils probabilities if they cannot. Means for all
+    categories help if the rows of a level are few, those by pairs of columns if two together tell what each
+    alone does not.
+    """
+    tries: list[Try] = []
     if problem.smooths:
-        tries.append({"smoothing": 0.0})
+        tries.append(Try({"smoothing": 0.0}))
     if problem.further_means or problem.has_pairs:
-        tries.append({"means_above": 2, "pairs": MOST_PAIRS if problem.has_pairs else 0})
+        many = problem.has_pairs and problem.training.task.n_rows > ROWS_FOR_SHORT
+        change = {"means_above": 2, "pairs": MOST_PAIRS if problem.has_pairs else 0}
+        tries.append(Try(change, _LUCK if many else 0.0))
     return tries
 
 
@@ -275,11 +303,11 @@ def _mean_error(members: Sequence[Member]) -> float:
 
 
 def timed_epoch(problem: Problem, inputs: Inputs, seed: int) -> float:
-    """Return the seconds of one epoch of one member, from a training that is thrown away."""
+    """Return the seconds of one epoch of the largest member, from a training that is thrown away."""
     rows, _, _ = problem.parts(0)
     few = rows[:_TIMED_ROWS]
     task = problem.training.task
-    recipe = problem.recipe(inputs.width, len(rows))
+    recipe = replace(problem, hidden=problem.deeper or problem.hidden).recipe(inputs.width, len(rows))
     plain = inputs.of(problem.training.parsed.take(few))
     scaling = task.scaling(few, None)
     some = Rows(plain, task.target(scaling)[few], None)

@@ -35,9 +35,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     """Regressor of tables that takes a data frame as it is and needs no tuning.
 
     An ensemble of five networks by the recipe of RealMLP, each trained on four fifths of the rows and judged
-    by the others. A race on two folds chooses how numbers are encoded, and whether means of the target by
-    category and by pairs of columns help. The target may be on any scale. Results are the same bits for any
-    number of threads.
+    by the others. A race on two folds chooses the depth, how numbers are encoded, and whether means of the
+    target by category and by pairs of columns help. The target may be on any scale. Results are the same
+    bits for any number of threads.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Of the loss 'quantile': a level, or several increasing ones, whose predictions never cross.
     n_members : int, default=5
         Networks in the ensemble. Fewer are faster, and predict a little worse.
-    hidden_layer_sizes : int or sequence of int, default=(256, 256, 256)
+    hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
+        'auto' is two layers of 256, or three if the race shows that these pay.
     max_epochs : int or 'auto', default='auto'
         Epochs of each member; 'auto' is 64, and fewer above 40,000 rows.
     encodings : sequence of {'plain', 'bins', 'values'}, or one of them, default=('plain', 'bins', 'values')
@@ -59,7 +60,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     clamp : bool, default=True
         Keep predictions within the range of the training targets, and deviations below its width.
     time_limit : float or None, default=None
-        Seconds for the fit: fewer epochs, then no race, then fewer members.
+        Seconds for the fit: two layers, then fewer epochs, then no race, then fewer members.
     random_state : int, RandomState or None, default=None
     n_threads : int or None, default=None
         So many members are trained side by side. None: as many as the process may use.
@@ -74,6 +75,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     kinds_ : list of str
         The kind that each column was taken for: 'number', 'category', 'date' or 'empty'.
     members_ : list of Network
+    hidden_layer_sizes_ : tuple of int
+        The widths of the hidden layers.
     encoding_ : str
         The encoding that won.
     race_ : dict
@@ -111,7 +114,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         *,
         quantile: float | list[float] = 0.5,
         n_members: int = 5,
-        hidden_layer_sizes: Any = (256, 256, 256),
+        hidden_layer_sizes: Any = "auto",
         max_epochs: int | str = "auto",
         encodings: Any = ("plain", "bins", "values"),
         categorical_features: Any = None,
