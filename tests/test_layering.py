@@ -75,7 +75,8 @@ LAYERS = [
     {"display._drawing", "display._models", "display._numbers"},
     {"display.diagnostics"},
     {"display._canvas", "display._html", "display._passes", "display._svg"},
-    {"display._detail", "display._units", "display._walk_steps"},
+    {"display._detail", "display._formulas", "display._units"},
+    {"display._walk_steps"},
     {"display._graph"},
     {
         "display.activation_display",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densegrad import Backpropagation
+from densegrad.display._formulas import chain, formula, forward_formulas, loss_formula, spoken_chain
 from densegrad.display._html import Table, gradient, quotient, symbol
 from densegrad.display._numbers import norm, shape_text, short
 from densegrad.display._passes import Passes
@@ -149,7 +150,7 @@ class Walk:
 
     def _input(self) -> Step:
         one, batch = self._per_unit("y", 0, self.p.outputs, "y")
-        body = _formula(f"{symbol('y', 0)} = <i>x</i>", "y 0 equals x") + self._views(
+        body = formula(f"{symbol('y', 0)} = <i>x</i>", "y 0 equals x") + self._views(
             lambda s: [one(s)], [batch]
         )
         return Step("Forward pass: the input", "layer-0 forward-0", "forward", body)
@@ -165,7 +166,7 @@ class Walk:
         by_W = quotient("y", "W", l, l)
         z_batch = np.stack([passes.preactivation(l, s) for s in range(min(passes.batch, self.most))])
         activation = escape(passes.activations[l - 1])
-        text, spoken = _forward_formulas(passes.kinds[l - 1], activation, l)
+        text, spoken = forward_formulas(passes.kinds[l - 1], activation, l)
 
         def local(s: int) -> list[str]:
             tables = [
@@ -196,7 +197,7 @@ class Walk:
             return tables
 
         body = (
-            _formula(text, spoken)
+            formula(text, spoken)
             + "<h3>In</h3>"
             + self._views(lambda s: [y_in(s)], [y_in_batch])
             + f'<div class="tables">{self._matrix(symbol("W", l), l, passes.weight(l), f"W {l}")}</div>'
@@ -249,10 +250,10 @@ class Walk:
         even = bool(np.isclose(losses.mean(), p.loss, rtol=1e-5, atol=1e-12))
         mean = f"1/{passes.batch} · Σ<sub>s</sub> loss<sub>s</sub>"
         weighted = "Σ<sub>s</sub> w<sub>s</sub> · loss<sub>s</sub> / Σ<sub>s</sub> w<sub>s</sub>"
-        row, spoken_row = _loss_formula(passes.loss_name, passes.activations[-1], L)
+        row, spoken_row = loss_formula(passes.loss_name, passes.activations[-1], L)
         spoken_mean = "mean" if even else "weighted mean"
         body = (
-            _formula(
+            formula(
                 f"loss<sub>s</sub> = {row}; {symbol('y', L + 1)} = {mean if even else weighted} = {total}",
                 f"the loss of a sample is {spoken_row}; y {L + 1} is the {spoken_mean} of the losses of the"
                 f" {passes.batch} samples, {short(p.loss, 6)}",
@@ -292,9 +293,9 @@ class Walk:
         out, out_batch = self._per_unit("L'", L, self.p.loss_gradients, "L'")
         local, local_batch = self._local_of_loss()
         body = (
-            _formula(
-                f"{gradient(L + 1)} = 1; {_chain(L + 1)}",
-                f"L prime {L + 1} equals 1; {_spoken_chain(L + 1)}",
+            formula(
+                f"{gradient(L + 1)} = 1; {chain(L + 1)}",
+                f"L prime {L + 1} equals 1; {spoken_chain(L + 1)}",
             )
             + "<h3>In</h3>"
             + f"<p>{gradient(L + 1)} = dLoss/dLoss = 1, and from the cache, filled in"
@@ -318,9 +319,9 @@ class Walk:
         by_y, by_W = quotient("y", "y", l, l - 1), quotient("y", "W", l, l)
         goal = f"goes on to layer {l - 1}" if l > 1 else "says how the loss changes with the input itself"
         body = (
-            _formula(
-                f"{_chain(l)}; {symbol('dW', l)} = {L1} · {by_W}",
-                f"{_spoken_chain(l)}; d Loss by d W {l} equals L prime {l} times d y {l} by d W {l}",
+            formula(
+                f"{chain(l)}; {symbol('dW', l)} = {L1} · {by_W}",
+                f"{spoken_chain(l)}; d Loss by d W {l} equals L prime {l} times d y {l} by d W {l}",
             )
             + "<h3>In</h3>"
             + self._views(lambda s: [came(s)], [came_batch])
@@ -372,7 +373,7 @@ class Walk:
             symbol("y", "<i>l</i>"),
         )
         body = (
-            _formula(
+            formula(
                 f"{symbol('W', '<i>l</i>')} ← {symbol('W', '<i>l</i>')} − α · {symbol('dW', '<i>l</i>')}",
                 "W l becomes W l minus alpha times d Loss by d W l",
             )
@@ -392,61 +393,6 @@ class Walk:
             else f"the forward pass of layer {l}"
         )
         return f'<a href="#step-{number + 1}" data-step="{number}">{name}</a>'
-
-
-def _forward_formulas(kind: str, activation: str, l: int) -> tuple[str, str]:
-    """Return the formulas of a layer's forward pass, and the words of them."""
-    x, W, z, y = symbol("y", l - 1), symbol("W", l), symbol("z", l), symbol("y", l)
-    if kind == "dense":
-        return (
-            f"{z} = [ {x} , 1 ] · {W}; {y} = {activation}( {z} )",
-            f"z {l} equals y {l - 1} with a 1 appended, times W {l}; y {l} equals {activation} of z {l}",
-        )
-    if kind == "scale":
-        return (
-            f"{z} = {W} ∘ {x}; {y} = {z}",
-            f"z {l} equals W {l} times y {l - 1}, unit by unit; y {l} equals z {l}",
-        )
-    name = activation.removeprefix("blend ")
-    return (
-        f"{z} = {x} + {W} ∘ ( {name}( {x} ) − {x} ); {y} = {z}",
-        f"z {l} equals y {l - 1} plus W {l} times the difference of {name} of y {l - 1} and y {l - 1},"
-        f" unit by unit; y {l} equals z {l}",
-    )
-
-
-def _loss_formula(loss: str, head: str, L: int) -> tuple[str, str]:
-    """Return the formula of the loss of one sample, and the words of it."""
-    y = symbol("y", L)
-    if loss == "squared_error":
-        return f"½ Σ ( {y} − target )²", f"half the sum of squares of y {L} minus the target"
-    if loss == "absolute_error":
-        return f"Σ | {y} − target |", f"the sum of the sizes of y {L} minus the target"
-    if loss == "log_loss" and head == "softmax":
-        return f"− Σ target · log {y}", f"minus the sum of the target times the logarithm of y {L}"
-    if loss == "log_loss":
-        return (
-            f"− Σ [ target · log {y} + (1 − target) · log(1 − {y}) ]",
-            f"minus the sum of the target times the logarithm of y {L}, and 1 minus the target times that of"
-            f" 1 minus y {L}",
-        )
-    return f"{escape(loss)}( {y} , target )", f"{escape(loss)} of y {L} and the target"
-
-
-def _chain(l: int) -> str:
-    return f"{gradient(l - 1)} = {gradient(l)} · {quotient('y', 'y', l, l - 1)}"
-
-
-def _spoken_chain(l: int) -> str:
-    return f"L prime {l - 1} equals L prime {l} times d y {l} by d y {l - 1}"
-
-
-def _formula(html: str, spoken: str) -> str:
-    """Return formulas, separated by a semicolon, with the words of them for those who listen."""
-    parts = "".join(f'<span class="whole">{part}</span>' for part in html.split("; "))
-    return (
-        f'<p class="formula"><span aria-hidden="true">{parts}</span><span class="hidden">{spoken}</span></p>'
-    )
 
 
 def _first_rows(shown: int, batch: int) -> str:
