@@ -120,9 +120,11 @@ int main(int argc, char **argv) {
                                  {"  + transpose", products}};
     for (int repeat = 0; repeat < 60; ++repeat)
         for (Index first = 0; first + batch_size <= std::min(n_rows, 8 * batch_size); first += batch_size) {
-            Batch<T> batch{&rows, {}, order.data() + first, first, 0, 1.0 / static_cast<double>(batch_size),
-                           0};
-            batch.targets.classes = classes.data();
+            const Batch<T> batch{.rows = &rows,
+                                 .targets = {.classes = classes.data()},
+                                 .order = order.data() + first,
+                                 .first_row = first,
+                                 .weight_scale = 1.0 / static_cast<double>(batch_size)};
             StopWatch watch{StopRequest{}};
             timed(phases[0], [&] { k.gather(batch.gather(pass.output[0], pass.stride), 0, batch_size); });
             timed(phases[1], [&] {

@@ -154,6 +154,14 @@ DENSEGRAD_INLINE void fused_loss(const LossArgs<T> &args, const LossGroup<T> &gr
     total.store_at(group.loss);
 }
 
+// Gives max z of each row, for the lanes from `part` on.
+template <class T> DENSEGRAD_INLINE Vec<T> greatest_output(const LossGroup<T> &group, Index part) {
+    Vec<T> greatest = load<T>(group.z + part);
+    for (Index c = 1; c < group.n_out; ++c)
+        greatest = max(load<T>(group.z + c * kLanes<T> + part), greatest);
+    return greatest;
+}
+
 // -sum t log y, y = softmax(z); delta = y sum(t) - t, dloss/dy = -t / y.
 //
 // Let r be the sum of exp(z - max z) without the term of the greatest output (the first if there are
@@ -162,9 +170,7 @@ DENSEGRAD_INLINE void fused_loss(const LossArgs<T> &args, const LossGroup<T> &gr
 template <class T> DENSEGRAD_INLINE void softmax_log_loss(const LossGroup<T> &group) {
     for (int v = 0; v < kVecs; ++v) {
         const Index part = v * kVecLanes<T>;
-        Vec<T> greatest = load<T>(group.z + part);
-        for (Index c = 1; c < group.n_out; ++c)
-            greatest = max(load<T>(group.z + c * kLanes<T> + part), greatest);
+        const Vec<T> greatest = greatest_output<T>(group, part);
         Vec<T> rest{}, mass{}, dot{}; // sums of exp(z - max) but for the greatest, of t, of t (z - max)
         Int<T> seen{};                // lanes whose greatest output has been
         for (Index c = 0; c < group.n_out; ++c) {
@@ -207,9 +213,7 @@ template <class T> DENSEGRAD_INLINE void softmax_focal(const LossArgs<T> &args, 
     const T gamma = args.parameter;
     for (int v = 0; v < kVecs; ++v) {
         const Index part = v * kVecLanes<T>;
-        Vec<T> greatest = load<T>(group.z + part);
-        for (Index c = 1; c < group.n_out; ++c)
-            greatest = max(load<T>(group.z + c * kLanes<T> + part), greatest);
+        const Vec<T> greatest = greatest_output<T>(group, part);
         Vec<T> sum{};
         for (Index c = 0; c < group.n_out; ++c)
             sum = sum + exp_nonpositive<T>(load<T>(group.z + c * kLanes<T> + part) - greatest);
@@ -284,6 +288,7 @@ template <class T> DENSEGRAD_INLINE void quantile_loss(const LossArgs<T> &args, 
 
 // 1/2 (s + (t - mean)^2 exp(-s) + log 2 pi), and the variance is exp(s). Outputs are all means, then all s.
 template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group) {
+    constexpr T half_log_2_pi = T(0.918938533204672741780);
     const Index m = group.n_targets;
     for (int v = 0; v < kVecs; ++v) {
         const Index part = v * kVecLanes<T>;
@@ -297,7 +302,7 @@ template <class T> DENSEGRAD_INLINE void gaussian_nll(const LossGroup<T> &group)
             // This is bounded: if r is 0, so is r times this.
             const Vec<T> scaled = r * exp<T>(at_most<T>(-s, Precision<T>::exp_high));
             const Vec<T> square = r * scaled;
-            total = total + ((s + square) * T(0.5) + T(0.918938533204672741780));
+            total = total + ((s + square) * T(0.5) + half_log_2_pi);
             const Vec<T> delta_mean = scaled * weight;
             const Vec<T> delta_s = (T(1) - square) * T(0.5) * weight;
             store<T>(group.delta + at_mean, delta_mean);

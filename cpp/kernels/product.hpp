@@ -259,12 +259,17 @@ template <class T> void forward(const ForwardArgs<T> &args, Index row_begin, Ind
         finish(0, row_begin, done);
         row_begin = done;
     }
-    const RowProductArgs<T> product{args.input,   args.input_stride,
-                                    args.weights, (args.n_in + 1) * kLanes<T>,
-                                    args.n_in,    true,
-                                    args.output,  args.output_stride,
-                                    args.n_out,   fused ? Epilogue::relu : Epilogue::none,
-                                    args.output};
+    const RowProductArgs<T> product{.a = args.input,
+                                    .a_stride = args.input_stride,
+                                    .b = args.weights,
+                                    .b_stride = (args.n_in + 1) * kLanes<T>,
+                                    .n_sum = args.n_in,
+                                    .from_line = true,
+                                    .c = args.output,
+                                    .c_stride = args.output_stride,
+                                    .n_columns = args.n_out,
+                                    .epilogue = fused ? Epilogue::relu : Epilogue::none,
+                                    .output = args.output};
     row_product<T>(product, row_begin, row_end, finish);
 }
 
@@ -287,12 +292,17 @@ DENSEGRAD_INLINE void finish_input_gradient(const BackwardArgs<T> &args, Index l
 
 template <class T> void backward(const BackwardArgs<T> &args, Index row_begin, Index row_end) {
     const bool fused = args.activation == Activation::relu && !args.local && !args.loss_gradient;
-    const RowProductArgs<T> product{args.delta,       args.delta_stride,
-                                    args.transposed,  args.n_out * kLanes<T>,
-                                    args.n_out,       false,
-                                    args.input_delta, args.input_stride,
-                                    args.n_in,        fused ? Epilogue::relu_local_gradient : Epilogue::none,
-                                    args.output};
+    const RowProductArgs<T> product{.a = args.delta,
+                                    .a_stride = args.delta_stride,
+                                    .b = args.transposed,
+                                    .b_stride = args.n_out * kLanes<T>,
+                                    .n_sum = args.n_out,
+                                    .from_line = false,
+                                    .c = args.input_delta,
+                                    .c_stride = args.input_stride,
+                                    .n_columns = args.n_in,
+                                    .epilogue = fused ? Epilogue::relu_local_gradient : Epilogue::none,
+                                    .output = args.output};
     row_product<T>(product, row_begin, row_end, [&](Index line, Index begin, Index end) {
         if (!fused)
             finish_input_gradient<T>(args, line, begin, end);

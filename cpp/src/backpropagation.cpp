@@ -11,8 +11,12 @@
 #include "updates.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace densegrad {
 
@@ -34,7 +38,7 @@ template <class T> bool NetworkOf<T>::run_forward(const RowsView &rows, int n_th
     // For a custom loss, forward and backward do what backpropagate does for the others.
     prepare_cache(rows, threads, spec_.loss.loss == Loss::custom);
     const Pass<T> &pass = *cache_;
-    const Batch<T> batch{&rows, {}, nullptr, 0, 0, 0.0, 0};
+    const Batch<T> batch{.rows = &rows};
     batch.place(pass, rows.n_rows);
     StopWatch watch(stop);
     run_team(threads, [&](Team &team) {
@@ -170,7 +174,7 @@ double NetworkOf<T>::backpropagate(const RowsView &rows, const Targets &targets,
         pass.sparse->reserve_columns();
     const SharedBlocks blocks(layers_, threads);
     const double weight = total_weight(targets.sample_weight, n);
-    const Batch<T> batch{&rows, targets, nullptr, 0, 0, 1.0 / weight, 0};
+    const Batch<T> batch{.rows = &rows, .targets = targets, .weight_scale = 1.0 / weight};
     batch.place(pass, n);
     StopWatch watch(stop);
     has_weight_gradients_ = false;
@@ -241,7 +245,11 @@ double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &
     double total = 0.0;
     for (Index first = begin; first < end && !watch.ask(); first += pass.rows) {
         const Index count = std::min(pass.rows, end - first);
-        const Batch<T> batch{&rows, targets, nullptr, first, first, 1.0 / weight, 0};
+        const Batch<T> batch{.rows = &rows,
+                             .targets = targets,
+                             .first_row = first,
+                             .first_in_batch = first,
+                             .weight_scale = 1.0 / weight};
         batch.place(pass, count);
         row_phase(layers_, loss_args(), pass, batch, count, false, kernels_, watch, team);
         total = add_weighted_losses(total, pass.row_loss, batch, count);
@@ -252,10 +260,11 @@ double NetworkOf<T>::sum_loss_and_gradient(const RowsView &rows, const Targets &
 }
 
 template <class T>
-double NetworkOf<T>::custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop,
-                                              BatchLoss custom, bool &done) {
+std::optional<double> NetworkOf<T>::custom_loss_and_gradient(const RowsView &rows, int n_threads,
+                                                             StopRequest stop, BatchLoss custom) {
     const double loss = run_custom(rows, false, n_threads, stop, custom);
-    done = has_weight_gradients_;
+    if (!has_weight_gradients_)
+        return std::nullopt;
     has_weight_gradients_ = false; // the caller changes them
     return loss;
 }
@@ -281,9 +290,9 @@ template double NetworkOf<float>::sum_loss_and_gradient(const RowsView &, const 
 template double NetworkOf<double>::sum_loss_and_gradient(const RowsView &, const Targets &, Index, Index,
                                                          double, const Pass<double> &, const SharedBlocks &,
                                                          StopWatch &, Team &);
-template double NetworkOf<float>::custom_loss_and_gradient(const RowsView &, int, StopRequest, BatchLoss,
-                                                           bool &);
-template double NetworkOf<double>::custom_loss_and_gradient(const RowsView &, int, StopRequest, BatchLoss,
-                                                            bool &);
+template std::optional<double> NetworkOf<float>::custom_loss_and_gradient(const RowsView &, int, StopRequest,
+                                                                          BatchLoss);
+template std::optional<double> NetworkOf<double>::custom_loss_and_gradient(const RowsView &, int, StopRequest,
+                                                                           BatchLoss);
 
 } // namespace densegrad

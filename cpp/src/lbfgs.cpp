@@ -11,11 +11,15 @@
 #include "updates.hpp"
 #include "vectors.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace densegrad {
 namespace {
@@ -206,10 +210,10 @@ bool LbfgsOf::sum_shards(Problem &problem, Team &team) {
 bool LbfgsOf::evaluate(Problem &problem, Team &team) {
     const LbfgsSpec &spec = problem.spec;
     if (!problem.pass) {
-        bool good = false;
-        problem.loss =
-            network_.custom_loss_and_gradient(spec.rows, spec.n_threads, spec.stop, spec.custom, good);
-        problem.asked = !good;
+        const std::optional<double> loss =
+            network_.custom_loss_and_gradient(spec.rows, spec.n_threads, spec.stop, spec.custom);
+        problem.asked = !loss;
+        problem.loss = loss.value_or(kUnknown);
     } else {
         network_.refresh_transposed(problem.blocks, team);
         if (spec.shards.ends) {
@@ -235,7 +239,7 @@ bool LbfgsOf::evaluate(Problem &problem, Team &team) {
 // Makes one iteration's line search along the direction that was found, which is in memory_.next_step().
 // Returns false if it found nothing or was asked to stop. Weights, gradient and loss are then as they were.
 bool LbfgsOf::search(Problem &problem, const Direction &found, Team &team) {
-    constexpr int kMostTrials = 20;
+    constexpr int kMostTrials = 20; // SciPy's default
     double *const weights_before = weights_before_[0];
     double *const gradient_before = memory_.next_difference();
     const double *const direction = memory_.next_step();
@@ -372,7 +376,11 @@ LbfgsResult LbfgsOf::minimise(const LbfgsSpec &spec) {
     }
     const double weight =
         shards.ends ? shards.batch_weights[0] : total_weight(spec.targets.sample_weight, spec.rows.n_rows);
-    Problem problem{spec, weight, custom ? nullptr : pass_.get(), blocks, plan};
+    Problem problem{.spec = spec,
+                    .weight = weight,
+                    .pass = custom ? nullptr : pass_.get(),
+                    .blocks = blocks,
+                    .plan = plan};
     LbfgsResult result;
     run_team(threads, [&](Team &team) { result.end = run(problem, team); });
     if (std::isfinite(problem.loss)) {

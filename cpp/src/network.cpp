@@ -6,9 +6,12 @@
 #include "updates.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace densegrad {
 
@@ -42,9 +45,15 @@ NetworkOf<T>::NetworkOf(const NetworkSpec &spec) : spec_(spec), kernels_(densegr
     Index n_in = spec.n_inputs;
     for (const LayerSpec &layer : spec.layers) {
         const bool elementwise = is_elementwise(layer.kind);
-        layers_.push_back(Layer<T>{n_in, layer.n_units, elementwise ? Activation::identity : layer.activation,
-                                   layer.dropout, layer.trainable, layer.rates, layer.custom, layer.kind,
-                                   elementwise ? layer.activation : Activation::identity});
+        layers_.push_back({.n_in = n_in,
+                           .n_out = layer.n_units,
+                           .activation = elementwise ? Activation::identity : layer.activation,
+                           .dropout = layer.dropout,
+                           .trainable = layer.trainable,
+                           .rates = layer.rates,
+                           .custom = layer.custom,
+                           .kind = layer.kind,
+                           .blended = elementwise ? layer.activation : Activation::identity});
         n_in = layer.n_units;
     }
     layers_.back().n_levels = std::max<Index>(1, static_cast<Index>(spec.loss.levels.size()));
@@ -64,13 +73,13 @@ template <class T> LossArgs<T> NetworkOf<T>::loss_args(double smoothing_factor) 
     Head head = layers_.back().head();
     if (head.activation == Activation::custom)
         head.activation = Activation::identity; // its y_(L) is there before the loss layer (loss_rows)
-    return {spec_.loss.loss,
-            head,
-            layers_.back().n_out,
-            n_targets_,
-            static_cast<T>(spec_.loss.parameter),
-            static_cast<T>(spec_.loss.label_smoothing * smoothing_factor),
-            levels_.data()};
+    return {.loss = spec_.loss.loss,
+            .head = head,
+            .n_out = layers_.back().n_out,
+            .n_targets = n_targets_,
+            .parameter = static_cast<T>(spec_.loss.parameter),
+            .label_smoothing = static_cast<T>(spec_.loss.label_smoothing * smoothing_factor),
+            .levels = levels_.data()};
 }
 
 template <class T> void NetworkOf<T>::check_layer(int l, int first) const {
@@ -165,11 +174,6 @@ template <class T> bool NetworkOf<T>::has_finite_weights() const {
     });
 }
 
-template <class T> void NetworkOf<T>::get_gradient(void *out) const {
-    const Read read(caller_lock_);
-    read_gradient(static_cast<T *>(out));
-}
-
 template <class T> std::int64_t NetworkOf<T>::cached_rows() const {
     const Read read(caller_lock_);
     return cached_rows_;
@@ -230,9 +234,14 @@ template <class T> void NetworkOf<T>::read_local_gradient(int l, T *out) const {
     T *ones = arena.take<T>(count);
     std::fill(ones, ones + count, T(1));
     const std::size_t i = static_cast<std::size_t>(l);
-    kernels_.head_delta(HeadArgs<T>{cache_->output[i], ones, cache_->local[i], cache_->stride, at.n_out,
-                                    at.head(), cache_->scratch[0]},
-                        0, cached_rows_);
+    const HeadArgs<T> args{.output = cache_->output[i],
+                           .delta = ones,
+                           .local = cache_->local[i],
+                           .stride = cache_->stride,
+                           .n_out = at.n_out,
+                           .head = at.head(),
+                           .scratch = cache_->scratch[0]};
+    kernels_.head_delta(args, 0, cached_rows_);
     lines_to_rows<T>(ones, cache_->stride, cached_rows_, at.n_out, out);
 }
 

@@ -8,7 +8,9 @@
 #include "pass.hpp"
 #include "stop_watch.hpp"
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace densegrad {
@@ -23,7 +25,6 @@ template <class T> class NetworkOf final : public Network {
     void get_parameters(void *out) const override;
     void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) override;
     bool has_finite_weights() const override;
-    void get_gradient(void *out) const override;
     void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop) const override;
     double evaluate(const RowsView &rows, const Targets &targets, int n_threads,
                     StopRequest stop) const override;
@@ -67,9 +68,10 @@ template <class T> class NetworkOf final : public Network {
     double sum_loss_and_gradient(const RowsView &rows, const Targets &targets, Index begin, Index end,
                                  double weight, const Pass<T> &pass, const SharedBlocks &blocks,
                                  StopWatch &watch, Team &team);
-    // Does the same with a custom loss; `done`: false if it was stopped on the way.
-    double custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop, BatchLoss custom,
-                                    bool &done);
+    // Does both passes over all rows with a custom loss, and returns its loss; none if it was stopped on the
+    // way. The gradient is in the layers' buffers.
+    std::optional<double> custom_loss_and_gradient(const RowsView &rows, int n_threads, StopRequest stop,
+                                                   BatchLoss custom);
     // Copies between all weights, or numbers laid out like them, and a vector of n_parameters() numbers.
     void lines_to_parameters(const T *lines, T *out) const;
     void parameters_to_lines(const T *numbers, T *lines) const;

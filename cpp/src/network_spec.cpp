@@ -1,6 +1,7 @@
 #include "network_spec.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 

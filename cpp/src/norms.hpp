@@ -4,7 +4,9 @@
 #include "blocks.hpp"
 #include "updates.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <vector>
 
 namespace densegrad {

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace densegrad {
@@ -147,12 +149,12 @@ template <class T> struct Pass {
 // The rows of one pass: which rows of X and of the targets, and where in the batch they stand.
 template <class T> struct Batch {
     const RowsView *rows;
-    Targets targets;
-    const Index *order;   // null: rows first_row, first_row + 1, ...
-    Index first_row;      // the first row if there is no order
-    Index first_in_batch; // for the dropout counter
-    double weight_scale;  // 1 / (sum of the batch's sample weights)
-    std::uint64_t dropout_key;
+    Targets targets{};
+    const Index *order = nullptr; // null: rows first_row, first_row + 1, ...
+    Index first_row = 0;          // the first row if there is no order
+    Index first_in_batch = 0;     // for the dropout counter
+    double weight_scale = 0.0;    // 1 / (sum of the batch's sample weights)
+    std::uint64_t dropout_key = 0;
     double dropout_factor = 1.0;
 
     // Rows that are sparse need a place in the pass before it goes over them.
@@ -160,7 +162,9 @@ template <class T> struct Batch {
         if (pass.sparse)
             pass.sparse->place(*rows, count, [this](Index r) { return row_number(r); });
     }
-    GatherArgs<T> gather(T *output, Index stride) const { return {rows, order, first_row, output, stride}; }
+    GatherArgs<T> gather(T *output, Index stride) const {
+        return {.rows = rows, .order = order, .first_row = first_row, .output = output, .stride = stride};
+    }
     Index row_number(Index r) const { return order ? order[r] : first_row + r; }
     // The same without the first r rows.
     Batch from(Index r) const {

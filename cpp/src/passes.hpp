@@ -5,7 +5,9 @@
 #include "pass.hpp"
 #include "stop_watch.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace densegrad {
@@ -42,56 +44,72 @@ template <class T>
 ForwardArgs<T> forward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, const Batch<T> &batch,
                             std::size_t l) {
     const Layer<T> &layer = layers[l - 1];
-    return {pass.output[l - 1],   pass.stride,
-            layer.weights,        pass.output[l],
-            pass.stride,          pass.local[l],
-            layer.n_in,           layer.n_out,
-            layer.activation,     dropout_args(layer, pass, batch, l),
-            batch.first_in_batch, l == 1 && pass.sparse ? pass.sparse->rows() : nullptr};
+    return {.input = pass.output[l - 1],
+            .input_stride = pass.stride,
+            .weights = layer.weights,
+            .output = pass.output[l],
+            .output_stride = pass.stride,
+            .local = pass.local[l],
+            .n_in = layer.n_in,
+            .n_out = layer.n_out,
+            .activation = layer.activation,
+            .dropout = dropout_args(layer, pass, batch, l),
+            .first_row = batch.first_in_batch,
+            .sparse = l == 1 && pass.sparse ? pass.sparse->rows() : nullptr};
 }
 
 template <class T>
 BackwardArgs<T> backward_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, std::size_t l) {
     const Layer<T> &layer = layers[l - 1];
-    return {pass.delta[l],
-            pass.stride,
-            layer.transposed,
-            pass.delta[l - 1],
-            pass.loss_gradient[l - 1],
-            l == 1 ? pass.delta[0] : pass.output[l - 1], // the input has no activation that would read it
-            pass.local[l - 1],
-            pass.stride,
-            layer.n_in,
-            layer.n_out,
-            l == 1 ? Activation::identity : layers[l - 2].activation};
+    return {.delta = pass.delta[l],
+            .delta_stride = pass.stride,
+            .transposed = layer.transposed,
+            .input_delta = pass.delta[l - 1],
+            .loss_gradient = pass.loss_gradient[l - 1],
+            // The input has no activation that would read it.
+            .output = l == 1 ? pass.delta[0] : pass.output[l - 1],
+            .local = pass.local[l - 1],
+            .input_stride = pass.stride,
+            .n_in = layer.n_in,
+            .n_out = layer.n_out,
+            .activation = l == 1 ? Activation::identity : layers[l - 2].activation};
 }
 
 template <class T> Elementwise<T> elementwise(const Layer<T> &layer, const Pass<T> &pass, std::size_t l) {
-    return {layer.kind, layer.blended, layer.weights, pass.share[l]};
+    return {
+        .kind = layer.kind, .activation = layer.blended, .weights = layer.weights, .share = pass.share[l]};
 }
 
 template <class T>
 LossLayerArgs<T> loss_layer_args(const LossArgs<T> &loss, const Pass<T> &pass, const Batch<T> &batch,
                                  int thread) {
     const std::size_t depth = pass.output.size() - 1;
-    return {loss, pass.output[depth], pass.delta[depth], pass.loss_gradient[depth],
-            // What a custom head, which is the identity here, has in it must stay.
-            pass.options.loss_gradients && loss.head.activation != Activation::identity ? pass.local[depth]
-                                                                                        : nullptr,
-            pass.stride, batch.targets, batch.order, batch.first_row, batch.weight_scale, pass.row_loss,
-            pass.scratch[static_cast<std::size_t>(thread)]};
+    // What a custom head, which is the identity here, has in its buffer must stay.
+    const bool has_local = pass.options.loss_gradients && loss.head.activation != Activation::identity;
+    return {.loss = loss,
+            .output = pass.output[depth],
+            .delta = pass.delta[depth],
+            .loss_gradient = pass.loss_gradient[depth],
+            .local = has_local ? pass.local[depth] : nullptr,
+            .stride = pass.stride,
+            .targets = batch.targets,
+            .order = batch.order,
+            .first_row = batch.first_row,
+            .weight_scale = batch.weight_scale,
+            .row_loss = pass.row_loss,
+            .scratch = pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
 template <class T>
 HeadArgs<T> head_args(const std::vector<Layer<T>> &layers, const Pass<T> &pass, int thread) {
     const std::size_t depth = layers.size();
-    return {pass.output[depth],
-            pass.delta[depth],
-            pass.local[depth],
-            pass.stride,
-            layers.back().n_out,
-            layers.back().head(),
-            pass.scratch[static_cast<std::size_t>(thread)]};
+    return {.output = pass.output[depth],
+            .delta = pass.delta[depth],
+            .local = pass.local[depth],
+            .stride = pass.stride,
+            .n_out = layers.back().n_out,
+            .head = layers.back().head(),
+            .scratch = pass.scratch[static_cast<std::size_t>(thread)]};
 }
 
 // So many multiplications take as long as to copy a number.

@@ -8,6 +8,8 @@
 #include "sums.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 
 namespace densegrad {
@@ -21,7 +23,8 @@ void NetworkOf<T>::for_slices(const RowsView &rows, Index first, Index n, const 
     const Index longest = std::min(kBatchSlice, std::max<Index>(1, n));
     const Index slices = (n + longest - 1) / longest;
     const auto slice_batch = [&](Index slice) {
-        return Batch<T>{&rows, targets, nullptr, first + slice * longest, 0, 1.0, 0};
+        return Batch<T>{
+            .rows = &rows, .targets = targets, .first_row = first + slice * longest, .weight_scale = 1.0};
     };
     const auto count_of = [&](Index slice) { return std::min(longest, n - slice * longest); };
     PassOptions options = PassOptions::predicting();

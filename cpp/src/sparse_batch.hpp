@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace densegrad {
@@ -165,6 +167,7 @@ template <class T> class SparseBatch {
         end = dropped;
         if (begin == end)
             return 0;
+        // A thread of a team must not throw: without memory to spare, this sorts in place.
         std::stable_sort(begin, end, [](const Entry<T> &a, const Entry<T> &b) { return a.at < b.at; });
         Entry<T> *last = begin;
         for (Entry<T> *entry = begin + 1; entry < end; ++entry)

@@ -50,7 +50,11 @@ template <class T> class Steps {
     Steps(NetworkOf<T> &network, const StepPlan<T> &plan, StopWatch &watch)
         : network_(network), plan_(plan), watch_(watch),
           leaf_losses_(static_cast<std::size_t>(plan.spec.shards.count)),
-          node_losses_(plan.leaves.nodes.size()), leaf_ends_(leaf_losses_.size()) {}
+          node_losses_(plan.leaves.nodes.size()), leaf_ends_(leaf_losses_.size()) {
+        if (plan.spec.shards.exchange)
+            partials_.assign(plan.buffers.begin(),
+                             plan.buffers.begin() + static_cast<std::ptrdiff_t>(plan.leaves.nodes.size()));
+    }
 
     // Makes the next one. Returns false if it was stopped before any weight changed.
     bool run(const StepRows &rows, const std::vector<LayerStep<T>> &steps, bool last, Team &team) {
@@ -60,10 +64,8 @@ template <class T> class Steps {
             done = run_piece(plan_.leaves.pieces[i], rows, steps, last, team);
         sum_nodes(plan_.leaves, leaf_losses_, shards.first, node_losses_);
         if (shards.exchange) {
-            done = shards.exchange(shards.context, !done, node_losses_.data(),
-                                   reinterpret_cast<void *const *>(plan_.buffers.data()),
-                                   static_cast<std::int64_t>(plan_.leaves.nodes.size()),
-                                   network_.weight_count());
+            done = shards.exchange(shards.context, !done, node_losses_.data(), partials_.data(),
+                                   static_cast<std::int64_t>(partials_.size()), network_.weight_count());
             if (done)
                 plan_.weights.update_from_stored(steps, team);
             else
@@ -89,14 +91,14 @@ template <class T> class Steps {
             return true;
         }
         const Pass<T> &pass = plan_.pass;
-        const Batch<T> batch{&plan_.spec.rows,
-                             plan_.spec.targets,
-                             plan_.order ? plan_.order + first : nullptr,
-                             first,
-                             rows.first_number + first - rows.begin,
-                             rows.scale,
-                             rows.dropout_key,
-                             rows.dropout_factor};
+        const Batch<T> batch{.rows = &plan_.spec.rows,
+                             .targets = plan_.spec.targets,
+                             .order = plan_.order ? plan_.order + first : nullptr,
+                             .first_row = first,
+                             .first_in_batch = rows.first_number + first - rows.begin,
+                             .weight_scale = rows.scale,
+                             .dropout_key = rows.dropout_key,
+                             .dropout_factor = rows.dropout_factor};
         batch.place(pass, count);
         if (!go_over_rows(batch, rows.smoothing_factor, count, team))
             return false;
@@ -192,6 +194,7 @@ template <class T> class Steps {
     // way: where the rows of its leaves end.
     std::vector<double> leaf_losses_, node_losses_;
     std::vector<Index> leaf_ends_;
+    std::vector<void *> partials_; // the sums of the nodes, which an exchange takes
     Index done_ = 0;
     bool refused_ = false;
 };

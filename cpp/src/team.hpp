@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <vector>
@@ -22,7 +23,8 @@ class Team {
 
     int size() const { return size_.load(std::memory_order_relaxed); }
 
-    // Runs work(chunk, thread) for every chunk in 0 ... n_chunks - 1 and returns when all are done.
+    // Runs work(chunk, thread) for every chunk in 0 ... n_chunks - 1, less than 2^31, and returns when all
+    // are done.
     // thread: 0 ... size() - 1, of a member that runs one chunk at a time. The work must not throw.
     template <class Work> void share(std::int64_t n_chunks, Work &&work) {
         if (size() == 1 || n_chunks == 1 || better_alone()) {
@@ -54,8 +56,8 @@ class Team {
 
     using Function = void (*)(void *context, std::int64_t chunk, int thread);
     struct alignas(64) Slot {
-        std::atomic<std::uint64_t> rest{
-            0}; // number of the phase, and in the lower half the number of chunks that nobody has taken
+        // Number of the phase, and in the lower half the number of chunks that nobody has taken.
+        std::atomic<std::uint64_t> rest{0};
     };
 
     static bool better_alone();

@@ -6,10 +6,17 @@
 #include "step.hpp"
 #include "step_coefficients.hpp"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace densegrad {
 namespace {
@@ -165,13 +172,13 @@ template <class T> EpochResult TrainerOf<T>::run(const StepPlan<T> &plan, StopWa
             spec.learning_rates[s], regularisation_.weight_decay * factor_of(spec.decay_factors, s),
             counts ? weight : 1.0);
         const double penalty = plan.weights.has_penalty() ? plan.weights.penalty() * scale : 0.0;
-        const StepRows rows{ends,
-                            begin,
-                            shards.first_rows ? shards.first_rows[s] : 0,
-                            scale,
-                            mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
-                            factor_of(spec.dropout_factors, s),
-                            factor_of(spec.smoothing_factors, s)};
+        const StepRows rows{.ends = ends,
+                            .begin = begin,
+                            .first_number = shards.first_rows ? shards.first_rows[s] : 0,
+                            .scale = scale,
+                            .dropout_key = mix_bits(seed_ + static_cast<std::uint64_t>(steps_)),
+                            .dropout_factor = factor_of(spec.dropout_factors, s),
+                            .smoothing_factor = factor_of(spec.smoothing_factors, s)};
         if (!all.run(rows, steps, s + 1 == n_steps, team))
             break;
         result.loss_sum += (all.loss() * scale + penalty) * static_cast<double>(batch_rows);
@@ -256,8 +263,16 @@ template <class T> EpochResult TrainerOf<T>::epoch(const EpochSpec &given) {
     std::optional<CustomLossExchange<T>> custom;
     if (spec.custom_loss)
         custom.emplace(spec.custom_loss, spec.context, piece, network_.layers().back().n_out);
-    const StepPlan<T> steps{spec,    order,    *pass_, plan,          weights,
-                            states_, buffers_, stores, skips_weights, custom ? &*custom : nullptr};
+    const StepPlan<T> steps{.spec = spec,
+                            .order = order,
+                            .pass = *pass_,
+                            .leaves = plan,
+                            .weights = weights,
+                            .states = states_,
+                            .buffers = buffers_,
+                            .stores = stores,
+                            .skips_weights = skips_weights,
+                            .custom = custom ? &*custom : nullptr};
     StopWatch watch(spec.stop);
     EpochResult result;
     run_team(threads, [&](Team &team) { result = run(steps, watch, team); });

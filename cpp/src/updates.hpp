@@ -46,8 +46,8 @@ template <class T> WeightArgs<T> sum(const Layer<T> &layer, const Pass<T> &pass,
 // PartOfSum says which part of a batch's sum is made, and where it is kept while the other parts are made.
 // Its buffers hold the gradients of all layers, one layer after the other.
 template <class T> struct PartOfSum {
-    const Index *leaf_ends =
-        nullptr; // (n_leaves,) as in WeightArgs; null: the rows are one leaf, or a part of it
+    // (n_leaves,) as in WeightArgs; null: the rows are one leaf, or a part of it
+    const Index *leaf_ends = nullptr;
     Index n_leaves = 0;
     const T *const *merges = nullptr; // (n_merges,) buffers that are added to it
     Index n_merges = 0;

@@ -117,7 +117,6 @@ class Network {
     virtual void get_parameters(void *out) const = 0;
     virtual void set_parameters(const void *numbers, Scalar scalar, std::int64_t count) = 0;
     virtual bool has_finite_weights() const = 0;
-    virtual void get_gradient(void *out) const = 0; // dLoss/dparameters of the last backward pass
 
     // Makes a forward pass and keeps nothing: it may run in several threads at once. out: (n_rows, n_L).
     virtual void predict(const RowsView &rows, void *out, int n_threads, StopRequest stop = {}) const = 0;

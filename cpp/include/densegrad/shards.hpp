@@ -23,9 +23,8 @@ struct Shards {
     // For each step, if they are not null; nobody may write to them meanwhile:
     const std::int64_t *ends = nullptr;       // (n_steps, count) where the rows of each shard end in `order`
     const std::int64_t *batch_rows = nullptr; // (n_steps,) rows of the whole batch
-    const std::int64_t *first_rows =
-        nullptr;                           // (n_steps,) number in the whole batch of the first row held here
-    const double *batch_weights = nullptr; // (n_steps,) sum of the sample weights of the whole batch
+    const std::int64_t *first_rows = nullptr; // (n_steps,) number in it of the first row that is held here
+    const double *batch_weights = nullptr;    // (n_steps,) sum of the sample weights of the whole batch
     std::int64_t n_steps = 0;
     Exchange exchange = nullptr; // null: all shards are here
     void *context = nullptr;     // of exchange
