@@ -368,7 +368,7 @@ def test_ctrl_c_ends_all_batches_of_a_partial_fit(monkeypatch):
         epochs.append(trainer)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(GradientDescent, "run_part", interrupted)
+    monkeypatch.setattr(GradientDescent, "run", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         assert reg.partial_fit((X_REG, Y_REG) for _ in range(5)) is reg
     assert len(epochs) == 1

@@ -136,13 +136,13 @@ class AveragedRows(ShardedRows):
             before,
             totals,
         )
-        loss, steps, stopped = self._descent.run(
+        part = self._descent.run(
             self._samples,
             rows,
             numbers.between(begin, begin + here),
             layout.rows_of_shard,
             self._n_threads,
             deadline,
-            shards,
+            shards=shards,
         )
-        return loss * len(rows), stopped and steps < here
+        return part.loss * len(rows), part.stopped and part.steps < here

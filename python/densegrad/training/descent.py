@@ -199,10 +199,14 @@ class GradientDescent(Descent):
         batch_size: int,
         n_threads: int | None,
         deadline: float = math.inf,
+        so_far: Part | None = None,
         shards: Shards | None = None,
         exchange: Exchange | None = None,
-    ) -> tuple[float, int, bool]:
-        """Make the updates of one epoch.
+        reached: Callable[[Part], None] | None = None,
+    ) -> Part:
+        """Make the updates of an epoch, or of a part of one.
+
+        An epoch in parts gives the same bits as one in one part.
 
         Parameters
         ----------
@@ -214,42 +218,19 @@ class GradientDescent(Descent):
         n_threads : int or None
         deadline : float
             Reading of `time.monotonic`; soon after it, no further update begins.
+        so_far : Part or None
+            What the updates of the epoch before these have come to.
         shards : tuple or None
             The core's description of the batches, if they are sums over shards; then it says their sizes.
         exchange : callable or None
             Called before each update if other ranks have shards, too, see `_core.Trainer.epoch`.
+        reached : callable or None
+            Called with the result as well, also if an error ends the part after some of its updates.
 
         Returns
         -------
-        loss : float
-            Mean over the rows trained on of the loss of their batch.
-        steps : int
-            Updates made.
-        stopped : bool
-            Whether the deadline came before the last update.
-        """
-        part = self.run_part(
-            samples, order, numbers, batch_size, n_threads, deadline, shards=shards, exchange=exchange
-        )
-        return part.loss, part.steps, part.stopped
-
-    def run_part(
-        self,
-        samples: Samples,
-        order: NDArray[np.int64] | None,
-        numbers: StepNumbers,
-        batch_size: int,
-        n_threads: int | None,
-        deadline: float = math.inf,
-        so_far: Part | None = None,
-        shards: Shards | None = None,
-        exchange: Exchange | None = None,
-        reached: Callable[[Part], None] | None = None,
-    ) -> Part:
-        """Make updates of an epoch after those of `so_far`; return all of them together.
-
-        Other parameters are those of `run`. An epoch in parts gives the same bits as one in one part.
-        `reached` is called with the result as well, also if an error ends the part after some of its updates.
+        Part
+            What these updates and those of `so_far` have come to together.
         """
         before = so_far or Part()
 

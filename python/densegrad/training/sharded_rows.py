@@ -173,7 +173,7 @@ class ShardedRows:
         numbers = numbers.between(done, layout.n_steps)
         exchange = None if ranks is None else ranks.add_up
         with nullcontext() if ranks is None else ranks.epoch(descent.network.dtype):
-            part = descent.run_part(
+            part = descent.run(
                 self._samples,
                 order[begin:],
                 numbers,

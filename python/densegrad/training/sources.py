@@ -117,7 +117,7 @@ class Rows:
             begin_row, end_row = so_far.steps * self._batch_size, min(end * self._batch_size, self._n_rows)
             order = np.arange(begin_row, end_row) if order is None else order[begin_row:end_row]
             numbers = numbers.between(so_far.steps, end)
-        return self._descent.run_part(
+        return self._descent.run(
             self._samples, order, numbers, self._batch_size, self._n_threads, deadline, so_far
         )
 
@@ -168,8 +168,8 @@ class Batches:
             samples.check_finite()
             numbers = self._rates.of_epoch(1)
             rate = float(numbers.learning_rates[0])
-            loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self._n_threads)
-            total += loss * samples.n_rows
+            part = self._descent.run(samples, None, numbers, samples.n_rows, self._n_threads)
+            total += part.loss * samples.n_rows
             n_rows += samples.n_rows
             self._observers.see(self._descent.steps)
             if monotonic() >= deadline:

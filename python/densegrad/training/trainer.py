@@ -217,10 +217,8 @@ class Trainer(TrainerState):
                 self._check_equal_weights()
                 source = self._sharded(samples, sys.maxsize, shuffle=False)
                 source.run(numbers)
-                loss = source.so_far.loss
-            else:
-                loss, _, _ = self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads)
-            return loss
+                return source.so_far.loss
+            return self._descent.run(samples, None, numbers, samples.n_rows, self.n_threads).loss
 
     def epoch(
         self,
@@ -263,7 +261,7 @@ class Trainer(TrainerState):
                 n_rows = samples.n_rows if rows is None else len(rows)
                 batch_size = self._batch_size(n_rows)
                 numbers = self._rates.of_epoch(math.ceil(n_rows / batch_size), learning_rate)
-                loss, _, _ = self._descent.run(samples, rows, numbers, batch_size, self.n_threads)
+                loss = self._descent.run(samples, rows, numbers, batch_size, self.n_threads).loss
             self._descent.epochs += 1
             return loss
 
