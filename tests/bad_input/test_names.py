@@ -66,6 +66,13 @@ def test_a_loss_of_the_other_estimator_is_not_proposed() -> None:
         MLPClassifier(loss="mse").fit(ROWS, LABELS)
 
 
+def test_a_loss_of_the_other_estimator_is_named_as_such() -> None:
+    with pytest.raises(ValueError, match=r"Got 'huber' instead\. It is a loss of MLPRegressor\.$"):
+        MLPClassifier(loss="huber").fit(ROWS, LABELS)
+    with pytest.raises(ValueError, match=r"Got 'log_loss' instead\. It is a loss of MLPClassifier\.$"):
+        MLPRegressor("log_loss").fit(ROWS, LABELS)
+
+
 def test_optimizers_and_schedules() -> None:
     for call, meant in (
         (lambda: Trainer(NETWORK, "Adam"), "adam"),

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import make_multilabel_classification
@@ -114,3 +115,23 @@ def test_a_target_far_from_unit_scale(factor, offset, words):
 def test_targets_that_are_no_numbers(y, error, words):
     with pytest.raises(error, match=words):
         MLPRegressor().fit(np.zeros((3, 2)), y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        ["a", None, "b"],
+        (None, 1, None),
+        np.array(["a", np.nan, "b"], object),
+        pd.Series(["a", pd.NA, "b"], dtype="string"),
+        pd.Series(["a", None, "b"], dtype="category"),
+    ],
+    ids=repr,
+)
+def test_missing_labels_are_counted(y):
+    with pytest.raises(
+        ValueError, match=r"y must not have missing values; got NaN or None [12] times?\. Leave"
+    ):
+        MLPClassifier().fit(np.zeros((3, 2)), y)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        MLPClassifier().fit(np.full((3, 2), np.nan), y)

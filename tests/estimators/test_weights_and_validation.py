@@ -353,6 +353,14 @@ def test_divergence_under_early_stopping_restores_the_best():
     assert np.isfinite(reg.predict(X_REG)).all()
 
 
+def test_a_scorer_that_fails_is_named():
+    clf = MLPClassifier(**COMMON, early_stopping=True, scoring="f1")
+    with pytest.raises(ValueError, match="pos_label") as caught:
+        clf.fit(X, np.where(Y > 0, "yes", "no"))
+    (note,) = caught.value.__notes__
+    assert note.startswith("raised by scoring='f1', which is called with the validation rows. make_scorer(")
+
+
 def test_scoring_of_named_columns_warns_of_nothing():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])

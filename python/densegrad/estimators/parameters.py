@@ -149,11 +149,13 @@ def hint(parameters: Mapping[str, Any], error: str) -> str:
         "solver": list(BY_NAME),
         "learning_rate": list(RULES),
         "schedule": list(schedules.BY_NAME),
-        "loss": [name for name in LOSSES if repr(name) in error],
+        "loss": [name for name in LOSSES if repr(name) in error.partition(" Got ")[0]],
     }
     for parameter, allowed in names.items():
         value = parameters.get(parameter)
         if isinstance(value, str) and f"{parameter!r} parameter" in error:
+            if parameter == "loss" and value in LOSSES:
+                return f" It is a loss of {'MLPRegressor' if 'log_loss' in allowed else 'MLPClassifier'}."
             meant = suggestion(value, allowed)
             return "" if meant is None else f" Did you mean {meant!r}?"
     return ""

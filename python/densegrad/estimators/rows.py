@@ -33,7 +33,7 @@ def read_rows(
     sample_weight : ndarray of shape (n_samples,) or None
         `Samples` checks its values.
     """
-    with columns_named(X, estimator):
+    with columns_named(X, estimator), _missing_labels_counted(y):
         X, y = validate_data(
             reader,
             X,
@@ -44,6 +44,8 @@ def read_rows(
             dtype=(np.float64, np.float32),
             reset=reset,
         )
+        if not numbers and y.dtype.kind == "O" and any(label is None for label in y.flat):
+            raise ValueError("y holds None")
     if numbers:
         y = _numbers(y.toarray() if hasattr(y, "toarray") else y)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -66,6 +68,26 @@ def _numbers(y: NDArray[Any]) -> NDArray[Any]:
         advice = "For dates pass numbers of days" if y.dtype.kind in "mM" else "For labels take MLPClassifier"
         raise TypeError(f"y must hold numbers; got dtype {y.dtype}. {advice}")
     return y
+
+
+@contextmanager
+def _missing_labels_counted(y: Any) -> Iterator[None]:
+    """Let errors about missing values in a y of objects say so; scikit-learn's name neither y nor them."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        labels = np.asarray(y) if hasattr(y, "dtype") or isinstance(y, (list, tuple)) else np.zeros(0)
+        if labels.dtype.kind != "O" or "X" in str(error):
+            raise
+        # Here, since only labels with a fault need it.
+        from densegrad.tabular.frame import is_missing
+
+        n_missing = sum(map(is_missing, labels.ravel()))
+        if not n_missing:
+            raise
+        raise ValueError(
+            f"y must not have missing values; got NaN or None {n_missing} times. Leave these rows out"
+        ) from None
 
 
 @contextmanager

@@ -133,4 +133,15 @@ def by_scorer(
                 f"scoring={scoring!r} takes no sample_weight, but the validation rows have weights."
             )
         arguments["sample_weight"] = sample_weight
-    return lambda _, epoch: _validation.score(scorer(estimator(), X, y, **arguments), epoch)
+
+    def score(_: Any, epoch: int) -> float:
+        try:
+            return _validation.score(scorer(estimator(), X, y, **arguments), epoch)
+        except ValueError as error:
+            note = f"raised by scoring={scoring!r}, which is called with the validation rows"
+            if "pos_label" in str(error):
+                note += ". make_scorer(…, pos_label=…) names the label that counts as positive"
+            error.add_note(note)
+            raise
+
+    return score
