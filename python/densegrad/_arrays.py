@@ -40,7 +40,10 @@ def real_array(name: str, value: ArrayLike) -> NDArray[Any]:
             f"{name} must be an array of real numbers; got {type(value).__name__}: {error}"
         ) from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
+        example = ""
+        if array.dtype.kind == "O":
+            example = f", such as {next(x for x in array.flat if not isinstance(x, (Real, np.bool_)))!r}"
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}{example}")
     return array
 
 

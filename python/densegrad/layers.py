@@ -175,7 +175,10 @@ class Dense:
             object.__setattr__(self, "activation", checked_activation(self.activation))
         _check_training(self)
         if self.initializer is not None and not callable(self.initializer):
-            raise TypeError(f"initializer must be a callable or None; got {self.initializer!r}")
+            raise TypeError(
+                "initializer must be None or a callable, such as densegrad.initializers.he_uniform; got"
+                f" {self.initializer!r}"
+            )
 
     @property
     def activation_name(self) -> str:

@@ -11,6 +11,7 @@ from assertions import refused, same_bits
 from builders import make_network
 from choices import INF, NAN
 from densegrad import (
+    LBFGS,
     SGD,
     Adagrad,
     Adam,
@@ -115,6 +116,24 @@ def test_arguments_of_fit(arguments: Any, name: str) -> None:
 )
 def test_batches(X: Any) -> None:
     refused("X|target", lambda: Trainer(make_network((1, 2, 1))).fit(X))
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_an_epoch_takes_no_batches(kind: Any) -> None:
+    batches = kind([(np.zeros((2, 2)), np.zeros(2))])
+    refused("iterable of batches is for fit", lambda: Trainer(make_network((1, 2, 1))).epoch(batches))
+
+
+@pytest.mark.parametrize(("ours", "other"), [(Adam(), LBFGS()), (Adam(), SGD()), (LBFGS(), Adam())])
+def test_another_optimizer_needs_another_trainer(ours: Any, other: Any) -> None:
+    trainer = Trainer(make_network((1, 2, 1)), ours)
+    refused("optimizer must be of class.*Make another", lambda: setattr(trainer, "optimizer", other))
+    assert trainer.optimizer == ours
+
+
+def test_what_is_no_number_is_shown() -> None:
+    rows = np.array([[1, 2.5], [True, "old"]], object)
+    refused("X must hold real numbers.*such as 'old'", lambda: make_network((1, 2, 1)).predict(rows))
 
 
 @pytest.mark.parametrize(

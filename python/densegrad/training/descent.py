@@ -172,7 +172,10 @@ class GradientDescent(Descent):
     @optimizer.setter
     def optimizer(self, optimizer: AnyOptimizer) -> None:
         if isinstance(optimizer, LBFGS) or type(optimizer) is not type(self._optimizer):
-            raise TypeError(f"optimizer must be of class {self.optimizer_name}; got {optimizer!r}")
+            raise TypeError(
+                f"optimizer must be of class {self.optimizer_name}, whose state the trainer has; got"
+                f" {optimizer!r}. Make another Trainer"
+            )
         self._core.set_hyperparameters(self._hyperparameters(optimizer))
         self._optimizer = optimizer
 

@@ -62,7 +62,10 @@ class Minimisation(Descent):
     @optimizer.setter
     def optimizer(self, optimizer: AnyOptimizer) -> None:
         if not isinstance(optimizer, LBFGS):
-            raise TypeError(f"optimizer must be of class LBFGS; got {optimizer!r}")
+            raise TypeError(
+                f"optimizer must be of class LBFGS, whose memory the trainer has; got {optimizer!r}. Make"
+                " another Trainer"
+            )
         self._optimizer = optimizer
 
     @property

@@ -40,7 +40,7 @@ from densegrad.training.ranks import Ranks
 from densegrad.training.rates import AnySchedule
 from densegrad.training.sharded_rows import RowsInShards, ShardedRows, validation_loss
 from densegrad.training.shards import rows_of_shard
-from densegrad.training.sources import Batches, Rows, checked_batches
+from densegrad.training.sources import Batches, Rows, checked_batches, is_iterable_of_batches
 from densegrad.training.stopping import Patience
 from densegrad.training.trainer_state import TrainerState, together
 from densegrad.typing import OptimizerName, ScheduleName
@@ -248,6 +248,10 @@ class Trainer(TrainerState):
             LBFGS the loss after the iteration; it stays as it was if the fit would end here.
         """
         with together(self._ranks):
+            if target is None and not isinstance(X, Samples) and is_iterable_of_batches(X):
+                raise TypeError(
+                    "X must be rows, with a target: an iterable of batches is for fit(X, epochs=1)"
+                )
             samples = self._samples(X, target, sample_weight)
             rows = None if order is None else checked_order(order)
             if isinstance(self._descent, Minimisation):
