@@ -1,10 +1,18 @@
 """The output of `show_config`."""
 
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import numpy as np
 import pytest
+import sklearn
 
 import densegrad
 from choices import ISAS
 from densegrad import _core
+from densegrad import config as config_module
 from densegrad.config import config
 
 
@@ -17,6 +25,9 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 def test_build_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
     printed = shown(capsys)
     assert printed["version"] == densegrad.__version__
+    assert printed["python"] == f"{platform.python_implementation()} {platform.python_version()}"
+    assert printed["numpy"] == np.__version__
+    assert printed["scikit learn"] == sklearn.__version__
     assert printed["instruction sets built"].split(", ") == _core.built_instruction_sets()
     assert printed["instruction sets supported"].split(", ") == ISAS
     assert printed["threads"] == str(_core.available_threads())
@@ -33,3 +44,17 @@ def test_chosen_instruction_set(name: str, capsys: pytest.CaptureFixture[str]) -
         assert shown(capsys)["instruction set"] == config()["instruction_set"] == name
     finally:
         _core.set_instruction_set(before)
+
+
+def test_as_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "densegrad"], capture_output=True, text=True, check=True)
+    densegrad.show_config()
+    assert done.stdout == capsys.readouterr().out
+
+
+def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(config_module, "version", missing)
+    assert config()["scikit_learn"] == "not installed"

@@ -103,6 +103,7 @@ LAYERS = [
     {"dask.estimators"},
     {"dask"},
     {"__init__"},
+    {"__main__"},
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row}
 # `initializers` draws for the layers of a description; `_core` takes arrays by way of `_arrays`.
