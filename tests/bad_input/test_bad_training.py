@@ -96,7 +96,7 @@ def test_arguments_of_the_trainer(arguments: Any, name: str) -> None:
         ({"max_time": "1"}, "max_time"),
         ({"callbacks": [3]}, "callbacks"),
         ({"callbacks": 3}, "callbacks"),
-        ({"scoring": "accuracy"}, "scoring"),
+        ({"scoring": "accuracy"}, "scoring must be None or a callable f\\(trainer\\) -> number"),
         ({"progress": "yes"}, "progress"),
         ({"validation": 3}, "validation"),
         ({"validation": (np.zeros((2, 2)),)}, "validation"),

@@ -118,6 +118,12 @@ def test_what_is_no_model_is_a_type_error() -> None:
             from_network(MLPClassifier())
 
 
+@pytest.mark.parametrize("display", [NetworkDisplay, WeightsDisplay])
+def test_an_estimator_takes_no_target(display: Any) -> None:
+    with pytest.raises(TypeError, match="target is for networks; give the estimator's own y"):
+        display.from_estimator(MLPClassifier(), X=X, target=T)
+
+
 def test_a_clone_is_told_from_the_estimator() -> None:
     clf = MLPClassifier((3,), max_iter=2)
     clf.set_params(callbacks=[Diagnostics(clf, X, T)])

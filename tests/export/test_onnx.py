@@ -16,7 +16,7 @@ import densegrad
 from assertions import refused
 from builders import elementwise_layers, make_network, make_rows, regression
 from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
-from densegrad import Dense, MLPClassifier, MLPRegressor, Network
+from densegrad import Dense, MLPClassifier, MLPRegressor, Network, TabularClassifier, Trainer
 from densegrad.export import to_onnx
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
@@ -234,7 +234,9 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
         refused(allowed, lambda opset=opset: to_onnx(network, opset=opset))  # type: ignore[misc]
     refused("dtype must be", lambda: to_onnx(network, dtype="float16"))
     refused("got Pipeline. For a Pipeline, call", lambda: to_onnx(make_pipeline(MLPClassifier())))  # type: ignore[arg-type]
-    refused("got str", lambda: to_onnx("model"))  # type: ignore[arg-type]
+    refused("got str$", lambda: to_onnx("model"))  # type: ignore[arg-type]
+    refused("got TabularClassifier, which reads its columns in Python", lambda: to_onnx(TabularClassifier()))  # type: ignore[arg-type]
+    refused("got Trainer. Give its `network`", lambda: to_onnx(Trainer(network)))  # type: ignore[arg-type]
     refused("model must be fitted; call fit of the MLPRegressor first", lambda: to_onnx(MLPRegressor()))
     object.__setattr__(network.layers[1], "activation", "cube")
     refused("the activation 'cube' of layer 2 has no form in ONNX", lambda: to_onnx(network))

@@ -633,6 +633,8 @@ def test_labels_of_no_one_kind():
     ]:
         with pytest.raises(ValueError, match=f"Unknown label type: {held}.*one kind.*astype"):
             TabularClassifier().fit(X, np.array(y, object) if isinstance(y, list) else y)
+    with pytest.raises(ValueError, match=r"whole numbers below 2\*\*63.*Make text"):
+        TabularClassifier().fit(X, [2**70, 1] * 20)
 
 
 @pytest.mark.parametrize("argument", ["y", "sample_weight", "groups"])

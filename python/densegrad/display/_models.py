@@ -49,6 +49,13 @@ def target_of(model: Any, y: Any) -> NDArray[Any]:
     return np.asarray(network_and_target(model, y, "y")[1])
 
 
+def estimator_network(estimator: Any, y: Any, options: dict[str, Any]) -> tuple[Network, NDArray[Any] | None]:
+    """Return the network of an estimator, and y as its target; options are those of `from_network`."""
+    if "target" in options:
+        raise TypeError("target is for networks; give the estimator's own y to from_estimator")
+    return network_of(estimator), None if y is None else target_of(estimator, y)
+
+
 def layer_number(network: Network, layer: Any, first: int, last: int, name: str = "layer") -> int:
     """Return `layer` if it is the number of one of the layers first … last."""
     if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or not first <= layer <= last:

@@ -10,7 +10,7 @@ from densegrad import Network
 from densegrad.display._detail import Detail
 from densegrad.display._drawing import figure_of, pyplot
 from densegrad.display._graph import Graph
-from densegrad.display._models import network_of, only_network, target_of
+from densegrad.display._models import estimator_network, only_network
 from densegrad.display._passes import Passes
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ class NetworkDisplay:
         -------
         NetworkDisplay
         """
-        target = None if y is None else target_of(estimator, y)
-        return cls.from_network(network_of(estimator), X, target, **options)
+        network, target = estimator_network(estimator, y, options)
+        return cls.from_network(network, X, target, **options)
 
     def plot(self, ax: Axes | None = None) -> NetworkDisplay:
         """Draw the picture; its numbers have been computed.

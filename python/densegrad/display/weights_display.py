@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from densegrad import Network
 from densegrad.display._drawing import panels, pyplot, whole_numbers
-from densegrad.display._models import layer_number, network_of, only_network, target_of
+from densegrad.display._models import estimator_network, layer_number, only_network
 from densegrad.display._numbers import norm, shape_text, short
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class WeightsDisplay:
         -------
         WeightsDisplay
         """
-        target = None if y is None else target_of(estimator, y)
-        return cls.from_network(network_of(estimator), X, target, **options)
+        network, target = estimator_network(estimator, y, options)
+        return cls.from_network(network, X, target, **options)
 
     def plot(self, ax: Any = None) -> WeightsDisplay:
         """Draw the images.

@@ -139,9 +139,15 @@ def _estimator_graph(model: Any, dtype: str | None) -> tuple[_Model, Network]:
     from densegrad.export.predictions import Form, add_estimator, outputs
 
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
+        advice = ""
+        if hasattr(model, "named_steps"):
+            advice = ". For a Pipeline, call densegrad.export.register_converters() and then skl2onnx.to_onnx"
+        elif type(model).__name__.startswith("Tabular"):
+            advice = ", which reads its columns in Python. Save it by its `save`"
+        elif hasattr(model, "network"):
+            advice = ". Give its `network`"
         raise TypeError(
-            f"model must be a Network, MLPClassifier or MLPRegressor; got {type(model).__name__}. For a"
-            " Pipeline, call densegrad.export.register_converters() and then skl2onnx.to_onnx"
+            f"model must be a Network, MLPClassifier or MLPRegressor; got {type(model).__name__}{advice}"
         )
     if not model.__sklearn_is_fitted__():
         raise ValueError(f"model must be fitted; call fit of the {type(model).__name__} first")

@@ -301,7 +301,12 @@ def _labels(y: NDArray[Any]) -> NDArray[Any]:
     if kinds and kinds <= {bool, np.bool_}:
         return y.astype(bool)
     if kinds and bool not in kinds and all(issubclass(kind, int | np.integer) for kind in kinds):
-        return y.astype(np.int64)
+        try:
+            return y.astype(np.int64)
+        except OverflowError:
+            raise ValueError(
+                "y must hold whole numbers below 2**63. Make text of larger ones: y.astype(str)"
+            ) from None
     if y.dtype.kind in "mM" or (kinds and not all(issubclass(kind, str) for kind in kinds)):
         held = " and ".join(sorted(kind.__name__ for kind in kinds)) or str(y.dtype)
         raise ValueError(

@@ -570,7 +570,7 @@ class Trainer(TrainerState):
         self, validation: Sequence[Any] | None, scoring: Callable[[Trainer], float] | None
     ) -> Validate | None:
         if scoring is not None and not callable(scoring):
-            raise TypeError(f"scoring must be a callable or None; got {scoring!r}")
+            raise TypeError(f"scoring must be None or a callable f(trainer) -> number; got {scoring!r}")
         if validation is None and scoring is None:
             return None
         spec, is_part = self.network.spec, self._ranks is not None
