@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client
@@ -19,6 +21,20 @@ from densegrad import MLPClassifier
 def local_cluster() -> Callable[..., clusters.LocalClient]:
     """`clusters.local_cluster`; workers that import a module of tests cannot import the one beside it."""
     return clusters.local_cluster
+
+
+#: Variables that Dask sets in this process, too, as it starts workers. They would limit later tests.
+_OF_DASK = {name: os.environ.get(name) for name in dask.config.get("distributed.nanny.pre-spawn-environ")}
+
+
+@pytest.fixture(autouse=True)
+def _environment_restored() -> Iterator[None]:
+    yield
+    for name, value in _OF_DASK.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")
