@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from builders import half_square
+from choices import ISAS
 from densegrad import Adam, Dense, Network, Trainer, _core
 from densegrad.distributed import Communicator, ThreadCommunicator, rows_of
 
@@ -122,3 +123,13 @@ class Fit:
         for size in sizes:
             if size <= self.shards:
                 assert on_ranks(size, self.run) == [alone] * size, f"{size} ranks"
+
+    def check_on_processors(self) -> None:
+        """Each of three ranks has another instruction set."""
+        used = _core.instruction_set()
+        try:
+            alone = self.run()
+            found = on_ranks(3, lambda comm: self.run(comm, ISAS[comm.rank % len(ISAS)]))
+        finally:
+            _core.set_instruction_set(used)
+        assert found == [alone] * 3
