@@ -73,6 +73,15 @@ def test_a_loss_of_the_other_estimator_is_named_as_such() -> None:
         MLPRegressor("log_loss").fit(ROWS, LABELS)
 
 
+@pytest.mark.parametrize("sizes", [(16,), [8, 8], 64])
+def test_hidden_layers_in_place_of_the_loss(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="'loss' parameter of MLPRegressor") as caught:
+        MLPRegressor(sizes).fit(ROWS, LABELS)
+    assert f"instead. hidden_layer_sizes={sizes} sets the hidden layers" in str(caught.value)
+    with pytest.raises(ValueError, match=r"callable\. Got None instead\.$"):
+        MLPClassifier(loss=None).fit(ROWS, LABELS)  # type: ignore[arg-type]
+
+
 def test_optimizers_and_schedules() -> None:
     for call, meant in (
         (lambda: Trainer(NETWORK, "Adam"), "adam"),

@@ -135,3 +135,11 @@ def test_missing_labels_are_counted(y):
         MLPClassifier().fit(np.zeros((3, 2)), y)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         MLPClassifier().fit(np.full((3, 2), np.nan), y)
+
+
+def test_columns_of_classes_are_for_another_estimator():
+    with pytest.raises(ValueError, match="Multioutput") as caught:
+        MLPClassifier().fit(np.zeros((3, 2)), [["a", "x"], ["b", "y"], ["c", "x"]])
+    assert caught.value.__notes__ == [
+        "MultiOutputClassifier of scikit-learn fits one network for each column of y"
+    ]

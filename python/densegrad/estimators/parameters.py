@@ -143,7 +143,10 @@ class Recipe:
 
 
 def hint(parameters: Mapping[str, Any], error: str) -> str:
-    """Return a hint if scikit-learn's `error` is about an unknown name near a known one, otherwise ""."""
+    """Return what scikit-learn's `error` about a parameter may be due to, or ""."""
+    sizes = parameters.get("loss")
+    if "'loss' parameter of MLPRegressor" in error and isinstance(sizes, (int, list, tuple)):
+        return f" hidden_layer_sizes={sizes!r} sets the hidden layers; loss is the first parameter."
     names = {
         "activation": HIDDEN_ACTIVATIONS,
         "solver": list(BY_NAME),

@@ -75,7 +75,12 @@ class Labels:
     @classmethod
     def of(cls, y: NDArray[Any]) -> Self:
         """Return the labels in y: classes, (n_samples,), or indicators, (n_samples, n_labels)."""
-        return cls(LabelBinarizer().fit(y))
+        try:
+            return cls(LabelBinarizer().fit(y))
+        except ValueError as error:
+            if y.ndim == 2:
+                error.add_note("MultiOutputClassifier of scikit-learn fits one network for each column of y")
+            raise
 
     @classmethod
     def learnt(cls, y: NDArray[Any], known: Self | None, classes: Any, incremental: bool) -> Self:
