@@ -15,7 +15,7 @@ from assertions import assert_close, same_bits
 from builders import make_network, make_rows, make_target
 from cases import SHAPE_NAMES, SHAPES
 from choices import DTYPES, HIDDEN, PAIRINGS, Pairing
-from densegrad import Dense, Network, Trainer, initializers, losses
+from densegrad import Dense, Network, Scale, Trainer, initializers, losses
 from reference import ACTIVATIONS, Reference, local_jacobian
 
 
@@ -336,6 +336,20 @@ def test_weights_are_copies_that_can_be_assigned(rng: np.random.Generator) -> No
     assert same_bits(network.weights[2], 2 * flat[16:].reshape(5, 2))
     network.parameters = flat.astype(np.float32)
     assert same_bits(network.parameters, flat.astype(np.float32).astype(np.float64))
+
+
+def test_the_weights_of_all_layers_are_assigned_at_once(rng: np.random.Generator) -> None:
+    network = Network(3, [Scale(), Dense(4, "tanh"), Dense(2)], dtype="float64", random_state=0)
+    X, target = rng.standard_normal((9, 3)), rng.standard_normal((9, 2))
+    p = network.backpropagate(X, target)
+    other = network.astype("float64")
+    other.weights = [W - 0.1 * G for W, G in zip(network.weights, p.weight_gradients, strict=True)]
+    for l in (1, 2, 3):
+        network.weights[l] -= 0.1 * p.weight_gradients[l]
+    assert same_bits(other.parameters, network.parameters)
+    other = Network.from_spec(network.spec, 0 * network.parameters)
+    other.weights = network.weights
+    assert same_bits(other.parameters, network.parameters)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -249,7 +249,8 @@ class Network(_core.Network):
         """W_(l), l = 1 … L, of shape (n_(l-1) + 1, n_l), the bias in the last row.
 
         ``net.weights[l]`` is a read-only copy; ``net.weights[l] = W`` and ``net.weights[l] -= step`` set it,
-        ``net.weights[l, row, column] = w`` sets an entry.
+        ``net.weights[l, row, column] = w`` sets an entry. ``net.weights = matrices`` sets all layers, one
+        matrix each.
 
         A name for the copy does not lead to the network: ``W = net.weights[l]; W -= step`` only gives W a
         new array. ``net.weights[l] = W`` puts it into the network.
@@ -261,13 +262,26 @@ class Network(_core.Network):
             self._set_checked_row,
         )
 
+    @weights.setter
+    def weights(self, matrices: Iterable[ArrayLike]) -> None:
+        if not isinstance(matrices, Iterable):
+            raise TypeError(f"weights must be {self.depth} matrices, one a layer; got {matrices!r}")
+        given = list(matrices)
+        if len(given) != self.depth:
+            raise ValueError(f"weights must be {self.depth} matrices, one a layer; got {len(given)}")
+        checked = [self._checked_weights(l, W).ravel() for l, W in enumerate(given, 1)]
+        self._set_parameters(np.concatenate(checked))
+
     def _set_checked_weights(self, l: int, W: ArrayLike) -> None:
+        self._set_weights(l, self._checked_weights(l, W))
+
+    def _checked_weights(self, l: int, W: ArrayLike) -> NDArray[Any]:
         shape = self.spec.weight_shape(l)
         array = _arrays.real_array(f"W_({l})", W)
         if array.shape != shape:
             bias = ", the last row is the bias" if isinstance(self.layers[l - 1], Dense) else ""
             raise ValueError(f"W_({l}) must have shape {shape}{bias}; got {array.shape}")
-        self._set_weights(l, _arrays.finite_array(f"W_({l})", array, self.dtype))
+        return _arrays.finite_array(f"W_({l})", array, self.dtype)
 
     def _set_checked_row(self, l: int, row: int, numbers: ArrayLike) -> None:
         n_rows, n_columns = self.spec.weight_shape(l)

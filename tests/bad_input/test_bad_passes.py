@@ -39,6 +39,22 @@ def test_weights(W: Any) -> None:
     assert same_bits(network.parameters, before)
 
 
+@pytest.mark.parametrize(
+    ("matrices", "message"),
+    [
+        (3, "weights must be 2 matrices, one a layer; got 3"),
+        ([np.zeros((3, 3))], "weights must be 2 matrices, one a layer; got 1"),
+        ([np.zeros((3, 3)), np.zeros((3, 1))], r"W_\(2\) must have shape \(4, 1\)"),
+        ([np.zeros((3, 3)), [[NAN], [0], [0], [0]]], r"W_\(2\) must be finite"),
+    ],
+)
+def test_weights_of_all_layers(matrices: Any, message: str) -> None:
+    network = make_network((1, 2, 3, 1))
+    before = network.parameters
+    refused(message, lambda: setattr(network, "weights", matrices))
+    assert same_bits(network.parameters, before)
+
+
 def test_weights_that_float32_cannot_hold() -> None:
     network = make_network((1, 2, 3, 1), dtype="float32")
     before = network.parameters

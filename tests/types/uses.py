@@ -66,6 +66,10 @@ assert_type(Mine().fit(X, y), Mine)
 net = Network(3, [Dense(4), Dense(2, "softmax")], loss="log_loss", random_state=0)
 assert_type(net.spec, NetworkSpec)
 assert_type(net.predict(X), NDArray[Any])
+net.weights = [np.zeros((4, 4)), [[0.0, 0.0]] * 5]
+net.weights = net.weights
+net.weights = 3  # error
+assert_type(net.weights[1], NDArray[Any])
 assert_type(Network.load("net.safetensors"), Network)
 trainer = Trainer(net, "adam", schedule="cosine", batch_size="auto")
 Trainer(net, Adam(1e-3), schedule=lambda step, total: 0.1)
