@@ -74,6 +74,64 @@ def test_the_loss_may_write_to_what_it_gets(rng: np.random.Generator) -> None:
     assert report.wrong == ()
 
 
+XOR = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+def network_at_kinks() -> Network:
+    """Biases begin at 0. So the sums of the first row of XOR are 0, where relu has its kink."""
+    layers = [Dense(3, "relu"), Dense(1, "logistic")]
+    return Network(2, layers, loss="log_loss", dtype="float64", random_state=0)
+
+
+def test_weights_at_a_kink_are_not_compared() -> None:
+    report = check_gradients(network_at_kinks(), XOR, [0, 1, 1, 0])
+    assert report.wrong == ()
+    assert [check.n_kinks for check in report.layers] == [3, 0]
+    assert [check.n_checked for check in report.layers] == [6, 4]
+    assert str(report).splitlines()[-1].endswith("at a kink, and not compared: 3")
+
+
+def test_a_sample_at_a_kink_of_a_custom_loss(rng: np.random.Generator) -> None:
+    def absolute(y_true: Any, y_pred: Any) -> Any:
+        r = y_pred - y_true
+        return np.abs(r).sum(axis=1), np.where(r < 0, -1.0, 1.0)
+
+    network, X = custom_network(absolute), rng.normal(size=(9, 3))
+    target = rng.normal(size=(9, 2))
+    target[4, 1] = network.predict(X)[4, 1]
+    report = check_gradients(network, X, target)
+    assert report.loss_layer is not None
+    assert (report.loss_layer.n_kinks, report.loss_layer.max_relative_error < 1e-6) == (1, True)
+    assert report.wrong == ()
+
+
+def test_a_kink_within_the_step() -> None:
+    def function(arrays: Any) -> Any:
+        (w,) = arrays
+        return np.abs(w - 4e-6).sum(), [np.sign(w - 4e-6)]
+
+    assert check_function(function, [np.array([0.0, 1.0])]).wrong == ()
+
+
+def test_kinks_hide_no_wrong_gradient_and_no_jump() -> None:
+    def jumps(arrays: Any) -> Any:
+        (w,) = arrays
+        return float((w > 0).sum()), [0.0 * w]
+
+    def wrong_beside_a_kink(arrays: Any) -> Any:
+        (w,) = arrays
+        return np.abs(w).sum(), [np.where(w < 0, -2.0, 2.0)]
+
+    def steep(arrays: Any) -> Any:
+        (w,) = arrays
+        return np.exp(300 * w).sum(), [301 * np.exp(300 * w)]
+
+    assert check_function(jumps, [np.zeros(1)]).wrong == (1,)
+    report = check_function(wrong_beside_a_kink, [np.array([0.0, 1.0])])
+    assert (report.wrong, report.layers[0].n_kinks, report.layers[0].index) == ((1,), 1, (1,))
+    assert check_function(steep, [np.full(1, 0.1)]).wrong == (1,)
+
+
 def fitted_estimators() -> list[Any]:
     random = np.random.RandomState(0)
     X = random.normal(size=(60, 4))

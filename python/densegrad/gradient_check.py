@@ -19,6 +19,12 @@ from densegrad.samples import Samples
 #: Errors below these are rounding, by the precision of the analytic gradient.
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
+#: A second step of the differences is so many times smaller.
+_FINER = 64
+
+#: Maps places of numbers, and new values, to losses: of each, with this number alone changed.
+_LossesAt: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+
 #: Maps arrays of parameters to a loss and its derivative by each of the arrays.
 LossAndGradients: TypeAlias = Callable[[list[NDArray[np.float64]]], tuple[float, Sequence[ArrayLike]]]
 
@@ -36,6 +42,8 @@ class LayerCheck:
     #: Number of weights that were compared, and of all weights of the layer.
     n_checked: int
     n_weights: int
+    #: Number of weights at a kink of the loss: it has no derivative there, so they are not compared.
+    n_kinks: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +86,9 @@ class GradientReport:
     def _verdict(self) -> str:
         wrong = self.wrong
         if not wrong:
-            return f"no gradient is wrong: every error is at most {self.tolerance:g}"
+            verdict = f"no gradient is wrong: every error is at most {self.tolerance:g}"
+            kinks = sum(check.n_kinks for check in self._checks())
+            return f"{verdict}; at a kink, and not compared: {kinks:,}" if kinks else verdict
         if self.loss_layer is not None and self.loss_layer.layer in wrong:
             return f"the derivative of the loss function is wrong, in layer {self.loss_layer.layer}"
         verdict = f"the gradient of layer{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))} is wrong"
@@ -164,8 +174,9 @@ def check_gradients(
         The error of a weight is |analytic - numeric| divided by the larger of the two. The divisor is at
         least 1e-3 times the largest gradient of the layer, and at least 1e-8. So rounding does not count as
         an error in tiny gradients. The error stays below 1e-6 in float64, and below about 1e-3 in float32.
-        If a unit sits at the kink of its activation, the two differ and both are right. The same holds for a
-        sample at the kink of the loss.
+        Where it is larger, a step 64 times smaller is tried, too. If a unit sits at the kink of its
+        activation, or a sample at the kink of the loss, there is no derivative. Such weights are counted in
+        `n_kinks`, and not compared.
 
     Raises
     ------
@@ -189,13 +200,15 @@ def check_gradients(
     network.loss_and_gradient(X, target, sample_weight)
     twin = network.astype("float64")
     samples = twin.samples(X, target, sample_weight)
+    tolerance = TOLERANCE[network.dtype.name]
     checks = []
     for l in range(1, network.depth + 1):
         analytic = np.asarray(network.weight_gradients[l], np.float64)
-        chosen = _choice(analytic.size, max_parameters, random)
-        checks.append(_compare(l, analytic, chosen, _differences(twin, l, samples, chosen, step)))
-    loss_layer = None if twin.custom_loss is None else _check_custom_loss(twin, samples, step)
-    return GradientReport(tuple(checks), loss_layer, TOLERANCE[network.dtype.name])
+        places = _choice(analytic.size, max_parameters, random)
+        moves = _Moves(twin.weights[l].reshape(-1), _losses_of_weights(twin, l, samples), step)
+        checks.append(_compare(l, analytic, places, moves, tolerance))
+    loss_layer = None if twin.custom_loss is None else _check_custom_loss(twin, samples, step, tolerance)
+    return GradientReport(tuple(checks), loss_layer, tolerance)
 
 
 def check_function(
@@ -264,18 +277,20 @@ def check_function(
     checks = []
     for l, (array, analytic) in enumerate(zip(arrays, gradients, strict=True), 1):
         flat = array.reshape(-1)  # a view: `array` is ours and in C order
-        chosen = _choice(flat.size, max_parameters, random)
-        numeric = np.empty(len(chosen))
-        for k, i in enumerate(chosen):
-            w = flat[i]
-            h = step * max(1.0, abs(w))
-            losses = []
-            for moved in (w + h, w - h):
-                flat[i] = moved
-                losses.append(evaluated()[0])
-            flat[i] = w
-            numeric[k] = (losses[0] - losses[1]) / ((w + h) - (w - h))
-        checks.append(_compare(l, analytic, chosen, numeric))
+
+        def losses_at(
+            places: NDArray[np.int64], values: NDArray[np.float64], flat: NDArray[np.float64] = flat
+        ) -> NDArray[np.float64]:
+            losses = np.empty(len(places))
+            for k, place in enumerate(places):
+                own, flat[place] = flat[place], values[k]
+                losses[k] = evaluated()[0]
+                flat[place] = own
+            return losses
+
+        places = _choice(flat.size, max_parameters, random)
+        moves = _Moves(flat.copy(), losses_at, step)
+        checks.append(_compare(l, analytic, places, moves, TOLERANCE["float64"]))
     return GradientReport(tuple(checks))
 
 
@@ -317,56 +332,110 @@ def _choice(size: int, most: int | None, random: RandomSource) -> NDArray[Any]:
     return random.permutation(size)[:most]
 
 
-def _differences(
-    network: Network, l: int, samples: Samples, chosen: NDArray[Any], step: float
-) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Moves:
+    """Numbers that are moved one by one, and the losses that this gives."""
+
+    numbers: NDArray[np.float64]
+    losses_at: _LossesAt
+    step: float
+
+    def slopes(self, places: NDArray[np.int64], finer: int = 1) -> NDArray[np.float64]:
+        """Return central differences, with a step that is `finer` times smaller."""
+        up, _, down = self._values(places, finer)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a step that is lost in rounding
+            return (self.losses_at(places, up) - self.losses_at(places, down)) / (up - down)
+
+    def have_kinks(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell where the slopes of the two sides differ by the same with a smaller step.
+
+        Of a smooth loss they come closer as the step gets smaller. At a jump, and by rounding, they part.
+        """
+        coarse, fine = self._gaps(places, 1), self._gaps(places, _FINER)
+        return (fine > 0.5 * coarse) & (fine < 2.0 * coarse)
+
+    def _gaps(self, places: NDArray[np.int64], finer: int) -> NDArray[np.float64]:
+        up, own, down = self._values(places, finer)
+        above, here, below = (self.losses_at(places, values) for values in (up, own, down))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.abs((above - here) / (up - own) - (here - below) / (own - down))
+
+    def _values(self, places: NDArray[np.int64], finer: int) -> tuple[NDArray[np.float64], ...]:
+        own = self.numbers[places]
+        h = self.step / finer * np.maximum(1.0, np.abs(own))
+        return own + h, own, own - h
+
+
+def _losses_of_weights(network: Network, l: int, samples: Samples) -> _LossesAt:
     W = network.weights[l].copy()
-    numeric = np.empty(len(chosen))
-    for k, i in enumerate(chosen):
-        row, column = divmod(int(i), W.shape[1])
-        w = W[row, column]
-        h = step * max(1.0, abs(w))
-        losses = []
-        for moved in (w + h, w - h):
-            W[row, column] = moved
+
+    def losses_at(places: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        losses = np.empty(len(places))
+        for k, place in enumerate(places):
+            row, column = divmod(int(place), W.shape[1])
+            own, W[row, column] = W[row, column], values[k]
             network.weights[l, row] = W[row]
-            losses.append(network.evaluate(samples, n_threads=1))
-        W[row, column] = w
-        network.weights[l, row] = W[row]
-        numeric[k] = (losses[0] - losses[1]) / ((w + h) - (w - h))
-    return numeric
+            losses[k] = network.evaluate(samples, n_threads=1)
+            W[row, column] = own
+            network.weights[l, row] = W[row]
+        return losses
+
+    return losses_at
 
 
-def _check_custom_loss(network: Network, samples: Samples, step: float) -> LayerCheck:
-    """Compare the derivative of a custom loss with differences of its losses, output by output.
-
-    The outputs of all rows move at once, since the loss of a row depends on its own outputs alone.
-    """
+def _check_custom_loss(network: Network, samples: Samples, step: float, tolerance: float) -> LayerCheck:
+    """Compare the derivative of a custom loss with differences of its losses, output by output."""
     loss, targets = network.custom_loss, samples.custom_target
     assert loss is not None
     assert targets is not None
     y = network.predict(samples.rows)
     _, derivative = custom_rows(loss, targets.copy(), y.copy())
-    numeric = np.empty_like(y)
-    for i in range(y.shape[1]):
-        h = step * np.maximum(1.0, np.abs(y[:, i]))
-        losses = []
-        for direction in (1, -1):
-            moved = y.copy()
-            moved[:, i] += direction * h
-            losses.append(custom_rows(loss, targets.copy(), moved)[0].copy())
-        numeric[:, i] = (losses[0] - losses[1]) / ((y[:, i] + h) - (y[:, i] - h))
-    return _compare(network.depth + 1, derivative, np.arange(y.size), numeric.reshape(-1))
+
+    def losses_at(places: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Move an output of all rows at once, since the loss of a row depends on its own outputs alone."""
+        losses = np.empty(len(places))
+        rows, outputs = np.divmod(places, y.shape[1])
+        for i in np.unique(outputs):
+            moved, some = y.copy(), outputs == i
+            moved[rows[some], i] = values[some]
+            losses[some] = custom_rows(loss, targets.copy(), moved)[0][rows[some]]
+        return losses
+
+    moves = _Moves(y.reshape(-1).copy(), losses_at, step)
+    return _compare(network.depth + 1, derivative, np.arange(y.size), moves, tolerance)
 
 
 def _compare(
-    l: int, analytic: NDArray[Any], chosen: NDArray[Any], numeric: NDArray[np.float64]
+    l: int, analytic: NDArray[Any], places: NDArray[np.int64], moves: _Moves, tolerance: float
 ) -> LayerCheck:
-    values = analytic.reshape(-1)[chosen]
+    values = analytic.reshape(-1)[places]
     least = max(1e-8, 1e-3 * float(np.max(np.abs(values))))
-    errors = np.abs(values - numeric) / np.maximum(np.maximum(np.abs(values), np.abs(numeric)), least)
-    k = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
-    index = tuple(int(i) for i in np.unravel_index(int(chosen[k]), analytic.shape))
+
+    def errors_of(values: NDArray[Any], slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors = np.abs(values - slopes) / np.maximum(np.maximum(np.abs(values), np.abs(slopes)), least)
+        return np.where(np.isnan(errors), np.inf, errors)
+
+    slopes = moves.slopes(places)
+    errors = errors_of(values, slopes)
+    # A kink may lie within the step, beside the weight.
+    far = np.flatnonzero(errors > tolerance)
+    finer = moves.slopes(places[far], _FINER)
+    better = errors_of(values[far], finer) <= tolerance
+    slopes[far[better]] = finer[better]
+    errors = errors_of(values, slopes)
+    far = np.flatnonzero(errors > tolerance)
+    kinks = far[moves.have_kinks(places[far])]
+    errors[kinks] = 0.0
+    k = int(np.argmax(errors))
+    error = math.nan if np.isnan(slopes[k]) or np.isnan(values[k]) else float(errors[k])
+    index = tuple(int(i) for i in np.unravel_index(int(places[k]), analytic.shape))
     return LayerCheck(
-        l, float(errors[k]), index, float(values[k]), float(numeric[k]), len(chosen), analytic.size
+        l,
+        error,
+        index,
+        float(values[k]),
+        float(slopes[k]),
+        len(places) - len(kinks),
+        analytic.size,
+        len(kinks),
     )
