@@ -68,7 +68,7 @@ import numpy
 of_numpy = set(sys.modules)
 import densegrad
 from densegrad import Network, Dense, Trainer, SGD, Adam, check_gradients
-heavy = {"sklearn", "scipy", "tqdm", "joblib", "matplotlib", "pandas", "numpy.random"}
+heavy = {"sklearn", "scipy", "tqdm", "joblib", "matplotlib", "pandas", "numpy.random", "importlib.metadata"}
 print(sorted(heavy & set(sys.modules) - of_numpy))
 """
     assert output(code) == "[]"

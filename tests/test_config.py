@@ -12,7 +12,6 @@ import sklearn
 import densegrad
 from choices import ISAS
 from densegrad import _core
-from densegrad import config as config_module
 from densegrad.config import config
 
 
@@ -56,5 +55,6 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr(config_module, "version", missing)
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    monkeypatch.setattr("densegrad._versions.installed", lambda: "0.1.0")
     assert config()["scikit_learn"] == "not installed"

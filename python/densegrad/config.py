@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from densegrad import _core, _versions
@@ -37,6 +36,9 @@ def show_config() -> None:
 
 
 def _version_of(package: str) -> str:
+    # Here, since it would take a third of the time to import densegrad.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:
