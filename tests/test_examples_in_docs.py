@@ -7,12 +7,14 @@ import doctest
 import importlib
 import inspect
 import io
+import os
 import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 
@@ -46,6 +48,13 @@ NEEDED = {
     "import torch": ("torch", "jax"),
     "import dask": ("dask", "distributed"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _environment_restored() -> Iterator[None]:
+    """Dask sets limits of threads in this process, too, as it starts workers."""
+    with patch.dict(os.environ):
+        yield
 
 
 class Block(NamedTuple):
