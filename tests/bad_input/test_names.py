@@ -73,13 +73,16 @@ def test_a_loss_of_the_other_estimator_is_named_as_such() -> None:
         MLPRegressor("log_loss").fit(ROWS, LABELS)
 
 
+NO_LOSS: Any = None
+
+
 @pytest.mark.parametrize("sizes", [(16,), [8, 8], 64])
 def test_hidden_layers_in_place_of_the_loss(sizes: Any) -> None:
     with pytest.raises(ValueError, match="'loss' parameter of MLPRegressor") as caught:
         MLPRegressor(sizes).fit(ROWS, LABELS)
     assert f"instead. hidden_layer_sizes={sizes} sets the hidden layers" in str(caught.value)
     with pytest.raises(ValueError, match=r"callable\. Got None instead\.$"):
-        MLPClassifier(loss=None).fit(ROWS, LABELS)  # type: ignore[arg-type]
+        MLPClassifier(loss=NO_LOSS).fit(ROWS, LABELS)
 
 
 def test_optimizers_and_schedules() -> None:
@@ -120,13 +123,15 @@ def test_the_trainer_takes_names_of_optimizers(name: str) -> None:
 
 
 def test_a_class_in_place_of_its_object() -> None:
+    kind: Any = Adam
     with pytest.raises(TypeError, match=r"got <class 'densegrad.Adam'>\. Call it: Adam\(\)$"):
-        Trainer(NETWORK, Adam)  # type: ignore[arg-type]
+        Trainer(NETWORK, kind)
     with pytest.raises(TypeError, match=r"got <class 'densegrad.schedules.Cosine'>\. Call it: Cosine\(\)$"):
         Trainer(NETWORK, schedule=schedules.Cosine)
-    for other in (dict, np.ones(3)):
+    others: list[Any] = [dict, np.ones(3)]
+    for other in others:
         with pytest.raises(TypeError, match=r"got [^.]*(<class 'dict'>|array\(.*\))$"):
-            Trainer(NETWORK, other)  # type: ignore[arg-type]
+            Trainer(NETWORK, other)
 
 
 def test_a_name_that_the_package_has_not() -> None:

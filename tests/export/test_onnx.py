@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -231,12 +232,16 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
     newest = onnx.defs.onnx_opset_version()
     allowed = rf"opset must be an integer in \[13, {newest}\]; got"
     for opset in (12, newest + 1, "13"):
-        refused(allowed, lambda opset=opset: to_onnx(network, opset=opset))  # type: ignore[misc]
+        refused(allowed, partial(to_onnx, network, opset=opset))
     refused("dtype must be", lambda: to_onnx(network, dtype="float16"))
-    refused("got Pipeline. For a Pipeline, call", lambda: to_onnx(make_pipeline(MLPClassifier())))  # type: ignore[arg-type]
-    refused("got str$", lambda: to_onnx("model"))  # type: ignore[arg-type]
-    refused("got TabularClassifier, which reads its columns in Python", lambda: to_onnx(TabularClassifier()))  # type: ignore[arg-type]
-    refused("got Trainer. Give its `network`", lambda: to_onnx(Trainer(network)))  # type: ignore[arg-type]
+    others: dict[str, Any] = {
+        "got Pipeline. For a Pipeline, call": make_pipeline(MLPClassifier()),
+        "got str$": "model",
+        "got TabularClassifier, which reads its columns in Python": TabularClassifier(),
+        "got Trainer. Give its `network`": Trainer(network),
+    }
+    for message, other in others.items():
+        refused(message, partial(to_onnx, other))
     refused("model must be fitted; call fit of the MLPRegressor first", lambda: to_onnx(MLPRegressor()))
     object.__setattr__(network.layers[1], "activation", "cube")
     refused("the activation 'cube' of layer 2 has no form in ONNX", lambda: to_onnx(network))
